@@ -1,0 +1,86 @@
+# renga_library(NAME DIR... DEPS ...): one static library per folder; every .cc in the folder(s)
+# belongs to it, so a new operator, pass or model needs no build file edit. DEPS is the list of
+# folders it may include (the include law of ARCHITECTURE.md, also enforced by a test).
+# renga_test(NAME DIR LABELS ... DEPS ...): one test program per folder of tests/.
+
+add_library(renga_options INTERFACE)
+target_compile_options(renga_options INTERFACE -Wall -Wextra -Wno-unused-parameter
+                                               -Wno-missing-field-initializers)
+if(RENGA_WERROR)
+  target_compile_options(renga_options INTERFACE -Werror)
+endif()
+if(RENGA_ASAN)
+  target_compile_options(renga_options INTERFACE -fsanitize=address,undefined
+                                                 -fno-sanitize-recover=all -fno-omit-frame-pointer)
+  target_compile_definitions(renga_options INTERFACE RENGA_SANITIZED)
+  target_link_options(renga_options INTERFACE -fsanitize=address,undefined)
+endif()
+target_include_directories(renga_options INTERFACE ${CMAKE_SOURCE_DIR} ${CMAKE_BINARY_DIR}/gen)
+
+# Precompiled headers, for the build's time alone: every file includes what it uses. One set for the
+# libraries and one for the tests, shared by all targets, which therefore all have the same definitions.
+target_compile_definitions(renga_options INTERFACE HWY_SHARED_DEFINE)
+file(WRITE ${CMAKE_BINARY_DIR}/gen/empty.cc "")
+add_library(renga_pch STATIC ${CMAKE_BINARY_DIR}/gen/empty.cc)
+target_link_libraries(renga_pch PUBLIC renga_options absl::status absl::statusor absl::span
+                                       absl::strings absl::flat_hash_map)
+target_precompile_headers(
+  renga_pch PRIVATE <algorithm> <cstdint> <functional> <map> <memory> <string> <string_view>
+  <variant> <vector> <absl/container/flat_hash_map.h> <absl/status/statusor.h>
+  <absl/strings/str_cat.h> <absl/types/span.h>)
+
+# Under the sanitizers, code that only drives the rest is not optimised: its headers cost most of the build.
+function(renga_build_quickly name)
+  if(RENGA_ASAN)
+    target_compile_options(${name} PRIVATE -O0)
+  endif()
+endfunction()
+
+function(renga_test_pch)
+  add_library(renga_test_pch STATIC ${CMAKE_BINARY_DIR}/gen/empty.cc)
+  target_link_libraries(renga_test_pch PUBLIC renga_options absl::status absl::statusor absl::span
+                                              GTest::gmock_main GTest::gtest)
+  target_compile_definitions(renga_test_pch PRIVATE RENGA_SOURCE_DIR="${CMAKE_SOURCE_DIR}"
+                                                    RENGA_BINARY_DIR="${CMAKE_BINARY_DIR}")
+  target_precompile_headers(
+    renga_test_pch PRIVATE <algorithm> <cstdint> <functional> <map> <memory> <string>
+    <string_view> <variant> <vector> <absl/status/statusor.h> <absl/types/span.h>
+    <gmock/gmock.h> <gtest/gtest.h>)
+  renga_build_quickly(renga_test_pch)
+endfunction()
+
+function(renga_library name)
+  cmake_parse_arguments(ARG "" "" "DIRS;DEPS" ${ARGN})
+  set(sources)
+  foreach(dir ${ARG_DIRS})
+    file(GLOB found CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/${dir}/*.cc)
+    list(APPEND sources ${found})
+  endforeach()
+  if(sources)
+    add_library(${name} STATIC ${sources})
+    target_link_libraries(${name} PUBLIC renga_options ${ARG_DEPS})
+    target_precompile_headers(${name} REUSE_FROM renga_pch)
+  else()
+    add_library(${name} INTERFACE)
+    target_link_libraries(${name} INTERFACE renga_options ${ARG_DEPS})
+  endif()
+endfunction()
+
+function(renga_test name)
+  cmake_parse_arguments(ARG "" "DIR;TIMEOUT" "LABELS;DEPS" ${ARGN})
+  file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/${ARG_DIR}/*_test.cc)
+  if(NOT sources)
+    return()
+  endif()
+  if(NOT ARG_TIMEOUT)
+    set(ARG_TIMEOUT 300)
+  endif()
+  add_executable(${name} ${sources})
+  target_link_libraries(${name} PRIVATE ${ARG_DEPS} GTest::gmock_main GTest::gtest)
+  target_precompile_headers(${name} REUSE_FROM renga_test_pch)
+  renga_build_quickly(${name})
+  target_compile_definitions(${name} PRIVATE RENGA_SOURCE_DIR="${CMAKE_SOURCE_DIR}"
+                                             RENGA_BINARY_DIR="${CMAKE_BINARY_DIR}")
+  add_test(NAME ${name} COMMAND ${name})
+  set_tests_properties(${name} PROPERTIES LABELS "${ARG_LABELS}" TIMEOUT ${ARG_TIMEOUT})
+endfunction()
