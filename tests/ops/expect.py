@@ -1,0 +1,340 @@
+#!/usr/bin/env python3
+"""Fills in the numbers of tests/ops/*.ir: `random` inputs and the EXPECT values.
+
+Every operator is written here a second time, in float64, from the formulas of the architectures'
+papers, so that the numbers owe nothing to the code they test. Usage: expect.py FILE.ir...
+Write `// INPUT %x: random` and `// EXPECT %y: ?`; existing inputs are kept, EXPECT is recomputed.
+"""
+import itertools
+import math
+import random
+import re
+import struct
+import sys
+import zlib
+
+SEPARATOR = "// -----\n"
+NODE = re.compile(r"^\s+(%.*?) = (\w+)\((.*?)\)(?: \{(.*)\})?$")
+DECLARATION = re.compile(r"([%@][\w./-]+): (\w+)\[([\w,]*)\]")
+
+
+def narrow(dtype, x):
+    if dtype == "i32":
+        return int(x)
+    if dtype == "f16":
+        return struct.unpack("<e", struct.pack("<e", x))[0]
+    bits = struct.unpack("<I", struct.pack("<f", x))[0]
+    if dtype == "bf16":
+        bits = (bits + 0x7FFF + (bits >> 16 & 1)) & 0xFFFF0000
+    return struct.unpack("<f", struct.pack("<I", bits))[0]
+
+
+class Array:
+    """Row-major numbers."""
+
+    def __init__(self, shape, values, dtype="f32"):
+        self.shape, self.v, self.dtype = list(shape), list(values), dtype
+        assert len(self.v) == math.prod(self.shape), (self.shape, len(self.v))
+
+    def at(self, *index):
+        flat = 0
+        for size, i in zip(self.shape, index, strict=True):
+            assert 0 <= i < size
+            flat = flat * size + i
+        return self.v[flat]
+
+
+def build(shape, fn, dtype="f32"):
+    return Array(shape, [fn(*i) for i in itertools.product(*map(range, shape))], dtype)
+
+
+def add(a, b):
+    return Array(a.shape, [p + q for p, q in zip(a.v, b.v, strict=True)])
+
+
+def embed(tokens, table):
+    return build([*tokens.shape, table.shape[1]], lambda t, i: table.at(tokens.at(t), i))
+
+
+def gather_rows(x, rows):
+    return build([*rows.shape, *x.shape[1:]], lambda r, *i: x.at(rows.at(r), *i))
+
+
+def slice_(x, size, start):
+    return build([*x.shape[:-1], size], lambda *i: x.at(*i[:-1], start + i[-1]))
+
+
+def split_heads(x, heads):
+    dim = x.shape[1] // heads
+    return build([x.shape[0], heads, dim], lambda t, h, d: x.at(t, h * dim + d))
+
+
+def merge_heads(x):
+    _, heads, dim = x.shape
+    return build([x.shape[0], heads * dim], lambda t, n: x.at(t, n // dim, n % dim))
+
+
+def glu(gate, up, activation):
+    def act(x):
+        if activation == "silu":
+            return x * (1 / (1 + math.exp(-x)))
+        return 0.5 * x * (1 + math.tanh(math.sqrt(2 / math.pi) * x * (1 + 0.044715 * x * x)))
+
+    return Array(gate.shape, [act(g) * u for g, u in zip(gate.v, up.v, strict=True)])
+
+
+def linear(x, weight, bias=None):
+    width = weight.shape[1]
+    return build(
+        [*x.shape[:-1], weight.shape[0]],
+        lambda *i: sum(weight.at(i[-1], k) * x.at(*i[:-1], k) for k in range(width))
+        + (bias.at(i[-1]) if bias else 0),
+    )
+
+
+def rms_norm(x, weight, eps):
+    def one(*i):
+        row = [x.at(*i[:-1], k) for k in range(x.shape[-1])]
+        return row[i[-1]] / math.sqrt(sum(k * k for k in row) / len(row) + eps) * weight.at(i[-1])
+
+    return build(x.shape, one)
+
+
+def rope(x, positions, factors=None, *, base, dims, factor, magnitude, pairing, scaling,
+         beta_fast=None, beta_slow=None, original_context=None):
+    def frequency(p):
+        f = base ** (-2 * p / dims)
+        if factors:
+            f /= factors.at(p)
+        if scaling == "linear":
+            return f / factor
+        if scaling == "yarn":
+            def c(turns):
+                return dims * math.log(original_context / (2 * math.pi * turns)) / (
+                    2 * math.log(base))
+            low = max(0, math.floor(c(beta_fast)))
+            high = min(dims - 1, math.ceil(c(beta_slow)))
+            ramp = 1 - min(1, max(0, (p - low) / max(0.001, high - low)))
+            return f * (ramp + (1 - ramp) / factor)
+        return f
+
+    def one(t, h, d):
+        if d >= dims:
+            return x.at(t, h, d)
+        if pairing == "neox":
+            p, second = d % (dims // 2), d >= dims // 2
+            a, b = p, p + dims // 2
+        else:
+            p, second = d // 2, d % 2 == 1
+            a, b = 2 * p, 2 * p + 1
+        turn = complex(math.cos(positions.at(t) * frequency(p)),
+                       math.sin(positions.at(t) * frequency(p)))
+        z = complex(x.at(t, h, a), x.at(t, h, b)) * turn * magnitude
+        return z.imag if second else z.real
+
+    return build(x.shape, one)
+
+
+def cell(sequences, pages, page_tokens, t, j):
+    """Where token t's sequence keeps position j; None where it has no page."""
+    if j // page_tokens >= pages.shape[1]:
+        return None
+    page = pages.at(sequences.at(t), j // page_tokens)
+    return None if page < 0 else page * page_tokens + j % page_tokens
+
+
+def kv_append(cache, x, cells):
+    rows = {cells.at(t): t for t in range(cells.shape[0])}
+    return build(cache.shape,
+                 lambda c, k, d: x.at(rows[c], k, d) if c in rows else cache.at(c, k, d))
+
+
+def attn_scores(q, k_cache, sequences, pages, *, page_tokens, scale, span, symbols):
+    _, heads, dim = q.shape
+    group = heads // k_cache.shape[1]
+
+    def one(t, h, j):
+        at = cell(sequences, pages, page_tokens, t, j)
+        if at is None:
+            return 0.0
+        return scale * sum(q.at(t, h, d) * k_cache.at(at, h // group, d) for d in range(dim))
+
+    return build([q.shape[0], heads, symbols[span]], one)
+
+
+def masked_softmax(s, positions, sinks=None, *, causal, window):
+    def one(t, h, j):
+        def seen(k):
+            at = positions.at(t)
+            return (not causal or k <= at) and (window == 0 or at - k < window)
+
+        if not seen(j):
+            return 0.0
+        logits = [s.at(t, h, k) for k in range(s.shape[2]) if seen(k)]
+        if sinks:
+            logits.append(sinks.at(h))
+        top = max(logits)
+        return math.exp(s.at(t, h, j) - top) / math.fsum(math.exp(k - top) for k in logits)
+
+    return build(s.shape, one)
+
+
+def attn_values(p, v_cache, sequences, pages, *, page_tokens):
+    _, heads, span = p.shape
+    group = heads // v_cache.shape[1]
+
+    def one(t, h, d):
+        total = 0.0
+        for j in range(span):
+            at = cell(sequences, pages, page_tokens, t, j)
+            if at is not None and p.at(t, h, j) != 0:
+                total += p.at(t, h, j) * v_cache.at(at, h // group, d)
+        return total
+
+    return build([p.shape[0], heads, v_cache.shape[2]], one)
+
+
+def moe_route(scores, *, normalise, used):
+    tokens, experts = scores.shape
+    chosen, weights = [], []
+    for t in range(tokens):
+        top = max(scores.at(t, x) for x in range(experts))
+        p = [math.exp(scores.at(t, x) - top) for x in range(experts)]
+        p = [v / math.fsum(p) for v in p]
+        best = sorted(range(experts), key=lambda x: (-p[x], x))[:used]
+        total = max(math.fsum(p[x] for x in best), 2.0**-14) if normalise else 1
+        chosen += best
+        weights += [p[x] / total for x in best]
+    return Array([tokens, used], chosen, "i32"), Array([tokens, used], weights)
+
+
+def expert_linear(x, weight, experts):
+    tokens, used = experts.shape
+    _, rows, width = weight.shape
+
+    def one(t, u, n):
+        row = [x.at(t, k) if len(x.shape) == 2 else x.at(t, u, k) for k in range(width)]
+        return sum(weight.at(experts.at(t, u), n, k) * row[k] for k in range(width))
+
+    return build([tokens, used, rows], one)
+
+
+def expert_sum(x, weights):
+    tokens, used, width = x.shape
+    return build([tokens, width],
+                 lambda t, n: sum(weights.at(t, u) * x.at(t, u, n) for u in range(used)))
+
+
+OPS = {f.__name__.rstrip("_"): f for f in (
+    add, attn_scores, attn_values, embed, expert_linear, expert_sum, gather_rows, glu, kv_append,
+    linear, masked_softmax, merge_heads, moe_route, rms_norm, rope, slice_, split_heads)}
+
+
+def attribute(text):
+    if text in ("true", "false"):
+        return text == "true"
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            pass
+    return text
+
+
+def directives(text):
+    """[kind, rest] of each comment directive; continuation lines are joined."""
+    found = []
+    for line in text.splitlines():
+        if line.startswith("//   ") and found:
+            found[-1][1] += " " + line[5:].strip()
+        elif match := re.match(r"// ([A-Z-]+):? (.*)$", line):
+            found.append([match[1], match[2]])
+        elif line.startswith("// Tests that"):
+            found.append(["TITLE", line[3:]])
+    return found
+
+
+def wrap(head, words):
+    lines, line = [], head
+    for word in words:
+        if len(line) + 1 + len(word) > 100:
+            lines.append(line)
+            line = "//  "
+        line += " " + word
+    return lines + [line]
+
+
+def fill(text, name):
+    graph = "\n".join(l for l in text.splitlines() if not l.startswith("//")) + "\n"
+    found = directives(text)
+    if any(kind == "EXPECT-ERROR" for kind, _ in found):
+        return text
+    symbols = {}
+    for kind, rest in found:
+        if kind == "SYMBOL":
+            symbols.update({k: int(v) for k, v in (item.split("=") for item in rest.split())})
+    types = {
+        ref: (dtype, [symbols.get(d) or int(d) for d in dims.split(",")])
+        for ref, dtype, dims in DECLARATION.findall(graph)
+    }
+    rng = random.Random(zlib.crc32(name.encode()))
+    values, out = {}, []
+    for kind, rest in found:
+        if kind not in ("INPUT", "WEIGHT", "CACHE"):
+            continue
+        ref, numbers = rest.split(": ")
+        dtype, shape = types[ref]
+        if numbers.split() == ["random"]:
+            numbers = " ".join(f"{rng.uniform(-2, 2):.2f}" for _ in range(math.prod(shape)))
+        words = numbers.split()
+        values[ref] = Array(shape, [narrow(dtype, float(w)) for w in words], dtype)
+        out.append((f"// {kind} {ref}:", words))
+    for line in graph.splitlines():
+        if not (match := NODE.match(line)):
+            continue
+        results = [ref for ref, _, _ in DECLARATION.findall(match[1])]
+        positional, named = [], {}
+        for operand in match[3].split(", "):
+            key, _, ref = operand.rpartition("=")
+            if key:
+                named[key] = values[ref]
+            else:
+                positional.append(values[ref])
+        for item in (match[4] or "").split(", "):
+            if item:
+                key, value = item.split("=")
+                named[key] = attribute(value)
+        if match[2] == "attn_scores":
+            named["symbols"] = symbols
+        got = OPS[match[2]](*positional, **named)
+        for ref, array in zip(results, got if isinstance(got, tuple) else (got,), strict=True):
+            dtype, shape = types[ref]
+            assert array.shape == shape, (line, array.shape, shape)
+            values[ref] = Array(shape, [narrow(dtype, v) for v in array.v], dtype)
+    lines = []
+    for kind, rest in found:
+        if kind == "EXPECT":
+            array = values[rest.split(":")[0]]
+            words = [str(v) if array.dtype == "i32" else f"{v:.9g}" for v in array.v]
+            tolerance = [] if array.dtype == "i32" else ["(tolerance", "1e-6)"]
+            lines += wrap(f"// EXPECT {rest.split(':')[0]}:", words + tolerance)
+        elif kind == "TITLE":
+            lines += wrap("//", rest.split())
+        elif kind == "SYMBOL":
+            lines.append("// SYMBOL " + rest)
+        else:
+            lines += wrap(*out.pop(0))
+    return "\n".join(lines) + "\n" + graph
+
+
+def main():
+    for path in sys.argv[1:]:
+        with open(path, encoding="ascii") as file:
+            cases = file.read().split(SEPARATOR)
+        cases = [fill(case, f"{path.split('/')[-1]} {i}") for i, case in enumerate(cases)]
+        with open(path, "w", encoding="ascii") as file:
+            file.write(SEPARATOR.join(cases))
+
+
+if __name__ == "__main__":
+    main()
