@@ -1,0 +1,33 @@
+// What every pass did, and what it could not do and why. Printed by `dump --stage ledger`.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "ir/core/graph.h"
+
+namespace renga {
+
+struct LedgerEntry {
+  std::string pass;      // "rows-asked"
+  std::string node;      // name of the node concerned
+  int layer = -1;        // that the node's name starts with; -1 outside layers
+  bool matched = false;  // the rewrite was made; else it was considered and rejected
+  std::string reason;    // what was gained, or why not: "%0.norm has 2 users"
+};
+
+struct Ledger {
+  std::string pass;  // the one now running, set by the runner
+  std::vector<LedgerEntry> entries;
+
+  void Matched(std::string_view node, std::string reason) { Add(node, true, std::move(reason)); }
+  void Rejected(std::string_view node, std::string reason) { Add(node, false, std::move(reason)); }
+
+ private:
+  void Add(std::string_view node, bool matched, std::string reason) {
+    entries.push_back({pass, std::string(node), LayerOf(node), matched, std::move(reason)});
+  }
+};
+
+}  // namespace renga

@@ -1,0 +1,19 @@
+#include "passes/core/pipeline.h"
+
+#include "passes/simplify/dead_nodes.h"
+#include "passes/simplify/rows_asked.h"
+
+namespace renga {
+namespace {
+
+constexpr Pass kPipeline[] = {
+    // First, so that a dead user does not keep a live node from being rewritten.
+    {"remove-dead-nodes", RemoveDeadNodes, "drops nodes whose results nothing uses"},
+    {"rows-asked", RowsAsked, "computes logits only for the rows asked for"},
+};
+
+}  // namespace
+
+absl::Span<const Pass> DefaultPipeline() { return kPipeline; }
+
+}  // namespace renga
