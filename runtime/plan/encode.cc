@@ -1,0 +1,221 @@
+// Plan -> bytes. The counterpart, decode.cc, reads the fields in the same order.
+#include <cstring>
+#include <limits>
+#include <type_traits>
+
+#include "ir/base/status.h"
+#include "runtime/plan/flatbuffer.h"
+#include "runtime/plan/serialize.h"
+
+namespace renga::plan {
+namespace {
+
+using flatbuffers::FlatBufferBuilder;
+using flatbuffers::Offset;
+template <typename T>
+using Vector = Offset<flatbuffers::Vector<T>>;
+using Texts = Vector<Offset<flatbuffers::String>>;
+
+// FlatBuffers offsets are 32 bits; kept well below, for tables and padding.
+constexpr uint64_t kMaxContent = uint64_t{1} << 30;
+
+// Bytes of the parts that can be large; all others are small per node.
+uint64_t ContentBytes(const Plan& plan) {
+  const TokenizerData& tokenizer = plan.tokenizer;
+  uint64_t bytes = plan.ir.size() + plan.source_ir.size() + tokenizer.text.size() +
+                   tokenizer.chat_template.size() + 4 * tokenizer.offsets.size() +
+                   4 * tokenizer.scores.size() + tokenizer.types.size() +
+                   8 * tokenizer.merges.size();
+  bytes += 256 * (plan.buffers.size() + plan.steps.size() + plan.weights.size());
+  for (const LedgerEntry& entry : plan.ledger)
+    bytes += 64 + entry.node.size() + entry.reason.size();
+  return bytes;
+}
+
+// A table for every element of `items`, made by `make`.
+template <typename Item, typename Make>
+auto Tables(FlatBufferBuilder& builder, const std::vector<Item>& items, Make make) {
+  std::vector<decltype(make(builder, items[0]))> tables;
+  tables.reserve(items.size());
+  for (const Item& item : items) tables.push_back(make(builder, item));
+  return builder.CreateVector(tables);
+}
+
+Offset<flatbuffers::String> Text(FlatBufferBuilder& builder, const std::string& text) {
+  return builder.CreateString(text);
+}
+
+Texts MakeTexts(FlatBufferBuilder& builder, const std::vector<std::string>& texts) {
+  return Tables(builder, texts, Text);
+}
+
+Offset<fb::Symbol> MakeSymbol(FlatBufferBuilder& builder, const Symbol& symbol) {
+  return fb::CreateSymbol(builder, Text(builder, symbol.name), symbol.max);
+}
+
+Offset<fb::Buffer> MakeBuffer(FlatBufferBuilder& builder, const Buffer& buffer) {
+  std::vector<fb::Dim> shape;
+  for (const Dim& dim : buffer.type.shape) shape.emplace_back(dim.value, dim.symbol);
+  const auto name = Text(builder, buffer.name);
+  return fb::CreateBuffer(builder, name, static_cast<uint8_t>(buffer.type.dtype),
+                          builder.CreateVectorOfStructs(shape),
+                          static_cast<fb::Space>(buffer.space), buffer.index, buffer.offset,
+                          buffer.bytes, buffer.view_of);
+}
+
+Offset<fb::Attr> MakeAttr(FlatBufferBuilder& builder, const Attr& attr) {
+  const auto name = Text(builder, attr.name);
+  return std::visit(
+      [&](const auto& value) {
+        using T = std::decay_t<decltype(value)>;
+        if constexpr (std::is_same_v<T, std::string>) {
+          return fb::CreateAttr(builder, name, fb::AttrKind::Text, 0, 0, Text(builder, value));
+        } else if constexpr (std::is_same_v<T, double>) {
+          return fb::CreateAttr(builder, name, fb::AttrKind::Float, 0, value);
+        } else if constexpr (std::is_same_v<T, bool>) {
+          return fb::CreateAttr(builder, name, fb::AttrKind::Bool, value ? 1 : 0);
+        } else {
+          return fb::CreateAttr(builder, name, fb::AttrKind::Int, value);
+        }
+      },
+      attr.value);
+}
+
+Offset<fb::Step> MakeStep(FlatBufferBuilder& builder, const Step& step) {
+  const auto name = Text(builder, step.name);
+  const auto inputs = builder.CreateVector(step.inputs);
+  const auto outputs = builder.CreateVector(step.outputs);
+  const auto attrs = Tables(builder, step.attrs, MakeAttr);
+  return fb::CreateStep(builder, name, step.layer, static_cast<fb::StepKind>(step.kind),
+                        step.kernel, inputs, outputs, attrs, MakeTexts(builder, step.provenance));
+}
+
+Offset<fb::Kernel> MakeKernel(FlatBufferBuilder& builder, const Kernel& kernel) {
+  return fb::CreateKernel(builder, Text(builder, kernel.name));
+}
+
+Offset<fb::Weight> MakeWeight(FlatBufferBuilder& builder, const Weight& weight) {
+  const WeightSource& source = weight.source;
+  const fb::Digest digest(weight.digest.high, weight.digest.low);
+  const auto name = Text(builder, source.name);
+  return fb::CreateWeight(builder, name, static_cast<uint8_t>(source.dtype),
+                          builder.CreateVector(source.shape), source.file, source.offset,
+                          source.bytes, &digest);
+}
+
+Offset<fb::Cache> MakeCache(FlatBufferBuilder& builder, const Cache& cache) {
+  return fb::CreateCache(builder, Text(builder, cache.name), cache.layer,
+                         static_cast<uint8_t>(cache.dtype), cache.heads, cache.head_dim,
+                         cache.cell_bytes);
+}
+
+Offset<fb::ModelFile> MakeFile(FlatBufferBuilder& builder, const ModelFile& file) {
+  return fb::CreateModelFile(builder, Text(builder, file.path), file.bytes);
+}
+
+Offset<fb::IgnoredTensor> MakeIgnored(FlatBufferBuilder& builder, const IgnoredTensor& ignored) {
+  const auto name = Text(builder, ignored.name);
+  return fb::CreateIgnoredTensor(builder, name, Text(builder, ignored.reason));
+}
+
+Offset<fb::ModelInfo> MakeModel(FlatBufferBuilder& builder, const ModelInfo& model) {
+  const auto architecture = Text(builder, model.architecture);
+  const auto name = Text(builder, model.name);
+  return fb::CreateModelInfo(builder, architecture, name, Text(builder, model.file_type),
+                             model.layers, model.embedding, model.heads, model.kv_heads,
+                             model.head_dim, model.feed_forward, model.vocab, model.context_length);
+}
+
+Offset<fb::Tokenizer> MakeTokenizer(FlatBufferBuilder& builder, const TokenizerData& data) {
+  std::vector<int32_t> merges;
+  merges.reserve(2 * data.merges.size());
+  for (const auto& [left, right] : data.merges) {
+    merges.push_back(left);
+    merges.push_back(right);
+  }
+  static_assert(sizeof(TokenType) == 1);
+  const auto model = Text(builder, data.model);
+  const auto pre = Text(builder, data.pre);
+  const auto text =
+      builder.CreateVector(reinterpret_cast<const uint8_t*>(data.text.data()), data.text.size());
+  const auto offsets = builder.CreateVector(data.offsets);
+  const auto scores = builder.CreateVector(data.scores);
+  const auto types =
+      builder.CreateVector(reinterpret_cast<const uint8_t*>(data.types.data()), data.types.size());
+  const auto merge_pairs = builder.CreateVector(merges);
+  const auto end_of_generation = builder.CreateVector(data.end_of_generation);
+  return fb::CreateTokenizer(builder, model, pre, text, offsets, scores, types, merge_pairs,
+                             data.bos, data.eos, data.eot, data.eom, data.unk, data.pad,
+                             data.add_bos, data.add_eos, data.add_space_prefix, end_of_generation,
+                             Text(builder, data.chat_template));
+}
+
+Offset<fb::PassRecord> MakePass(FlatBufferBuilder& builder, const PassRecord& pass) {
+  return fb::CreatePassRecord(builder, Text(builder, pass.name), pass.changed, pass.nodes_before,
+                              pass.nodes_after, pass.milliseconds);
+}
+
+Offset<fb::LedgerEntry> MakeEntry(FlatBufferBuilder& builder, const LedgerEntry& entry) {
+  const auto pass = Text(builder, entry.pass);
+  const auto node = Text(builder, entry.node);
+  return fb::CreateLedgerEntry(builder, pass, node, entry.layer,
+                               static_cast<fb::LedgerResult>(entry.result),
+                               Text(builder, entry.reason));
+}
+
+void AppendLittleEndian(uint64_t value, int bytes, std::string* out) {
+  for (int i = 0; i < bytes; ++i) out->push_back(static_cast<char>(value >> (8 * i)));
+}
+
+}  // namespace
+
+std::string Seal(std::string_view body, uint32_t version) {
+  std::string file(body);
+  file.reserve(body.size() + kTrailerBytes);
+  file.append(kTrailerMagic);
+  AppendLittleEndian(version, 4, &file);
+  AppendLittleEndian(0, 4, &file);
+  const Digest digest = DigestOf(std::string_view(file));
+  AppendLittleEndian(digest.high, 8, &file);
+  AppendLittleEndian(digest.low, 8, &file);
+  return file;
+}
+
+absl::StatusOr<std::string> Serialize(const Plan& plan) {
+  if (const uint64_t bytes = ContentBytes(plan); bytes > kMaxContent) {
+    return absl::ResourceExhaustedError(
+        StrCat("plan: expected at most ", kMaxContent, " bytes of content, got ", bytes));
+  }
+  FlatBufferBuilder builder(1 << 20);
+  const auto target = Text(builder, plan.target);
+  const auto producer = Text(builder, plan.producer);
+  const auto model = MakeModel(builder, plan.model);
+  const auto tokenizer = MakeTokenizer(builder, plan.tokenizer);
+  const auto files = Tables(builder, plan.files, MakeFile);
+  const auto ignored = Tables(builder, plan.ignored, MakeIgnored);
+  const auto geometry =
+      fb::CreateGeometry(builder, plan.geometry.page_tokens, plan.geometry.context,
+                         plan.geometry.max_sequences, plan.geometry.max_step_tokens);
+  const auto symbols = Tables(builder, plan.symbols, MakeSymbol);
+  const auto inputs = MakeTexts(builder, plan.inputs);
+  const auto outputs = MakeTexts(builder, plan.outputs);
+  const auto weights = Tables(builder, plan.weights, MakeWeight);
+  const auto caches = Tables(builder, plan.caches, MakeCache);
+  const auto buffers = Tables(builder, plan.buffers, MakeBuffer);
+  const auto kernels = Tables(builder, plan.kernels, MakeKernel);
+  const auto steps = Tables(builder, plan.steps, MakeStep);
+  const auto memory =
+      fb::CreateMemory(builder, plan.memory.weights, plan.memory.kv, plan.memory.activations);
+  const auto ir = Text(builder, plan.ir);
+  const auto source_ir = Text(builder, plan.source_ir);
+  const auto passes = Tables(builder, plan.passes, MakePass);
+  const auto ledger = Tables(builder, plan.ledger, MakeEntry);
+  fb::FinishPlanBuffer(
+      builder, fb::CreatePlan(builder, target, producer, model, tokenizer, files, ignored, geometry,
+                              symbols, inputs, outputs, weights, caches, buffers, kernels, steps,
+                              memory, ir, source_ir, passes, ledger));
+  return Seal(std::string_view(reinterpret_cast<const char*>(builder.GetBufferPointer()),
+                               builder.GetSize()));
+}
+
+}  // namespace renga::plan

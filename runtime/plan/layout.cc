@@ -1,0 +1,98 @@
+#include "runtime/plan/layout.h"
+
+#include <algorithm>
+
+#include "ir/base/status.h"
+
+namespace renga::plan {
+
+absl::StatusOr<uint64_t> MaxBytes(const TensorType& type, const std::vector<Symbol>& symbols) {
+  if (type.shape.empty() || type.shape.size() > 4) {
+    return absl::InvalidArgumentError(StrCat("rank: expected 1 to 4, got ", type.shape.size()));
+  }
+  const DTypeInfo& info = Info(type.dtype);
+  uint64_t elements = 1;
+  for (size_t axis = 0; axis < type.shape.size(); ++axis) {
+    const Dim& dim = type.shape[axis];
+    if (dim.symbol >= static_cast<int64_t>(symbols.size())) {
+      return absl::InvalidArgumentError(StrCat("axis ", axis, ": expected one of ", symbols.size(),
+                                               " symbols, got symbol ", dim.symbol));
+    }
+    const int64_t size = dim.symbol < 0 ? dim.value : symbols[dim.symbol].max;
+    if (size <= 0) {
+      return absl::InvalidArgumentError(
+          StrCat("axis ", axis, ": expected a size of 1 or more, got ", size));
+    }
+    if (static_cast<uint64_t>(size) > kMaxBytes / elements) {
+      return absl::InvalidArgumentError(
+          StrCat("size: expected at most ", kMaxBytes, " bytes, got more"));
+    }
+    elements *= static_cast<uint64_t>(size);
+  }
+  const Dim& last = type.shape.back();
+  if (info.block_elements > 1 && (last.symbol >= 0 || last.value % info.block_elements != 0)) {
+    return absl::InvalidArgumentError(StrCat("last axis: expected a multiple of ",
+                                             info.block_elements, " (a block of ", info.name,
+                                             "), got ", ToString(type, symbols)));
+  }
+  const uint64_t blocks = elements / static_cast<uint64_t>(info.block_elements);
+  if (blocks > kMaxBytes / static_cast<uint64_t>(info.block_bytes)) {
+    return absl::InvalidArgumentError(
+        StrCat("size: expected at most ", kMaxBytes, " bytes, got more"));
+  }
+  return blocks * static_cast<uint64_t>(info.block_bytes);
+}
+
+std::string ToString(const TensorType& type, const std::vector<Symbol>& symbols) {
+  std::string text = StrCat(Name(type.dtype), "[");
+  for (size_t i = 0; i < type.shape.size(); ++i) {
+    const Dim& dim = type.shape[i];
+    if (i > 0) text += ",";
+    if (dim.symbol < 0) {
+      StrAppend(&text, dim.value);
+    } else if (static_cast<size_t>(dim.symbol) < symbols.size()) {
+      text += symbols[dim.symbol].name;
+    } else {
+      text += "?";
+    }
+  }
+  return text + "]";
+}
+
+int32_t FindSymbol(const Plan& plan, std::string_view name) {
+  for (size_t i = 0; i < plan.symbols.size(); ++i) {
+    if (plan.symbols[i].name == name) return static_cast<int32_t>(i);
+  }
+  return -1;
+}
+
+int64_t SymbolMax(const Plan& plan, std::string_view name, int64_t otherwise) {
+  const int32_t symbol = FindSymbol(plan, name);
+  return symbol < 0 ? otherwise : plan.symbols[symbol].max;
+}
+
+int64_t CacheCells(const Plan& plan) { return SymbolMax(plan, "C", 0); }
+
+uint64_t ArenaBytes(const Plan& plan) {
+  uint64_t end = 0;
+  for (const Buffer& buffer : plan.buffers) {
+    if (buffer.space == Space::kArena) end = std::max(end, buffer.offset + buffer.bytes);
+  }
+  return AlignUp(end);
+}
+
+Memory ComputeMemory(const Plan& plan) {
+  Memory memory;
+  for (const Weight& weight : plan.weights) memory.weights += weight.source.bytes;
+  const uint64_t cells = static_cast<uint64_t>(CacheCells(plan));
+  for (const Cache& cache : plan.caches) memory.kv += AlignUp(cells * cache.cell_bytes);
+  memory.activations = ArenaBytes(plan);
+  for (const Buffer& buffer : plan.buffers) {
+    if (buffer.space == Space::kInput && buffer.view_of < 0) {
+      memory.activations += AlignUp(buffer.bytes);
+    }
+  }
+  return memory;
+}
+
+}  // namespace renga::plan

@@ -1,0 +1,160 @@
+#include "runtime/plan/print.h"
+
+#include <algorithm>
+#include <charconv>
+
+#include "absl/strings/str_format.h"
+#include "ir/base/status.h"
+#include "runtime/plan/layout.h"
+#include "runtime/plan/lifetime.h"
+
+namespace renga::plan {
+namespace {
+
+std::string BufferText(const Plan& plan, int32_t index) {
+  if (index < 0) return "-";
+  const Buffer& buffer = plan.buffers[index];
+  return StrCat(buffer.space == Space::kWeight ? "@" : "%", buffer.name);
+}
+
+std::string_view KernelText(const Plan& plan, const Step& step) {
+  if (step.kind == StepKind::kKernel) return plan.kernels[step.kernel].name;
+  return ToString(step.kind);
+}
+
+// "arena +1024", "input 0", "view of %0.q_proj"
+std::string PlaceText(const Plan& plan, const Buffer& buffer) {
+  if (buffer.view_of >= 0) return StrCat("view of ", BufferText(plan, buffer.view_of));
+  if (buffer.space == Space::kArena) return StrCat("arena +", buffer.offset);
+  return StrCat(ToString(buffer.space), " ", buffer.index);
+}
+
+void AppendHeader(const Plan& plan, std::string* text) {
+  const ModelInfo& model = plan.model;
+  const Geometry& geometry = plan.geometry;
+  StrAppend(text, "plan ", kFormatVersion, " for ", plan.target, ", by ", plan.producer, "\n");
+  StrAppend(text, "model ", model.architecture, " \"", model.name, "\"  ", model.layers,
+            " layers  ", model.embedding, " wide  ", model.heads, "/", model.kv_heads, " heads x ",
+            model.head_dim, "  vocab ", model.vocab, "  ", model.file_type, "\n");
+  StrAppend(text, "geometry  context ", geometry.context, "  page ", geometry.page_tokens,
+            " tokens  sequences ", geometry.max_sequences, "  step ", geometry.max_step_tokens,
+            " tokens\n");
+  for (const Symbol& symbol : plan.symbols) {
+    StrAppend(text, "dim ", symbol.name, " = 1..", symbol.max, "\n");
+  }
+  for (const ModelFile& file : plan.files) {
+    StrAppend(text, "file ", file.path, "  ", file.bytes, " bytes\n");
+  }
+}
+
+void AppendBuffers(const Plan& plan, std::string* text) {
+  size_t width = 0;
+  for (const Buffer& buffer : plan.buffers) width = std::max(width, buffer.name.size() + 1);
+  for (size_t i = 0; i < plan.buffers.size(); ++i) {
+    const Buffer& buffer = plan.buffers[i];
+    const std::string line =
+        absl::StrFormat("buffer %-4d %-*s  %-18s %12d bytes  %s", i, static_cast<int>(width),
+                        BufferText(plan, static_cast<int32_t>(i)),
+                        ToString(buffer.type, plan.symbols), buffer.bytes, PlaceText(plan, buffer));
+    StrAppend(text, line, "\n");
+  }
+}
+
+}  // namespace
+
+bool StepFilter::Keeps(const Step& step) const {
+  if (layer.has_value() && step.layer != *layer) return false;
+  return node.empty() || step.name == node ||
+         std::find(step.provenance.begin(), step.provenance.end(), node) != step.provenance.end();
+}
+
+std::string PrintPlan(const Plan& plan, const StepFilter& filter) {
+  std::string text;
+  if (!filter.layer.has_value() && filter.node.empty()) {
+    AppendHeader(plan, &text);
+    AppendBuffers(plan, &text);
+  }
+  for (size_t i = 0; i < plan.steps.size(); ++i) {
+    if (filter.Keeps(plan.steps[i])) StrAppend(&text, PrintStep(plan, i), "\n");
+  }
+  return text;
+}
+
+std::string PrintStep(const Plan& plan, size_t index) {
+  const Step& step = plan.steps[index];
+  std::string text = StrCat("step ", index, " ", KernelText(plan, step), " ", step.name, " (");
+  for (size_t i = 0; i < step.inputs.size(); ++i) {
+    StrAppend(&text, i == 0 ? "" : ", ", BufferText(plan, step.inputs[i]));
+  }
+  text += ")";
+  for (size_t i = 0; i < step.attrs.size(); ++i) {
+    StrAppend(&text, i == 0 ? " {" : ", ", step.attrs[i].name, "=", ToString(step.attrs[i].value));
+  }
+  StrAppend(&text, step.attrs.empty() ? "" : "}", " -> ");
+  for (size_t i = 0; i < step.outputs.size(); ++i) {
+    StrAppend(&text, i == 0 ? "" : ", ", BufferText(plan, step.outputs[i]), ": ",
+              ToString(plan.buffers[step.outputs[i]].type, plan.symbols));
+  }
+  return text;
+}
+
+std::string PrintMemory(const Plan& plan) {
+  const std::vector<Lifetime> lives = Lifetimes(plan);
+  std::vector<size_t> order;
+  size_t width = 0;
+  for (size_t i = 0; i < plan.buffers.size(); ++i) {
+    const Buffer& buffer = plan.buffers[i];
+    if (buffer.space != Space::kArena || buffer.view_of >= 0) continue;
+    order.push_back(i);
+    width = std::max(width, buffer.name.size());
+  }
+  std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) {
+    return plan.buffers[a].offset < plan.buffers[b].offset;
+  });
+  std::string text;
+  for (size_t i : order) {
+    const Buffer& buffer = plan.buffers[i];
+    StrAppend(&text,
+              absl::StrFormat("%12d %12d bytes  steps %5d..%-5d %-*s  %s\n", buffer.offset,
+                              buffer.bytes, lives[i].first, lives[i].last, static_cast<int>(width),
+                              buffer.name, ToString(buffer.type, plan.symbols)));
+  }
+  uint64_t together = 0;
+  for (size_t i : order) together += AlignUp(plan.buffers[i].bytes);
+  const uint64_t arena = ArenaBytes(plan);
+  const auto total = [&text](std::string_view name, uint64_t bytes, std::string_view note) {
+    StrAppend(&text, absl::StrFormat("%-12s %15d bytes  %s\n", ToAbsl(name), bytes, ToAbsl(note)));
+  };
+  total("arena", arena, StrCat(order.size(), " buffers, ", together, " bytes without sharing"));
+  total("inputs", plan.memory.activations - arena, StrCat(plan.inputs.size(), " buffers"));
+  total("activations", plan.memory.activations, "arena and inputs");
+  total("kv", plan.memory.kv,
+        StrCat(plan.caches.size(), " caches of ", CacheCells(plan), " cells"));
+  total("weights", plan.memory.weights, StrCat(plan.weights.size(), " tensors"));
+  total("total", plan.memory.total(), "");
+  return text;
+}
+
+std::string_view ToString(Space space) {
+  constexpr std::string_view kNames[] = {"input", "weight", "cache", "arena"};
+  return kNames[static_cast<size_t>(space)];
+}
+
+std::string_view ToString(StepKind kind) {
+  constexpr std::string_view kNames[] = {"kernel", "gemm", "copy", "set"};
+  return kNames[static_cast<size_t>(kind)];
+}
+
+std::string ToString(const AttrValue& value) {
+  if (const auto* number = std::get_if<int64_t>(&value)) return StrCat(*number);
+  if (const auto* flag = std::get_if<bool>(&value)) return *flag ? "true" : "false";
+  if (const auto* text = std::get_if<std::string>(&value)) return *text;
+  char digits[32];  // the shortest form that reads back has at most 24 characters
+  const auto end = std::to_chars(digits, digits + sizeof(digits), std::get<double>(value)).ptr;
+  std::string text(digits, end);
+  // As in the IR, a float is told from an int.
+  if (text.find_first_not_of("0123456789-") == std::string::npos) text += ".0";
+  return text;
+}
+
+}  // namespace renga::plan

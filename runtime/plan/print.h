@@ -1,0 +1,33 @@
+// A plan as text, for people: `renga dump X.plan --stage plan` and `--stage memory`.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "runtime/plan/plan.h"
+
+namespace renga::plan {
+
+// Which steps to print; the default is all.
+struct StepFilter {
+  std::optional<int32_t> layer;
+  std::string node;  // name of a step, or of a source node it computes
+  bool Keeps(const Step& step) const;
+};
+
+// Header, symbols, buffers and steps. Valid plans only (Validate).
+std::string PrintPlan(const Plan& plan, const StepFilter& filter = {});
+
+// One step without line break:
+//   step 4 linear 0.q_proj (%0.attn_norm, @blk.0.attn_q.weight, -) -> %0.q_proj: f32[T,896]
+std::string PrintStep(const Plan& plan, size_t step);
+
+// Arena map: every buffer's place, size and life, by offset; then the totals.
+std::string PrintMemory(const Plan& plan);
+
+std::string_view ToString(Space space);        // "input", "weight", "cache", "arena"
+std::string_view ToString(StepKind kind);      // "kernel", "gemm", "copy", "set"
+std::string ToString(const AttrValue& value);  // 12, 1e-06, true, neox
+
+}  // namespace renga::plan

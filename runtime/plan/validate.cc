@@ -1,0 +1,197 @@
+#include "runtime/plan/validate.h"
+
+#include "absl/container/flat_hash_set.h"
+#include "ir/base/status.h"
+#include "runtime/plan/layout.h"
+#include "runtime/plan/mismatch.h"
+
+namespace renga::plan {
+namespace {
+
+// Every count of tokens, cells, pages and sequences fits an i32, as the inputs hold them.
+constexpr int64_t kMaxSize = (int64_t{1} << 31) - 1;
+constexpr int64_t kMaxFigure = int64_t{1} << 40;
+
+// No plan has more; without a bound, checks that look a symbol up would be quadratic.
+constexpr int64_t kMaxSymbols = 64;
+
+// GGUF aligns tensor data to a multiple of 8 (general.alignment).
+constexpr uint64_t kWeightAlignment = 8;
+
+absl::Status CheckRange(std::string_view where, int64_t value, int64_t low, int64_t high) {
+  if (value >= low && value <= high) return absl::OkStatus();
+  return Mismatch(where, StrCat(low, "..", high), value);
+}
+
+absl::Status CheckModel(const ModelInfo& model) {
+  RENGA_RETURN_IF_ERROR(CheckRange("model: vocab", model.vocab, 1, kMaxSize));
+  const std::pair<std::string_view, int64_t> figures[] = {
+      {"model: layers", model.layers},
+      {"model: embedding", model.embedding},
+      {"model: heads", model.heads},
+      {"model: kv_heads", model.kv_heads},
+      {"model: head_dim", model.head_dim},
+      {"model: feed_forward", model.feed_forward},
+      {"model: context_length", model.context_length},
+  };
+  for (const auto& [where, figure] : figures) {
+    RENGA_RETURN_IF_ERROR(CheckRange(where, figure, 0, kMaxFigure));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckGeometry(const Geometry& geometry) {
+  RENGA_RETURN_IF_ERROR(
+      CheckRange("geometry: page_tokens", geometry.page_tokens, 1, int64_t{1} << 20));
+  RENGA_RETURN_IF_ERROR(CheckRange("geometry: context", geometry.context, 1, kMaxSize));
+  RENGA_RETURN_IF_ERROR(
+      CheckRange("geometry: max_sequences", geometry.max_sequences, 1, int64_t{1} << 20));
+  return CheckRange("geometry: max_step_tokens", geometry.max_step_tokens, 1, kMaxSize);
+}
+
+// The symbols' bounds sized the arena, the geometry sizes what the executor binds them to.
+absl::Status CheckSymbols(const Plan& plan) {
+  RENGA_RETURN_IF_ERROR(
+      CheckRange("symbols", static_cast<int64_t>(plan.symbols.size()), 0, kMaxSymbols));
+  absl::flat_hash_set<std::string> names;
+  for (const Symbol& symbol : plan.symbols) {
+    const std::string where = StrCat("symbol ", symbol.name);
+    if (symbol.name.empty()) return Mismatch("symbol", "a name", "none");
+    if (!names.insert(symbol.name).second) return Mismatch(where, "one of that name", "two");
+    RENGA_RETURN_IF_ERROR(CheckRange(StrCat(where, ": max"), symbol.max, 1, kMaxSize));
+  }
+  const Geometry& geometry = plan.geometry;
+  const int64_t pages = (geometry.context + geometry.page_tokens - 1) / geometry.page_tokens;
+  const struct {
+    std::string_view symbol, because;
+    int64_t at_least;
+  } bounds[] = {
+      {"T", "max_step_tokens", geometry.max_step_tokens},
+      {"S", "max_sequences", geometry.max_sequences},
+      {"L", "context", geometry.context},
+      {"P", "pages of a sequence", pages},
+      {"C", "cells of a sequence", pages * geometry.page_tokens},
+  };
+  for (const auto& bound : bounds) {
+    const int64_t max = SymbolMax(plan, bound.symbol, bound.at_least);
+    if (max < bound.at_least) {
+      return Mismatch(StrCat("symbol ", bound.symbol, ": max"),
+                      StrCat(bound.at_least, " (", bound.because, ") or more"), max);
+    }
+  }
+  if (const int64_t cells = CacheCells(plan); cells % geometry.page_tokens != 0) {
+    return Mismatch("symbol C: max",
+                    StrCat("a multiple of ", geometry.page_tokens, " (page_tokens)"), cells);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckWeight(const Plan& plan, const WeightSource& weight) {
+  const std::string where = StrCat("weight ", weight.name);
+  if (weight.file < 0 || static_cast<size_t>(weight.file) >= plan.files.size()) {
+    return Mismatch(StrCat(where, ": file"), StrCat("0..", int64_t(plan.files.size()) - 1),
+                    weight.file);
+  }
+  TensorType type = {weight.dtype, {}};
+  for (int64_t size : weight.shape) type.shape.push_back({-1, size});
+  const absl::StatusOr<uint64_t> bytes = MaxBytes(type, plan.symbols);
+  if (!bytes.ok()) return Annotate(bytes.status(), where);
+  if (*bytes != weight.bytes) {
+    return Mismatch(StrCat(where, ": bytes"),
+                    StrCat(*bytes, " (", ToString(type, plan.symbols), ")"), weight.bytes);
+  }
+  if (weight.offset % kWeightAlignment != 0) {
+    return Mismatch(StrCat(where, ": offset"), StrCat("a multiple of ", kWeightAlignment),
+                    weight.offset);
+  }
+  const uint64_t file_bytes = plan.files[weight.file].bytes;
+  if (weight.offset > file_bytes || weight.bytes > file_bytes - weight.offset) {
+    return Mismatch(where, StrCat("bytes inside its file of ", file_bytes),
+                    StrCat(weight.bytes, " at offset ", weight.offset));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckWeights(const Plan& plan) {
+  absl::flat_hash_set<std::string> names;
+  uint64_t total = 0;
+  for (const Weight& weight : plan.weights) {
+    if (!names.insert(weight.source.name).second) {
+      return Mismatch(StrCat("weight ", weight.source.name), "one of that name", "two");
+    }
+    RENGA_RETURN_IF_ERROR(CheckWeight(plan, weight.source));
+    total += weight.source.bytes;
+    if (total > kMaxBytes) {
+      return Mismatch("weights", StrCat("at most ", kMaxBytes, " bytes"), "more");
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckCaches(const Plan& plan) {
+  const uint64_t cells = static_cast<uint64_t>(CacheCells(plan));
+  if (cells == 0 && !plan.caches.empty()) {
+    return Mismatch("symbols", "C (the caches' cells)", "none of that name");
+  }
+  uint64_t total = 0;
+  for (const Cache& cache : plan.caches) {
+    const std::string where = StrCat("cache ", cache.name);
+    RENGA_RETURN_IF_ERROR(CheckRange(StrCat(where, ": layer"), cache.layer, -1, kMaxSize));
+    const TensorType cell = {cache.dtype, {{-1, cache.heads}, {-1, cache.head_dim}}};
+    const absl::StatusOr<uint64_t> bytes = MaxBytes(cell, plan.symbols);
+    if (!bytes.ok()) return Annotate(bytes.status(), where);
+    if (*bytes != cache.cell_bytes) {
+      return Mismatch(StrCat(where, ": cell_bytes"),
+                      StrCat(*bytes, " (", ToString(cell, plan.symbols), ")"), cache.cell_bytes);
+    }
+    if (*bytes > kMaxBytes / cells || (total += AlignUp(*bytes * cells)) > kMaxBytes) {
+      return Mismatch(where, StrCat("caches of at most ", kMaxBytes, " bytes"), "more");
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckKernels(const Plan& plan) {
+  absl::flat_hash_set<std::string> names;
+  for (const Kernel& kernel : plan.kernels) {
+    if (kernel.name.empty()) return Mismatch("kernel", "a name", "none");
+    if (!names.insert(kernel.name).second) {
+      return Mismatch(StrCat("kernel ", kernel.name), "one of that name", "two");
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckMemory(const Plan& plan) {
+  const Memory memory = ComputeMemory(plan);
+  const struct {
+    std::string_view name;
+    uint64_t expected, got;
+  } figures[] = {
+      {"memory: weights", memory.weights, plan.memory.weights},
+      {"memory: kv", memory.kv, plan.memory.kv},
+      {"memory: activations", memory.activations, plan.memory.activations},
+  };
+  for (const auto& figure : figures) {
+    if (figure.expected != figure.got) return Mismatch(figure.name, figure.expected, figure.got);
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::Status Validate(const Plan& plan) {
+  if (plan.target.empty()) return Mismatch("target", "a name", "none");
+  RENGA_RETURN_IF_ERROR(CheckModel(plan.model));
+  RENGA_RETURN_IF_ERROR(ValidateTokenizer(plan.tokenizer, plan.model.vocab));
+  RENGA_RETURN_IF_ERROR(CheckGeometry(plan.geometry));
+  RENGA_RETURN_IF_ERROR(CheckSymbols(plan));
+  RENGA_RETURN_IF_ERROR(CheckWeights(plan));
+  RENGA_RETURN_IF_ERROR(CheckCaches(plan));
+  RENGA_RETURN_IF_ERROR(CheckKernels(plan));
+  RENGA_RETURN_IF_ERROR(ValidateBuffers(plan));
+  RENGA_RETURN_IF_ERROR(ValidateSteps(plan));
+  return CheckMemory(plan);
+}
+
+}  // namespace renga::plan
