@@ -1,0 +1,23 @@
+// The emitters: one per family of operators that lower alike.
+#pragma once
+
+#include <string_view>
+
+#include "absl/status/status.h"
+#include "codegen/emit/plan_builder.h"
+
+namespace renga::codegen {
+
+// One step by `kernel`, operands, results and attributes as the node has them. A result that the
+// operator declares as an alias of an operand is the operand's buffer, written in place. A trailing
+// optional operand that is absent stays an absent operand of the step.
+absl::Status EmitKernel(const Node& node, std::string_view kernel, PlanBuilder& builder);
+
+// As EmitKernel, without the attribute `span`: it names the symbol of the result's last axis, which
+// the step's type already has.
+absl::Status EmitScores(const Node& node, std::string_view kernel, PlanBuilder& builder);
+
+// No step: the result shows the operand's bytes in another shape.
+absl::Status EmitView(const Node& node, std::string_view kernel, PlanBuilder& builder);
+
+}  // namespace renga::codegen

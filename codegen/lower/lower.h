@@ -1,0 +1,37 @@
+// Graph -> plan: the last stage of compiling.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "ir/base/model.h"
+#include "ir/core/graph.h"
+#include "runtime/plan/plan.h"
+
+namespace renga::codegen {
+
+inline constexpr std::string_view kProducer = "renga 0.1.0";
+
+struct LowerInput {
+  const Graph& graph;  // verified
+  std::string target;  // "cpu"
+  ModelInfo model;
+  TokenizerData tokenizer;
+  std::vector<ModelFile> files;
+  std::vector<plan::Weight> weights;  // one per weight of the graph, found by name
+  std::vector<IgnoredTensor> ignored;
+  plan::Geometry geometry;
+  std::string source_ir, ir;  // text before and after the passes
+  std::vector<plan::PassRecord> passes;
+  std::vector<plan::LedgerEntry> ledger;
+};
+
+// A plan that Validate accepts: buffers in the arena, steps in the graph's order, exact memory
+// figures.
+//   Unimplemented    an unknown target, or an operator it has no emitter for
+//   InvalidArgument  a weight of the graph without an entry, an entry without a weight, types that
+//                    differ, or sizes that a plan cannot have (see Validate)
+absl::StatusOr<plan::Plan> Lower(LowerInput input);
+
+}  // namespace renga::codegen

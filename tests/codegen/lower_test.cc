@@ -1,0 +1,174 @@
+#include "codegen/lower/lower.h"
+
+#include "codegen/emit/emitter.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "ir/base/strings.h"
+#include "ir/core/op_def.h"
+#include "ir/text/parse.h"
+#include "runtime/plan/print.h"
+
+namespace renga::codegen {
+namespace {
+
+using ::testing::HasSubstr;
+
+constexpr std::string_view kGraph = R"(ir 1
+dim T = 1..8
+dim S = 1..1
+dim R = 1..8
+dim L = 1..32
+dim P = 1..8
+dim C = 1..32
+weight @table: f16[10,8]
+weight @norm: f32[8]
+cache %0.k_cache: f16[C,1,4]
+graph @step(%tokens: i32[T], %positions: i32[T], %sequences: i32[T], %cells: i32[T], %pages: i32[S,P], %rows: i32[R]) {
+  %embed: f32[T,8] = embed(%tokens, @table)
+  %0.norm: f32[T,8] = rms_norm(%embed, @norm) {eps=1e-05}
+  %0.heads: f32[T,2,4] = split_heads(%0.norm) {heads=2}
+  %0.sum: f32[T,2,4] = add(%0.heads, %0.heads)
+  %0.part: f32[T,4] = slice(%0.norm) {size=4, start=0}
+  %0.narrow: f32[T,1,4] = split_heads(%0.part) {heads=1}
+  %0.k: f16[C,1,4] = kv_append(%0.k_cache, %0.narrow, %cells)
+  %0.merged: f32[T,8] = merge_heads(%0.sum)
+  %0.out: f32[T,8] = add(%embed, %0.merged)
+  %last: f32[R,8] = gather_rows(%0.out, %rows)
+  %logits: f32[R,10] = linear(%last, @table)
+  return %logits, %0.k
+}
+)";
+
+plan::Weight WeightOf(std::string name, DType dtype, std::vector<int64_t> shape, uint64_t offset,
+                      uint64_t bytes) {
+  return {{std::move(name), dtype, std::move(shape), 0, offset, bytes}, {1, 2}};
+}
+
+class LowerTest : public ::testing::Test {
+ protected:
+  LowerTest() : graph_(Parse(kGraph, "test.ir").value()) {
+    weights_ = {WeightOf("norm", DType::kF32, {8}, 64, 32),
+                WeightOf("table", DType::kF16, {10, 8}, 128, 160)};
+  }
+
+  absl::StatusOr<plan::Plan> Run() {
+    LowerInput input{.graph = graph_, .target = target_};
+    input.model.vocab = 10;
+    input.files = {{"model.gguf", 4096}};
+    input.weights = weights_;
+    input.geometry = {4, 32, 1, 8};
+    input.ir = "ir 1";
+    return Lower(std::move(input));
+  }
+
+  Graph graph_;
+  std::string target_ = "cpu";
+  std::vector<plan::Weight> weights_;
+};
+
+TEST_F(LowerTest, AGraphBecomesThisPlan) {
+  const absl::StatusOr<plan::Plan> plan = Run();
+  ASSERT_TRUE(plan.ok()) << plan.status();
+  EXPECT_EQ(plan::PrintPlan(*plan), R"(plan 1 for cpu, by renga 0.1.0
+model  ""  0 layers  0 wide  0/0 heads x 0  vocab 10  
+geometry  context 32  page 4 tokens  sequences 1  step 8 tokens
+dim T = 1..8
+dim S = 1..1
+dim R = 1..8
+dim L = 1..32
+dim P = 1..8
+dim C = 1..32
+file model.gguf  4096 bytes
+buffer 0    %tokens     i32[T]                       32 bytes  input 0
+buffer 1    %positions  i32[T]                       32 bytes  input 1
+buffer 2    %sequences  i32[T]                       32 bytes  input 2
+buffer 3    %cells      i32[T]                       32 bytes  input 3
+buffer 4    %pages      i32[S,P]                     32 bytes  input 4
+buffer 5    %rows       i32[R]                       32 bytes  input 5
+buffer 6    @table      f16[10,8]                   160 bytes  weight 0
+buffer 7    @norm       f32[8]                       32 bytes  weight 1
+buffer 8    %0.k_cache  f16[C,1,4]                  256 bytes  cache 0
+buffer 9    %embed      f32[T,8]                    256 bytes  arena +0
+buffer 10   %0.norm     f32[T,8]                    256 bytes  arena +256
+buffer 11   %0.heads    f32[T,2,4]                  256 bytes  view of %0.norm
+buffer 12   %0.sum      f32[T,2,4]                  256 bytes  arena +512
+buffer 13   %0.part     f32[T,4]                    128 bytes  arena +768
+buffer 14   %0.narrow   f32[T,1,4]                  128 bytes  view of %0.part
+buffer 15   %0.merged   f32[T,8]                    256 bytes  view of %0.sum
+buffer 16   %0.out      f32[T,8]                    256 bytes  arena +256
+buffer 17   %last       f32[R,8]                    256 bytes  arena +512
+buffer 18   %logits     f32[R,10]                   320 bytes  arena +0
+step 0 embed embed (%tokens, @table) -> %embed: f32[T,8]
+step 1 rms_norm 0.norm (%embed, @norm) {eps=1e-05} -> %0.norm: f32[T,8]
+step 2 add 0.sum (%0.heads, %0.heads) -> %0.sum: f32[T,2,4]
+step 3 slice 0.part (%0.norm) {size=4, start=0} -> %0.part: f32[T,4]
+step 4 kv_append 0.k (%0.k_cache, %0.narrow, %cells) -> %0.k_cache: f16[C,1,4]
+step 5 add 0.out (%embed, %0.merged) -> %0.out: f32[T,8]
+step 6 gather_rows last (%0.out, %rows) -> %last: f32[R,8]
+step 7 linear logits (%last, @table, -) -> %logits: f32[R,10]
+)");
+  EXPECT_THAT(plan->outputs, ::testing::ElementsAre("logits"));
+  EXPECT_EQ(plan->memory, (plan::Memory{192, 256, 896 + 6 * 64}));
+  EXPECT_THAT(plan->steps[4].provenance, ::testing::ElementsAre("0.k"));
+  EXPECT_EQ(plan->steps[4].layer, 0);
+  EXPECT_EQ(plan->weights[0].source.name, "table");
+}
+
+TEST_F(LowerTest, AMissingWeightIsNamed) {
+  weights_.pop_back();
+  const absl::Status status = Run().status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(ToStd(status.message()),
+              HasSubstr("weight @table: expected a tensor of the model, got none"));
+}
+
+TEST_F(LowerTest, WeightsLeftOverAreNamed) {
+  weights_.push_back(WeightOf("b.bias", DType::kF32, {8}, 64, 32));
+  weights_.push_back(WeightOf("a.bias", DType::kF32, {8}, 64, 32));
+  EXPECT_THAT(ToStd(Run().status().message()),
+              HasSubstr("weights: expected every one in the graph, 2 are not: a.bias b.bias"));
+}
+
+TEST_F(LowerTest, AWeightTwiceIsRefused) {
+  weights_.push_back(weights_[0]);
+  EXPECT_THAT(ToStd(Run().status().message()),
+              HasSubstr("weight @norm: expected one source, got two"));
+}
+
+TEST_F(LowerTest, AWeightOfAnotherTypeIsRefused) {
+  weights_[1].source.dtype = DType::kBF16;
+  EXPECT_THAT(ToStd(Run().status().message()),
+              HasSubstr("weight @table: expected f16[10,8], the model has bf16[10,8]"));
+}
+
+TEST_F(LowerTest, AnUnknownTargetIsRefused) {
+  target_ = "abacus";
+  const absl::Status status = Run().status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kUnimplemented);
+  EXPECT_EQ(ToStd(status.message()), "target: expected cpu, got abacus");
+}
+
+TEST_F(LowerTest, AnOperatorWithoutEmitterIsNamed) {
+  OpDef op = *graph_.nodes[1].op;
+  op.name = "tan";
+  graph_.nodes[1].op = &op;
+  const absl::Status status = Run().status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kUnimplemented);
+  EXPECT_THAT(ToStd(status.message()),
+              HasSubstr("node 0.norm: target cpu has no emitter for tan; it has add attn_scores"));
+}
+
+TEST(CpuEmitters, EveryOperatorHasOne) {
+  for (const OpDef* op : AllOps()) {
+    EXPECT_NE(FindEmitter("cpu", op->name), nullptr) << op->name << " has no emitter for cpu";
+  }
+  EXPECT_EQ(EmittersOf("cpu").size(), AllOps().size()) << "an emitter for no operator";
+}
+
+TEST(CpuEmitters, AreSorted) {
+  const absl::Span<const Emitter> emitters = EmittersOf("cpu");
+  for (size_t i = 1; i < emitters.size(); ++i) EXPECT_LT(emitters[i - 1].op, emitters[i].op);
+}
+
+}  // namespace
+}  // namespace renga::codegen
