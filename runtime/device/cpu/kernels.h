@@ -1,0 +1,24 @@
+// The kernels of docs/kernels-cpu.md, one file each. registry.cc lists them.
+#pragma once
+
+#include "runtime/device/cpu/kernel.h"
+
+namespace renga::cpu {
+
+extern const KernelDef kAdd;
+extern const KernelDef kAttnScores;
+extern const KernelDef kAttnValues;
+extern const KernelDef kEmbed;
+extern const KernelDef kExpertLinear;
+extern const KernelDef kExpertSum;
+extern const KernelDef kGatherRows;
+extern const KernelDef kGlu;
+extern const KernelDef kKvAppend;
+extern const KernelDef kLinear;
+extern const KernelDef kMaskedSoftmax;
+extern const KernelDef kMoeRoute;
+extern const KernelDef kRmsNorm;
+extern const KernelDef kRope;
+extern const KernelDef kSlice;
+
+}  // namespace renga::cpu

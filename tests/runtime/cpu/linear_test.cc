@@ -1,0 +1,262 @@
+#include <cmath>
+
+#include "gtest/gtest.h"
+#include "ir/reference/dequant.h"
+#include "tests/runtime/cpu/kernel_harness.h"
+
+namespace renga::cpu {
+namespace {
+
+using ::testing::HasSubstr;
+
+const std::vector<DType> kTypes = {
+    DType::kF32,    DType::kF16,    DType::kBF16,    DType::kQ4_0,  DType::kQ4_1,  DType::kQ5_0,
+    DType::kQ5_1,   DType::kQ8_0,   DType::kQ2_K,    DType::kQ3_K,  DType::kQ4_K,  DType::kQ5_K,
+    DType::kQ6_K,   DType::kIQ4_NL, DType::kIQ4_XS,  DType::kMXFP4, DType::kNVFP4, DType::kQ1_0,
+    DType::kQ2_0,   DType::kTQ1_0,  DType::kTQ2_0,   DType::kIQ1_S, DType::kIQ1_M, DType::kIQ2_XXS,
+    DType::kIQ2_XS, DType::kIQ2_S,  DType::kIQ3_XXS, DType::kIQ3_S,
+};
+
+// Random stored rows whose scales are ordinary numbers: any bytes, redrawn while a block holds a
+// value that is not finite or above 1e3.
+Tensor RandomWeight(DType type, int64_t n, int64_t k, int seed) {
+  Tensor w = Tensor::Make(type, {n, k});
+  std::mt19937 random(seed);
+  const DTypeInfo& info = Info(type);
+  std::vector<float> values(info.block_elements);
+  for (size_t at = 0; at < w.bytes.size(); at += info.block_bytes) {
+    bool ok = false;
+    while (!ok) {
+      for (int i = 0; i < info.block_bytes; ++i) w.bytes[at + i] = static_cast<uint8_t>(random());
+      FindDequant(type)(w.bytes.data() + at, info.block_elements, values.data());
+      ok = true;
+      for (const float v : values) ok = ok && std::isfinite(v) && std::abs(v) < 1e3f;
+    }
+  }
+  return w;
+}
+
+std::vector<float> Values(const Tensor& w) {
+  std::vector<float> out(w.sizes[0] * w.sizes[1]);
+  FindDequant(w.type.dtype)(w.bytes.data(), static_cast<int64_t>(out.size()), out.data());
+  return out;
+}
+
+// What quantising the activations may change of one product: half a step of each block of 32, a
+// step being 1/32767 of the block's largest; with f32 rounding of every product and sum on top,
+// taken as 1e-6 of the sum of magnitudes. Plain types have only the latter.
+double Tolerance(DType type, const float* w, const float* x, int64_t k) {
+  double bound = 1e-30;
+  for (int64_t b = 0; b < k; b += 32) {
+    double largest = 0, weights = 0;
+    for (int64_t i = b; i < std::min(b + 32, k); ++i) {
+      largest = std::max(largest, std::abs(double{x[i]}));
+      weights += std::abs(w[i]);
+      bound += 1e-6 * std::abs(double{w[i]} * x[i]);
+    }
+    // Types with minima subtract sums that cancel: their rounding goes with the largest too.
+    if (Info(type).quantized) bound += weights * largest * (0.5 / 32767 + 1e-6) + weights * 1e-33;
+  }
+  return bound;
+}
+
+void CheckProduct(const Tensor& w, const std::vector<float>& x, const std::vector<float>& y,
+                  const std::vector<float>& bias) {
+  const int64_t n = w.sizes[0], k = w.sizes[1];
+  const std::vector<float> values = Values(w);
+  for (int64_t t = 0; t < static_cast<int64_t>(x.size()) / k; ++t) {
+    for (int64_t r = 0; r < n; ++r) {
+      double sum = bias.empty() ? 0 : bias[r];
+      for (int64_t i = 0; i < k; ++i) sum += double{values[r * k + i]} * x[t * k + i];
+      const double bound = Tolerance(w.type.dtype, values.data() + r * k, x.data() + t * k, k) +
+                           std::abs(sum) * 1e-6;
+      ASSERT_NEAR(y[t * n + r], sum, bound) << Name(w.type.dtype) << " token " << t << " row " << r;
+    }
+  }
+}
+
+std::vector<float> Linear(Tensor& w, const std::vector<float>& x, const std::vector<float>& bias,
+                          ThreadPool& pool) {
+  const int64_t n = w.sizes[0], k = w.sizes[1];
+  const int64_t tokens = static_cast<int64_t>(x.size()) / k;
+  Tensor input = Tensor::Floats({tokens, k}, x);
+  Tensor b = Tensor::Floats({n}, bias.empty() ? std::vector<float>(n) : bias);
+  Tensor y = Tensor::Make(DType::kF32, {tokens, n});
+  RunStep("linear", {&input, &w, bias.empty() ? nullptr : &b}, {&y}, {}, pool);
+  return y.floats();
+}
+
+class LinearTest : public ::testing::TestWithParam<DType> {};
+
+INSTANTIATE_TEST_SUITE_P(Types, LinearTest, ::testing::ValuesIn(kTypes),
+                         [](const auto& info) { return std::string(Name(info.param)); });
+
+TEST_P(LinearTest, MatchesDoubleLoops) {
+  ThreadPool pool(2);
+  const int64_t block = Info(GetParam()).block_elements;
+  const std::vector<int64_t> columns =
+      block == 1 ? std::vector<int64_t>{1, 33, 100} : std::vector<int64_t>{block, 3 * block};
+  for (const int64_t k : columns) {
+    for (const int64_t n : {1, 5, 67}) {
+      Tensor w = RandomWeight(GetParam(), n, k, static_cast<int>(k + n));
+      for (const int64_t tokens : {1, 2, 3, 7, 33}) {
+        const std::vector<float> x = RandomFloats(tokens * k, static_cast<int>(tokens));
+        const std::vector<float> bias = n == 5 ? RandomFloats(n, 9) : std::vector<float>();
+        CheckProduct(w, x, Linear(w, x, bias, pool), bias);
+      }
+    }
+  }
+}
+
+TEST_P(LinearTest, BitsDependNeitherOnBatchNorOnThreads) {
+  ThreadPool one(1), three(3);
+  const int64_t k = 2048 + 256, n = 37, tokens = 41;
+  Tensor w = RandomWeight(GetParam(), n, k, 1);
+  const std::vector<float> x = RandomFloats(tokens * k, 2);
+  const std::vector<float> all = Linear(w, x, {}, three);
+  EXPECT_EQ(all, Linear(w, x, {}, one));
+  for (const int64_t size : {1, 2, 3, 5}) {
+    for (int64_t t = 0; t + size <= tokens; t += 9) {
+      const std::vector<float> part(x.begin() + t * k, x.begin() + (t + size) * k);
+      const std::vector<float> y = Linear(w, part, {}, one);
+      EXPECT_EQ(y, std::vector<float>(all.begin() + t * n, all.begin() + (t + size) * n))
+          << size << " tokens from " << t;
+    }
+  }
+}
+
+TEST_P(LinearTest, OutliersZerosAndDenormals) {
+  ThreadPool pool(1);
+  const int64_t k = 768;
+  Tensor w = RandomWeight(GetParam(), 3, k, 5);
+  std::vector<float> x = RandomFloats(5 * k, 6);
+  for (int64_t i = 0; i < k; ++i) {
+    x[i] = 0;
+    if (i % 100 == 7) x[k + i] = 1e4f;
+    x[2 * k + i] = i % 2 == 0 ? 1e-40f : -3e-39f;
+    x[3 * k + i] *= 1e30f;
+    if (i < 32) x[4 * k + i] = 1e-30f;
+  }
+  CheckProduct(w, x, Linear(w, x, {}, pool), {});
+}
+
+TEST_P(LinearTest, InfinityAndNaNAreNotHidden) {
+  ThreadPool pool(1);
+  const int64_t k = 256;
+  Tensor w = RandomWeight(GetParam(), 2, k, 8);
+  for (const float bad : {INFINITY, -INFINITY, NAN}) {
+    std::vector<float> x = RandomFloats(k, 6);
+    x[77] = bad;
+    for (const float y : Linear(w, x, {}, pool)) EXPECT_FALSE(std::isfinite(y));
+  }
+}
+
+// Rows decoded by embed equal the reference exactly, in every format.
+TEST_P(LinearTest, EmbedDecodesExactly) {
+  ThreadPool pool(2);
+  const DType type = GetParam();
+  const int64_t k = 3 * std::max(Info(type).block_elements, 11);
+  Tensor table = RandomWeight(type, 7, k, 3);
+  Tensor tokens = Tensor::Ints({4}, {6, 0, 3, 3});
+  Tensor y = Tensor::Make(DType::kF32, {4, k});
+  RunStep("embed", {&tokens, &table}, {&y}, {}, pool);
+  const std::vector<float> values = Values(table);
+  for (const int64_t t : {0, 1, 2, 3}) {
+    const int64_t row = tokens.ints()[t];
+    for (int64_t i = 0; i < k; ++i) {
+      ASSERT_EQ(y.floats()[t * k + i], values[row * k + i]) << "token " << t << " element " << i;
+    }
+  }
+}
+
+TEST_P(LinearTest, ExpertLinearEqualsLinear) {
+  ThreadPool pool(2);
+  const int64_t k = 256, n = 21, experts = 3, used = 2, tokens = 9;
+  Tensor w = RandomWeight(GetParam(), experts * n, k, 3);
+  const size_t matrix = w.bytes.size() / experts;
+  std::vector<Tensor> single;
+  for (int64_t e = 0; e < experts; ++e) {
+    single.push_back(Tensor::Make(GetParam(), {n, k}));
+    std::memcpy(single.back().bytes.data(), w.bytes.data() + e * matrix, matrix);
+  }
+  w.sizes = {experts, n, k};
+  w.type.shape = {{-1, experts}, {-1, n}, {-1, k}};
+  std::vector<int32_t> routes;
+  for (int64_t i = 0; i < tokens * used; ++i) routes.push_back((i * 5 + i / 4) % 3);
+  Tensor ids = Tensor::Ints({tokens, used}, routes);
+  for (const bool own_x : {false, true}) {
+    const std::vector<float> x = RandomFloats(tokens * (own_x ? used : 1) * k, 4);
+    Tensor input = own_x ? Tensor::Floats({tokens, used, k}, x) : Tensor::Floats({tokens, k}, x);
+    Tensor y = Tensor::Make(DType::kF32, {tokens, used, n});
+    RunStep("expert_linear", {&input, &w, &ids}, {&y}, {}, pool);
+    for (int64_t i = 0; i < tokens * used; ++i) {
+      const int64_t row = own_x ? i : i / used;
+      const std::vector<float> one(x.begin() + row * k, x.begin() + (row + 1) * k);
+      const std::vector<float> all = y.floats();
+      EXPECT_EQ(Linear(single[routes[i]], one, {}, pool),
+                std::vector<float>(all.begin() + i * n, all.begin() + (i + 1) * n));
+    }
+  }
+}
+
+TEST(LinearRefusalTest, NamesWhatIsWrong) {
+  Tensor x = Tensor::Make(DType::kF32, {3, 64}), w = Tensor::Make(DType::kQ8_0, {5, 64});
+  Tensor y = Tensor::Make(DType::kF32, {3, 5}), bias = Tensor::Make(DType::kF32, {5});
+  EXPECT_EQ(Refusal("linear", {&x, &w, &bias}, {&y}, {}), "");
+  EXPECT_EQ(Refusal("linear", {&x}, {&y}, {}),
+            "step 'the.step': got 1 inputs, expected 2 to 3 (x, weight, bias)");
+  EXPECT_EQ(Refusal("linear", {&x, nullptr}, {&y}, {}),
+            "step 'the.step': input weight is absent, expected a tensor");
+  EXPECT_EQ(Refusal("linear", {&x, &w}, {}, {}), "step 'the.step': got 0 outputs, expected 1 (y)");
+  EXPECT_EQ(Refusal("linear", {&x, &w}, {nullptr}, {}),
+            "step 'the.step': output y is absent, expected a tensor");
+  EXPECT_EQ(Refusal("linear", {&x, &w}, {&y}, {{"scale", 2.0}}),
+            "step 'the.step': attribute scale is unknown, expected none");
+  Tensor half = Tensor::Make(DType::kF16, {3, 64});
+  EXPECT_EQ(Refusal("linear", {&half, &w}, {&y}, {}),
+            "step 'the.step': x has type f16, expected f32");
+  Tensor wide = Tensor::Make(DType::kF32, {3, 96});
+  EXPECT_EQ(Refusal("linear", {&wide, &w}, {&y}, {}),
+            "step 'the.step': x has shape [3,96], expected 64 at axis 1 as in weight");
+  Tensor short_bias = Tensor::Make(DType::kF32, {4});
+  EXPECT_EQ(Refusal("linear", {&x, &w, &short_bias}, {&y}, {}),
+            "step 'the.step': bias has shape [4], expected 5 at axis 0 as in weight");
+  Tensor y2 = Tensor::Make(DType::kF32, {4, 5});
+  EXPECT_EQ(Refusal("linear", {&x, &w}, {&y2}, {}),
+            "step 'the.step': y has shape [4,5], expected 3 at axis 0 as in x");
+  Tensor w1 = Tensor::Make(DType::kQ8_0, {64});
+  EXPECT_EQ(Refusal("linear", {&x, &w1}, {&y}, {}),
+            "step 'the.step': weight has shape [64], expected 2 dimensions");
+  Tensor symbolic = w;
+  symbolic.Symbol(0, 0);
+  EXPECT_EQ(Refusal("linear", {&x, &symbolic}, {&y}, {}),
+            "step 'the.step': weight has shape [T,64], expected a constant at axis 0");
+  symbolic.Symbol(0, 7);
+  EXPECT_EQ(Refusal("linear", {&x, &symbolic}, {&y}, {}),
+            "step 'the.step': weight has a size with symbol number 7, expected a number below 3");
+  Tensor ragged = w;
+  ragged.type.shape[1].value = 40;
+  Tensor x40 = Tensor::Make(DType::kF32, {3, 40});
+  EXPECT_EQ(
+      Refusal("linear", {&x40, &ragged}, {&y}, {}),
+      "step 'the.step': weight has rows of 40 elements, expected a multiple of 32 for type q8_0");
+  ragged.type.shape[1].value = -5;
+  EXPECT_EQ(Refusal("linear", {&x, &ragged}, {&y}, {}),
+            "step 'the.step': weight has the size -5, expected 1 to 2147483647");
+  Tensor deep = Tensor::Make(DType::kF32, {1, 1, 1, 3, 64});
+  EXPECT_EQ(Refusal("linear", {&deep, &w}, {&y}, {}),
+            "step 'the.step': x has 5 dimensions, expected 1 to 4");
+}
+
+TEST(LinearRefusalTest, UnsupportedTypeListsTheSupported) {
+  Tensor x = Tensor::Make(DType::kF32, {3, 256}), y = Tensor::Make(DType::kF32, {3, 5});
+  Tensor w = Tensor::Make(DType::kQ8_K, {5, 256});
+  const absl::Status status = PrepareStep("linear", {&x, &w}, {&y}, {}).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kUnimplemented);
+  EXPECT_THAT(std::string(status.message()),
+              HasSubstr("step 'the.step': weight has type q8_k, supported by the cpu target are "
+                        "f32, f16, q4_0, q4_1"));
+}
+
+}  // namespace
+}  // namespace renga::cpu
