@@ -1,0 +1,39 @@
+// One sequence on the cpu device.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "runtime/exec/executor.h"
+#include "runtime/exec/forward.h"
+
+namespace renga {
+
+class CpuForward : public Forward {
+ public:
+  // Errors as Executor::Create; InvalidArgument when the plan has no output logits f32[R,V] with at
+  // least the model's vocab columns.
+  static absl::StatusOr<std::unique_ptr<CpuForward>> Create(std::shared_ptr<const plan::Plan> plan,
+                                                            const ExecutorOptions& options);
+
+  absl::Status Run(absl::Span<const int32_t> tokens, absl::Span<const int32_t> rows,
+                   std::vector<float>* logits) override;
+  int64_t position() const override { return executor_->kv().position(sequence_); }
+  int64_t context() const override { return executor_->plan().geometry.context; }
+  int64_t max_step_tokens() const override { return executor_->plan().geometry.max_step_tokens; }
+  int64_t vocab() const override { return executor_->plan().model.vocab; }
+  absl::Status Truncate(int64_t position) override;
+  std::string_view device() const override { return "cpu"; }
+
+ private:
+  CpuForward(std::unique_ptr<Executor> executor, int sequence, int logits)
+      : executor_(std::move(executor)), sequence_(sequence), logits_(logits) {}
+
+  std::unique_ptr<Executor> executor_;
+  int sequence_;
+  int logits_;  // output index
+  // Of one run, kept for their memory.
+  std::vector<int32_t> positions_, sequences_, cells_;
+};
+
+}  // namespace renga

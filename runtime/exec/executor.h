@@ -1,0 +1,111 @@
+// Runs a plan for the cpu target: one call executes all steps for any number of tokens of any
+// sequences.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "runtime/device/cpu/kernel.h"
+#include "runtime/device/cpu/thread_pool.h"
+#include "runtime/exec/index_rules.h"
+#include "runtime/memory/kv_arena.h"
+#include "runtime/memory/region.h"
+#include "runtime/memory/weights.h"
+#include "runtime/plan/plan.h"
+
+namespace renga {
+
+struct ExecutorOptions {
+  int threads = 1;         // compute threads, the calling one included
+  std::string plan_path;   // see WeightOptions
+  std::string model_path;  // see WeightOptions
+};
+
+// What one run reads; the spans need to live only during the call.
+struct StepInputs {
+  absl::Span<const int32_t> tokens;     // [T] ids
+  absl::Span<const int32_t> positions;  // [T] in the token's sequence
+  absl::Span<const int32_t> sequences;  // [T] row of `pages`
+  absl::Span<const int32_t> cells;      // [T] cache cell that the token's key and value go to
+  absl::Span<const int32_t> pages;      // [S, P] page tables, -1 behind a sequence's last page
+  int64_t sequence_count = 1;           // S
+  absl::Span<const int32_t> rows;       // [R] tokens whose logits are wanted; may be empty
+};
+
+// Not thread-safe. Owns all memory of the run: weights (mapped), arena, inputs, KV arena, threads.
+class Executor {
+ public:
+  // Prepares every step of a valid plan. Errors: those of WeightStore and of the kernels' checks,
+  // naming the step; Unimplemented for another target than cpu, a kernel or a step kind that it
+  // lacks; ResourceExhausted.
+  static absl::StatusOr<std::unique_ptr<Executor>> Create(std::shared_ptr<const plan::Plan> plan,
+                                                          const ExecutorOptions& options);
+
+  // Executes all steps. Every input value is checked first (OutOfRange, InvalidArgument); then
+  // nothing can fail. Allocates nothing.
+  absl::Status Run(const StepInputs& inputs);
+
+  // Index of the output of that name; -1 when the plan has none.
+  int FindOutput(std::string_view name) const;
+
+  // The output as the last run left it, valid until the next.
+  cpu::TensorRef output(int index) const;
+
+  const plan::Plan& plan() const { return *plan_; }
+  KvArena& kv() { return kv_; }
+  int threads() const { return pool_.threads(); }
+
+ private:
+  struct PreparedStep {
+    cpu::PreparedKernel run;
+    std::vector<cpu::TensorRef> inputs;
+    std::vector<cpu::TensorRef> outputs;
+    bool has_rows = false;  // a tensor of it is sized by R
+  };
+  // A size of a tensor of a step that a symbol determines.
+  struct BoundSize {
+    int64_t* size;
+    int32_t symbol;
+  };
+  // Destination of one of StepInputs' spans; null when the plan does not read it.
+  struct InputBuffers {
+    int32_t* tokens = nullptr;
+    int32_t* positions = nullptr;
+    int32_t* sequences = nullptr;
+    int32_t* cells = nullptr;
+    int32_t* pages = nullptr;
+    int32_t* rows = nullptr;
+  };
+
+  Executor(std::shared_ptr<const plan::Plan> plan, int threads)
+      : plan_(std::move(plan)), pool_(threads) {}
+
+  absl::Status PlaceInputs();
+  absl::Status PrepareSteps();
+  absl::Status PrepareStep(const plan::Step& step);
+  cpu::TensorRef MakeTensor(int32_t buffer) const;
+  absl::Status CheckSizes(const StepInputs& inputs) const;
+  absl::Status CheckValues(const StepInputs& inputs) const;
+  void BindSizes(const StepInputs& inputs);
+  void CopyInputs(const StepInputs& inputs) const;
+
+  std::shared_ptr<const plan::Plan> plan_;
+  cpu::ThreadPool pool_;
+  IndexLimits limits_;
+  WeightStore weights_;
+  KvArena kv_;
+  Region activations_;                // the arena, then the inputs
+  std::vector<uint8_t*> input_data_;  // by index into Plan::inputs
+  InputBuffers inputs_;
+  std::vector<PreparedStep> steps_;
+  std::vector<BoundSize> bound_sizes_;
+  std::vector<int32_t> outputs_;  // buffers, by index into Plan::outputs
+  std::vector<int64_t> sizes_;    // by symbol, in the last run
+};
+
+}  // namespace renga

@@ -1,0 +1,224 @@
+#include "runtime/exec/generate.h"
+
+#include <cmath>
+#include <limits>
+#include <map>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "ir/base/strings.h"
+#include "runtime/exec/top_logits.h"
+
+namespace renga {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::Pair;
+using ::testing::SizeIs;
+
+// Tokens a..h, then an end-of-generation token.
+constexpr int32_t kEnd = 8;
+
+TokenizerData Letters() {
+  TokenizerData data;
+  data.model = "gpt2";
+  data.pre = "gpt-2";
+  data.text = "abcdefgh<end>";
+  data.offsets = {0, 1, 2, 3, 4, 5, 6, 7, 8, 13};
+  data.types.assign(9, TokenType::kNormal);
+  data.types[kEnd] = TokenType::kControl;
+  data.eos = kEnd;
+  data.end_of_generation = {kEnd};
+  return data;
+}
+
+// Prefers the letter after the last one: a b c ... h <end> a ...
+class Alphabet : public Forward {
+ public:
+  absl::Status Run(absl::Span<const int32_t> tokens, absl::Span<const int32_t> rows,
+                   std::vector<float>* logits) override {
+    runs.emplace_back(tokens.size(), rows.size());
+    position_ += static_cast<int64_t>(tokens.size());
+    logits->assign(rows.size() * 9, 0);
+    for (size_t i = 0; i < rows.size(); ++i) {
+      (*logits)[i * 9 + (tokens[rows[i]] + 1) % 9] = 3;
+      (*logits)[i * 9 + (tokens[rows[i]] + 2) % 9] = 2;
+    }
+    if (after_run) after_run();
+    return absl::OkStatus();
+  }
+  int64_t position() const override { return position_; }
+  int64_t context() const override { return 12; }
+  int64_t max_step_tokens() const override { return 3; }
+  int64_t vocab() const override { return 9; }
+  absl::Status Truncate(int64_t position) override {
+    position_ = position;
+    return absl::OkStatus();
+  }
+  std::string_view device() const override { return "test"; }
+
+  std::vector<std::pair<size_t, size_t>> runs;  // tokens, rows
+  std::function<void()> after_run;
+
+ private:
+  int64_t position_ = 0;
+};
+
+class GenerateTest : public ::testing::Test {
+ protected:
+  GenerateTest() { options_.sampling.temperature = 0; }
+
+  absl::StatusOr<GenerateResult> Run(std::vector<int32_t> prompt) {
+    return Generate(forward_, *tokenizer_, prompt, options_);
+  }
+
+  std::unique_ptr<Tokenizer> tokenizer_ = Tokenizer::Create(Letters()).value();
+  Alphabet forward_;
+  GenerateOptions options_;
+};
+
+TEST_F(GenerateTest, GoesOnUntilTheModelEnds) {
+  const GenerateResult result = Run({0, 1, 2, 3}).value();
+  EXPECT_THAT(result.ids, ElementsAre(4, 5, 6, 7, kEnd));
+  EXPECT_EQ(result.text, "efgh");
+  EXPECT_EQ(result.finish_reason, FinishReason::kEos);
+  EXPECT_THAT(forward_.runs,
+              ElementsAre(Pair(3, 0), Pair(1, 1), Pair(1, 1), Pair(1, 1), Pair(1, 1), Pair(1, 1)));
+  EXPECT_EQ(result.timings.prompt_tokens, 4);
+  EXPECT_EQ(result.timings.decode_tokens, 4);
+}
+
+TEST_F(GenerateTest, StopsAtTheNumberAskedFor) {
+  options_.max_tokens = 2;
+  const GenerateResult result = Run({0}).value();
+  EXPECT_THAT(result.ids, ElementsAre(1, 2));
+  EXPECT_EQ(result.finish_reason, FinishReason::kLength);
+  EXPECT_EQ(forward_.position(), 2);  // the last token is not run
+}
+
+TEST_F(GenerateTest, NoTokensAskedForRunsThePromptOnly) {
+  options_.max_tokens = 0;
+  const GenerateResult result = Run({0, 1, 2, 3}).value();
+  EXPECT_THAT(result.ids, IsEmpty());
+  EXPECT_EQ(result.text, "");
+  EXPECT_EQ(result.finish_reason, FinishReason::kLength);
+  EXPECT_THAT(forward_.runs, ElementsAre(Pair(3, 0), Pair(1, 0)));
+}
+
+TEST_F(GenerateTest, PromptTopReportsEveryPosition) {
+  options_.max_tokens = 0;
+  options_.top_logits = 2;
+  options_.prompt_top = true;
+  const GenerateResult result = Run({0, 5, 7, 2}).value();
+  EXPECT_THAT(
+      result.prompt_top,
+      ElementsAre(ElementsAre(Pair(1, 3), Pair(2, 2)), ElementsAre(Pair(6, 3), Pair(7, 2)),
+                  ElementsAre(Pair(8, 3), Pair(0, 2)), ElementsAre(Pair(3, 3), Pair(4, 2))));
+}
+
+TEST_F(GenerateTest, TopLogitsComeWithEveryToken) {
+  options_.max_tokens = 1;
+  options_.top_logits = 3;
+  const GenerateResult result = Run({0}).value();
+  ASSERT_THAT(result.tokens, SizeIs(1));
+  EXPECT_THAT(result.tokens[0].top, ElementsAre(Pair(1, 3), Pair(2, 2), Pair(0, 0)));
+  EXPECT_NEAR(result.tokens[0].logprob, 3 - std::log(std::exp(3.0) + std::exp(2.0) + 7), 1e-12);
+}
+
+TEST_F(GenerateTest, AStopStringIsNotShown) {
+  options_.stop = {"de"};
+  std::string streamed;
+  options_.on_token = [&](const GeneratedToken& token) { streamed += token.text; };
+  const GenerateResult result = Run({0}).value();
+  EXPECT_EQ(result.text, "bc");
+  EXPECT_EQ(streamed, "bc");
+  EXPECT_THAT(result.ids, ElementsAre(1, 2, 3, 4));
+  EXPECT_EQ(result.finish_reason, FinishReason::kStop);
+}
+
+TEST_F(GenerateTest, TextHeldBackForAStopStringComesAtTheEnd) {
+  options_.stop = {"dex"};
+  options_.max_tokens = 4;
+  EXPECT_EQ(Run({0})->text, "bcde");
+}
+
+TEST_F(GenerateTest, IgnoringTheEndTakesTheNextBest) {
+  options_.ignore_eos = true;
+  options_.max_tokens = 3;
+  EXPECT_THAT(Run({6})->ids, ElementsAre(7, 0, 1));
+}
+
+TEST_F(GenerateTest, AFullContextEndsIt) {
+  options_.ignore_eos = true;
+  const GenerateResult result = Run({0, 1}).value();
+  EXPECT_EQ(result.finish_reason, FinishReason::kLength);
+  EXPECT_THAT(result.ids, SizeIs(11));  // the last one needs no place
+  EXPECT_EQ(forward_.position(), 12);
+}
+
+TEST_F(GenerateTest, CancelEndsItWithWhatThereIs) {
+  std::atomic<bool> cancel{false};
+  options_.cancel = &cancel;
+  options_.on_token = [&](const GeneratedToken& token) {
+    if (token.id == 3) cancel = true;
+  };
+  const GenerateResult result = Run({0}).value();
+  EXPECT_EQ(result.finish_reason, FinishReason::kInterrupted);
+  EXPECT_EQ(result.text, "bcd");
+}
+
+TEST_F(GenerateTest, CancelIsSeenBetweenChunksOfThePrompt) {
+  std::atomic<bool> cancel{false};
+  options_.cancel = &cancel;
+  forward_.after_run = [&] { cancel = true; };
+  const GenerateResult result = Run({0, 1, 2, 3, 4, 5, 6}).value();
+  EXPECT_EQ(result.finish_reason, FinishReason::kInterrupted);
+  EXPECT_THAT(result.ids, IsEmpty());
+  EXPECT_EQ(result.timings.prompt_tokens, 3);
+}
+
+TEST_F(GenerateTest, ReportsTheProgressOfThePrompt) {
+  std::vector<std::pair<int64_t, int64_t>> seen;
+  options_.max_tokens = 0;
+  options_.on_prompt = [&](int64_t done, int64_t of) { seen.emplace_back(done, of); };
+  ASSERT_TRUE(Run({0, 1, 2, 3}).ok());
+  EXPECT_THAT(seen, ElementsAre(Pair(3, 4), Pair(4, 4)));
+}
+
+TEST_F(GenerateTest, ALongPromptSaysBothNumbers) {
+  const absl::Status status = Run(std::vector<int32_t>(13, 1)).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(ToStd(status.message()),
+            "prompt: 13 tokens do not fit the context of 12; shorten it or use a larger context "
+            "(-c 13 or more)");
+  options_.max_tokens = 1;
+  ASSERT_TRUE(Run({1, 2}).ok());
+  EXPECT_THAT(ToStd(Run(std::vector<int32_t>(11, 1)).status().message()),
+              HasSubstr("prompt: 11 tokens do not fit the context of 12, 2 of them used"));
+}
+
+TEST_F(GenerateTest, BadPromptsAreErrors) {
+  EXPECT_EQ(Run({}).status().code(), absl::StatusCode::kInvalidArgument);
+  const absl::Status status = Run({1, 9}).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kOutOfRange);
+  EXPECT_THAT(ToStd(status.message()), HasSubstr("prompt: token 1: expected an id 0..8, got 9"));
+  EXPECT_THAT(forward_.runs, IsEmpty());
+}
+
+TEST(TopLogits, SortsTiesByIdAndNanLast) {
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  const std::vector<float> logits = {nan, 1, 2, 2, -5};
+  EXPECT_THAT(TopLogits(logits, 4), ElementsAre(Pair(2, 2), Pair(3, 2), Pair(1, 1), Pair(4, -5)));
+  EXPECT_THAT(TopLogits(logits, 9), SizeIs(5));
+  EXPECT_THAT(TopLogits(logits, -1), IsEmpty());
+}
+
+TEST(FinishReasonNames, AreThoseOfTheCommandLine) {
+  EXPECT_EQ(ToString(FinishReason::kStop), "stop");
+  EXPECT_EQ(ToString(FinishReason::kInterrupted), "interrupted");
+}
+
+}  // namespace
+}  // namespace renga
