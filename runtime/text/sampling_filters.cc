@@ -1,0 +1,226 @@
+#include "runtime/text/sampling_filters.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "absl/container/flat_hash_map.h"
+
+namespace renga {
+namespace {
+
+constexpr float kForbidden = -std::numeric_limits<float>::infinity();
+
+bool Before(const Candidate& a, const Candidate& b) {
+  return a.logit != b.logit ? a.logit > b.logit : a.id < b.id;
+}
+
+bool BeforeById(const Candidate& a, const Candidate& b) { return a.id < b.id; }
+
+float MaxLogit(const Candidates& candidates) {
+  float max = kForbidden;
+  for (const Candidate& candidate : candidates) max = std::max(max, candidate.logit);
+  return max;
+}
+
+// exp(logit - max); forbidden candidates weigh nothing even where all of them are.
+double Weight(float logit, float max) {
+  return logit == kForbidden ? 0 : std::exp(static_cast<double>(logit) - max);
+}
+
+double SumOfWeights(const Candidates& candidates, float max) {
+  double sum = 0;
+  for (const Candidate& candidate : candidates) sum += Weight(candidate.logit, max);
+  return sum;
+}
+
+// Sorts at least the first `count`; the rest is in any order.
+void SortFirst(size_t count, Candidates* candidates) {
+  if (count >= candidates->size()) {
+    std::sort(candidates->begin(), candidates->end(), Before);
+    return;
+  }
+  const auto middle = candidates->begin() + static_cast<ptrdiff_t>(count);
+  // A heap of few looks at most candidates once; for many, splitting first is cheaper.
+  if (count <= 256) {
+    std::partial_sort(candidates->begin(), middle, candidates->end(), Before);
+  } else {
+    std::nth_element(candidates->begin(), middle, candidates->end(), Before);
+    std::sort(candidates->begin(), middle, Before);
+  }
+}
+
+}  // namespace
+
+std::vector<double> Softmax(const Candidates& candidates) {
+  const float max = MaxLogit(candidates);
+  std::vector<double> probabilities;
+  probabilities.reserve(candidates.size());
+  double sum = 0;
+  for (const Candidate& candidate : candidates) {
+    probabilities.push_back(Weight(candidate.logit, max));
+    sum += probabilities.back();
+  }
+  if (sum > 0) {
+    for (double& p : probabilities) p /= sum;
+  }
+  return probabilities;
+}
+
+void SortByLogit(Candidates* candidates) { SortFirst(candidates->size(), candidates); }
+
+void ApplyLogitBias(absl::Span<const std::pair<int32_t, float>> bias, Candidates* candidates) {
+  if (bias.empty()) return;
+  absl::flat_hash_map<int32_t, float> by_id;
+  for (const auto& [id, value] : bias) by_id[id] += value;
+  for (Candidate& candidate : *candidates) {
+    const auto it = by_id.find(candidate.id);
+    if (it != by_id.end()) candidate.logit += it->second;
+  }
+}
+
+void ApplyPenalties(const Penalties& penalties, absl::Span<const int32_t> history,
+                    Candidates* candidates) {
+  if (penalties.last_n == 0 ||
+      (penalties.repeat == 1 && penalties.frequency == 0 && penalties.presence == 0)) {
+    return;
+  }
+  if (penalties.last_n > 0 && history.size() > static_cast<size_t>(penalties.last_n)) {
+    history.remove_prefix(history.size() - static_cast<size_t>(penalties.last_n));
+  }
+  if (history.empty()) return;
+  absl::flat_hash_map<int32_t, int32_t> counts;
+  for (int32_t id : history) ++counts[id];
+  for (Candidate& candidate : *candidates) {
+    const auto it = counts.find(candidate.id);
+    if (it == counts.end() || candidate.logit == kForbidden) continue;
+    if (candidate.logit <= 0) {
+      candidate.logit *= penalties.repeat;
+    } else {
+      candidate.logit /= penalties.repeat;
+    }
+    candidate.logit -= static_cast<float>(it->second) * penalties.frequency + penalties.presence;
+  }
+}
+
+void FilterTopK(int32_t k, Candidates* candidates) {
+  if (k <= 0) return;
+  const size_t keep = std::min(candidates->size(), static_cast<size_t>(k));
+  SortFirst(keep, candidates);
+  candidates->resize(keep);
+}
+
+void FilterTopP(float p, size_t min_keep, Candidates* candidates) {
+  if (p >= 1 || candidates->empty()) return;
+  const float max = MaxLogit(*candidates);
+  const double sum = SumOfWeights(*candidates, max);
+  const size_t size = candidates->size();
+  // The cut is mostly near the top: sort ever more of it rather than all of a vocabulary.
+  size_t sorted = 0;
+  size_t keep = 0;
+  double running = 0;
+  while (keep < size) {
+    if (keep == sorted) {
+      sorted = std::min(size, std::max<size_t>(256, sorted * 8));
+      SortFirst(sorted, candidates);
+    }
+    running += Weight((*candidates)[keep].logit, max);
+    ++keep;
+    if (running >= static_cast<double>(p) * sum && keep >= min_keep) break;
+  }
+  candidates->resize(keep);
+}
+
+void FilterMinP(float p, size_t min_keep, Candidates* candidates) {
+  if (p <= 0 || candidates->empty()) return;
+  const double lowest =
+      static_cast<double>(MaxLogit(*candidates)) + std::log(static_cast<double>(p));
+  const auto keep = static_cast<size_t>(
+      std::count_if(candidates->begin(), candidates->end(),
+                    [lowest](const Candidate& c) { return c.logit >= lowest; }));
+  const size_t count = std::min(candidates->size(), std::max<size_t>({keep, min_keep, 1}));
+  SortFirst(count, candidates);
+  candidates->resize(count);
+}
+
+void FilterTypical(float p, size_t min_keep, Candidates* candidates) {
+  if (p >= 1 || candidates->empty()) return;
+  const std::vector<double> probabilities = Softmax(*candidates);
+  double entropy = 0;
+  for (double q : probabilities) {
+    if (q > 0) entropy -= q * std::log(q);
+  }
+  struct Entry {
+    double distance;
+    double probability;
+    Candidate candidate;
+  };
+  std::vector<Entry> entries;
+  entries.reserve(candidates->size());
+  for (size_t i = 0; i < candidates->size(); ++i) {
+    const double q = probabilities[i];
+    const double distance =
+        q > 0 ? std::abs(-std::log(q) - entropy) : std::numeric_limits<double>::infinity();
+    entries.push_back({distance, q, (*candidates)[i]});
+  }
+  std::sort(entries.begin(), entries.end(), [](const Entry& a, const Entry& b) {
+    return a.distance != b.distance ? a.distance < b.distance : Before(a.candidate, b.candidate);
+  });
+  candidates->clear();
+  double running = 0;
+  for (const Entry& entry : entries) {
+    candidates->push_back(entry.candidate);
+    running += entry.probability;
+    if (running > p && candidates->size() >= min_keep) break;
+  }
+  SortByLogit(candidates);
+}
+
+void ApplyTemperature(float t, Candidates* candidates) {
+  float largest = 0;
+  for (const Candidate& candidate : *candidates) {
+    if (candidate.logit != kForbidden) largest = std::max(largest, std::abs(candidate.logit));
+  }
+  if (t > 0 && std::isfinite(largest / t)) {
+    for (Candidate& candidate : *candidates) candidate.logit /= t;
+    return;
+  }
+  const auto best = std::min_element(candidates->begin(), candidates->end(), Before);
+  if (best == candidates->end()) return;
+  const int32_t id = best->id;
+  for (Candidate& candidate : *candidates) {
+    if (candidate.id != id) candidate.logit = kForbidden;
+  }
+}
+
+int32_t ArgMax(absl::Span<const float> logits) {
+  float best = kForbidden;
+  int32_t id = -1;
+  for (size_t i = 0; i < logits.size(); ++i) {
+    if (logits[i] > best) {
+      best = logits[i];
+      id = static_cast<int32_t>(i);
+    }
+  }
+  return id;
+}
+
+int32_t Draw(double u, Candidates* candidates) {
+  if (!std::is_sorted(candidates->begin(), candidates->end(), BeforeById)) {
+    std::sort(candidates->begin(), candidates->end(), BeforeById);
+  }
+  const float max = MaxLogit(*candidates);
+  const double target = u * SumOfWeights(*candidates, max);
+  double running = 0;
+  int32_t last = -1;  // rounding may leave the sum just short of the target
+  for (const Candidate& candidate : *candidates) {
+    const double weight = Weight(candidate.logit, max);
+    if (weight <= 0) continue;
+    running += weight;
+    last = candidate.id;
+    if (running > target) break;
+  }
+  return last;
+}
+
+}  // namespace renga
