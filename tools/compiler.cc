@@ -1,0 +1,170 @@
+#include "tools/compiler.h"
+
+#include <sys/stat.h>
+
+#include <atomic>
+#include <cerrno>
+#include <chrono>
+#include <cstring>
+#include <filesystem>
+#include <system_error>
+#include <thread>
+#include <utility>
+
+#include "codegen/lower/lower.h"
+#include "frontend/gguf/gguf.h"
+#include "ir/base/digest.h"
+#include "ir/base/status.h"
+#include "ir/text/print.h"
+#include "passes/core/runner.h"
+
+namespace renga {
+namespace {
+
+class Stopwatch {
+ public:
+  double Lap() {
+    const auto now = std::chrono::steady_clock::now();
+    return std::chrono::duration<double>(now - std::exchange(start_, now)).count();
+  }
+
+ private:
+  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+};
+
+// Digest of one weight, in pieces that leave the resident set again: compiling a large model must
+// not take its size in memory.
+Digest DigestOfWeight(const MappedFile& file, const WeightSource& source) {
+  constexpr uint64_t kPiece = uint64_t{4} << 20;
+  DigestStream digest;
+  for (uint64_t done = 0; done < source.bytes; done += kPiece) {
+    const uint64_t bytes = std::min(kPiece, source.bytes - done);
+    digest.Add(file.bytes().subspan(source.offset + done, bytes));
+    file.Release(source.offset + done, bytes);
+  }
+  return digest.Finish();
+}
+
+std::vector<plan::Weight> DigestWeights(const GgufFile& file, std::vector<WeightSource> sources,
+                                        int threads) {
+  std::vector<plan::Weight> weights(sources.size());
+  std::atomic<size_t> next = 0;
+  const auto work = [&] {
+    for (size_t i = next++; i < sources.size(); i = next++) {
+      weights[i].digest = DigestOfWeight(file.parts()[sources[i].file].file, sources[i]);
+      weights[i].source = std::move(sources[i]);
+    }
+  };
+  std::vector<std::thread> pool;
+  for (int i = 1; i < threads; ++i) pool.emplace_back(work);
+  work();
+  for (std::thread& thread : pool) thread.join();
+  return weights;
+}
+
+absl::Status MakeFolder(const std::string& path) {
+  if (mkdir(path.c_str(), 0777) == 0 || errno == EEXIST) return absl::OkStatus();
+  return absl::InvalidArgumentError(StrCat(path, ": cannot create the folder: ", strerror(errno)));
+}
+
+absl::Status CheckOptions(const CompileOptions& options) {
+  const auto in_range = [](std::string_view flag, int64_t value, int64_t max) {
+    if (value >= 1 && value <= max) return absl::OkStatus();
+    return absl::InvalidArgumentError(StrCat(flag, ": expected 1..", max, ", got ", value));
+  };
+  if (options.context) RENGA_RETURN_IF_ERROR(in_range("-c", *options.context, int64_t{1} << 24));
+  RENGA_RETURN_IF_ERROR(in_range("--max-seqs", options.max_sequences, 4096));
+  RENGA_RETURN_IF_ERROR(in_range("--max-step", options.max_step_tokens, 65536));
+  if (options.target != "cpu") {
+    return absl::UnimplementedError(StrCat("--target: expected cpu, got ", options.target,
+                                           "; this version has no other target"));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+std::string Describe(const CompileOptions& options) {
+  std::string text = StrCat("target=", options.target, " c=", options.context.value_or(0),
+                            " seqs=", options.max_sequences, " step=", options.max_step_tokens,
+                            " page=", options.page_tokens, " k=", Name(options.k_type),
+                            " v=", Name(options.v_type));
+  if (options.only_passes) StrAppend(&text, " only=", StrJoin(*options.only_passes, ","));
+  StrAppend(&text, " disabled=", StrJoin(options.disabled_passes, ","));
+  return text;
+}
+
+absl::StatusOr<Compilation> Compile(const std::string& gguf, const CompileOptions& options) {
+  RENGA_RETURN_IF_ERROR(CheckOptions(options));
+  const int threads = options.threads > 0
+                          ? options.threads
+                          : static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+  Compilation result;
+  Stopwatch total, lap;
+
+  RENGA_ASSIGN_OR_RETURN(const GgufFile file, GgufFile::Open(gguf));
+  GraphOptions graph_options;
+  if (options.context) {
+    graph_options.context = *options.context;
+  } else {
+    RENGA_ASSIGN_OR_RETURN(graph_options.context, DefaultContext(file));
+  }
+  graph_options.max_sequences = options.max_sequences;
+  graph_options.max_step_tokens = options.max_step_tokens;
+  graph_options.page_tokens = options.page_tokens;
+  graph_options.k_type = options.k_type;
+  graph_options.v_type = options.v_type;
+  RENGA_ASSIGN_OR_RETURN(Model model, BuildModel(file, graph_options));
+  result.seconds.read = lap.Lap();
+
+  RunPassesOptions pass_options;
+  pass_options.only = options.only_passes;
+  pass_options.disabled = options.disabled_passes;
+  pass_options.dump_dir = options.dump_dir;
+  pass_options.on_dump = [&](int, std::string_view name, std::string_view text) {
+    result.stages.push_back({std::string(name), std::string(text)});
+  };
+  if (!options.dump_dir.empty()) RENGA_RETURN_IF_ERROR(MakeFolder(options.dump_dir));
+  Ledger ledger;
+  RENGA_ASSIGN_OR_RETURN(const std::vector<PassRecord> passes,
+                         RunPasses(model.graph, pass_options, &ledger));
+  result.seconds.passes = lap.Lap();
+
+  std::vector<plan::Weight> weights = DigestWeights(file, std::move(model.weights), threads);
+  result.seconds.digest = lap.Lap();
+
+  codegen::LowerInput input{.graph = model.graph};
+  input.target = options.target;
+  input.model = std::move(model.info);
+  input.tokenizer = std::move(model.tokenizer);
+  input.files = std::move(model.files);
+  for (ModelFile& part : input.files) {
+    // A plan is run from other folders than the one it was compiled in.
+    std::error_code error;
+    const std::filesystem::path absolute = std::filesystem::absolute(part.path, error);
+    if (!error) part.path = absolute.lexically_normal().string();
+  }
+  input.weights = std::move(weights);
+  input.ignored = std::move(model.ignored);
+  input.geometry = {.page_tokens = options.page_tokens,
+                    .context = graph_options.context,
+                    .max_sequences = options.max_sequences,
+                    .max_step_tokens = options.max_step_tokens};
+  input.source_ir = result.stages.front().ir;
+  input.ir = result.stages.back().ir;
+  for (const PassRecord& pass : passes) {
+    input.passes.push_back({pass.name, pass.changed, pass.nodes_before, pass.nodes_after, pass.ms});
+  }
+  for (LedgerEntry& entry : ledger.entries) {
+    input.ledger.push_back(
+        {std::move(entry.pass), std::move(entry.node), entry.layer,
+         entry.matched ? plan::LedgerResult::kMatched : plan::LedgerResult::kRejected,
+         std::move(entry.reason)});
+  }
+  RENGA_ASSIGN_OR_RETURN(result.plan, codegen::Lower(std::move(input)));
+  result.seconds.lower = lap.Lap();
+  result.seconds.total = total.Lap();
+  return result;
+}
+
+}  // namespace renga

@@ -1,0 +1,56 @@
+// GGUF -> plan: the whole data flow of the compiler in one function.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "frontend/models/model.h"
+#include "runtime/plan/plan.h"
+
+namespace renga {
+
+struct CompileOptions {
+  std::string target = "cpu";
+  std::optional<int64_t>
+      context;  // tokens a sequence can hold; default: the model's, at most 4,096
+  int64_t max_sequences = 1;
+  int64_t max_step_tokens = 128;
+  int64_t page_tokens = 64;
+  DType k_type = DType::kF16;
+  DType v_type = DType::kF16;
+  std::optional<std::vector<std::string>> only_passes;
+  std::vector<std::string> disabled_passes;
+  std::string dump_dir;  // created if missing; empty: no dump
+  int threads = 0;       // 0: all cores
+};
+
+// The graph as text at one point of the pipeline.
+struct StageText {
+  std::string name;  // "frontend", then each pass
+  std::string ir;
+};
+
+struct CompileSeconds {
+  double read = 0;  // container and graph
+  double passes = 0;
+  double digest = 0;  // of the weights
+  double lower = 0;
+  double total = 0;
+};
+
+struct Compilation {
+  plan::Plan plan;
+  std::vector<StageText> stages;
+  CompileSeconds seconds;
+};
+
+// Compiles the model in `gguf` (its first part, where it is split).
+absl::StatusOr<Compilation> Compile(const std::string& gguf, const CompileOptions& options);
+
+// Everything about the options that changes the plan, as text: part of the plan cache's key.
+std::string Describe(const CompileOptions& options);
+
+}  // namespace renga

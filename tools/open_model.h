@@ -1,0 +1,53 @@
+// From what a user names (a GGUF or a plan) to something that runs.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "runtime/exec/forward.h"
+#include "runtime/plan/plan.h"
+#include "runtime/text/tokenizer.h"
+#include "tools/compiler.h"
+
+namespace renga {
+
+struct OpenOptions {
+  CompileOptions compile;       // for a GGUF; a plan is what it is
+  bool kv_type_given = false;   // else the device chooses: f16 on cpu, f32 on reference
+  std::string device = "auto";  // auto, cpu, cuda[:N], reference
+  int threads = 0;              // 0: all cores
+  bool use_cache = true;        // compiled plans under $XDG_CACHE_HOME/renga/plans
+};
+
+// How a plan came about.
+enum class PlanOrigin { kFile, kCached, kCompiled };
+
+struct OpenedPlan {
+  std::shared_ptr<const plan::Plan> plan;
+  PlanOrigin origin = PlanOrigin::kFile;
+  std::string path;  // of the plan file; empty when it was compiled and could not be cached
+};
+
+struct OpenedModel {
+  OpenedPlan plan;
+  std::unique_ptr<Tokenizer> tokenizer;
+  std::unique_ptr<Forward> forward;
+  std::string device_note;  // "cpu, 2 threads, avx2" and why not another, for people
+  double load_seconds = 0;  // everything from opening the file to being ready for tokens
+};
+
+// True when the file at `path` is a plan. Errors as MappedFile::Open.
+absl::StatusOr<bool> IsPlan(const std::string& path);
+
+// The plan of `model`: read from it, found in the cache, or compiled (and then cached; a cache that
+// cannot be written is no error).
+absl::StatusOr<OpenedPlan> OpenPlan(const std::string& model, const OpenOptions& options);
+
+// Unavailable when the machine has no such device.
+absl::StatusOr<OpenedModel> OpenModel(const std::string& model, const OpenOptions& options);
+
+// The folder of the plan cache; empty when neither XDG_CACHE_HOME nor HOME is set.
+std::string PlanCacheFolder();
+
+}  // namespace renga

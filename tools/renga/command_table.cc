@@ -1,0 +1,13 @@
+#include "tools/renga/command.h"
+
+namespace renga {
+
+absl::Span<const Command* const> AllCommands() {
+  static constexpr const Command* kCommands[] = {
+      &kCompileCommand,  &kRunCommand,     &kDumpCommand,
+      &kTokenizeCommand, &kDevicesCommand, &kCompletionCommand,
+  };
+  return kCommands;
+}
+
+}  // namespace renga

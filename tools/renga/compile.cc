@@ -1,0 +1,209 @@
+// renga compile MODEL.gguf -o X.plan
+#include <chrono>
+#include <map>
+#include <memory>
+#include <string>
+
+#include "absl/strings/str_format.h"
+#include "ir/base/digest.h"
+#include "ir/base/status.h"
+#include "runtime/plan/serialize.h"
+#include "tools/compiler.h"
+#include "tools/renga/command.h"
+#include "tools/renga/compile_flags.h"
+#include "tools/renga/dump_input.h"
+#include "tools/renga/output.h"
+#include "tools/renga/progress.h"
+#include "tools/renga/text.h"
+
+namespace renga {
+namespace {
+
+struct Flags {
+  std::string model;
+  std::string output;
+  std::string target = "cpu";
+  std::string dump_dir;
+  int threads = 0;
+  bool json = false;
+  CompileFlags compile;
+};
+
+absl::Status CheckInput(const Flags& flags) {
+  if (flags.output.empty()) {
+    return absl::InvalidArgumentError("-o: expected a file name, got an empty one");
+  }
+  if (SameFile(flags.model, flags.output)) {
+    return absl::InvalidArgumentError(
+        StrCat("-o ", flags.output, ": is the model itself; name another file"));
+  }
+  RENGA_ASSIGN_OR_RETURN(const FileKind kind, SniffFile(flags.model));
+  if (kind == FileKind::kGguf) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      StrCat(flags.model, ": expected a GGUF, got ",
+             kind == FileKind::kPlan
+                 ? "a plan, which is compiled already; compile the GGUF it was made from"
+                 : "the text of a graph, which has no weights; compile the GGUF"));
+}
+
+absl::Status CheckOutput(const Flags& flags, const plan::Plan& plan) {
+  for (const ModelFile& file : plan.files) {
+    if (SameFile(file.path, flags.output)) {
+      return absl::InvalidArgumentError(
+          StrCat("-o ", flags.output, ": is a part of the model; name another file"));
+    }
+  }
+  return absl::OkStatus();
+}
+
+// Of what the plan says and does: two compilations of the same model agree, so the times that the
+// passes took are left out.
+absl::StatusOr<Digest> DigestOfPlan(plan::Plan plan) {
+  for (plan::PassRecord& pass : plan.passes) pass.milliseconds = 0;
+  RENGA_ASSIGN_OR_RETURN(const std::string bytes, plan::Serialize(plan));
+  return DigestOf(std::string_view(bytes));
+}
+
+// "f32 41, q4_k 7": the most frequent first.
+std::string TypesText(const plan::Plan& plan) {
+  std::map<std::string_view, int> counts;
+  for (const plan::Weight& weight : plan.weights) ++counts[Name(weight.source.dtype)];
+  std::vector<std::pair<int, std::string_view>> sorted;
+  for (const auto& [name, count] : counts) sorted.emplace_back(-count, name);
+  std::sort(sorted.begin(), sorted.end());
+  std::vector<std::string> parts;
+  for (const auto& [count, name] : sorted) parts.push_back(StrCat(name, " ", -count));
+  return StrJoin(parts, ", ");
+}
+
+std::string KvTypes(const plan::Plan& plan) {
+  std::vector<std::string_view> names;
+  for (const plan::Cache& cache : plan.caches) {
+    const std::string_view name = Name(cache.dtype);
+    if (std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
+  }
+  return StrJoin(names, "/");
+}
+
+std::string PassesText(const plan::Plan& plan) {
+  std::string text;
+  for (const plan::PassRecord& pass : plan.passes) {
+    if (!pass.changed) continue;
+    StrAppend(&text, text.empty() ? "" : ", ", pass.name, " (", pass.nodes_before, " -> ",
+              pass.nodes_after, " nodes)");
+  }
+  int64_t matched = 0, rejected = 0;
+  for (const plan::LedgerEntry& entry : plan.ledger) {
+    ++(entry.result == plan::LedgerResult::kMatched ? matched : rejected);
+  }
+  return StrCat(text.empty() ? "nothing changed" : text, "  ", matched, " matched, ", rejected,
+                " rejected");
+}
+
+std::string StepsText(const plan::Plan& plan) {
+  int64_t in_layers = 0;
+  for (const plan::Step& step : plan.steps) in_layers += step.layer >= 0;
+  std::string text = StrCat(plan.steps.size(), " steps");
+  if (plan.model.layers > 0) StrAppend(&text, " (", in_layers / plan.model.layers, " a layer)");
+  return StrCat(text, ", ", plan.kernels.size(), " kernels for ", plan.target, ", built in");
+}
+
+std::string Text(const Flags& flags, const Compilation& compilation, uint64_t bytes) {
+  const plan::Plan& plan = compilation.plan;
+  const ModelInfo& model = plan.model;
+  const plan::Memory& memory = plan.memory;
+  std::string text =
+      StrCat(EscapeForTerminal(model.architecture), "  ", model.layers, " layers  ",
+             model.embedding, " wide  ", model.heads, "/", model.kv_heads, " heads x ",
+             model.head_dim, "  vocab ", WithCommas(model.vocab), "  ",
+             model.file_type.empty() ? "" : StrCat(EscapeForTerminal(model.file_type), " "), "(",
+             TypesText(plan), ")\n");
+  StrAppend(&text, "passes ", PassesText(plan), "\n", "plan   ", StepsText(plan), "\n");
+  StrAppend(&text, "needs  weights ", BytesText(memory.weights), " + kv ", BytesText(memory.kv),
+            " (", WithCommas(plan.geometry.context), " tokens",
+            plan.geometry.max_sequences > 1 ? StrCat(" x ", plan.geometry.max_sequences) : "", ", ",
+            KvTypes(plan), ") + activations ", BytesText(memory.activations), " = ",
+            BytesText(memory.total()), "\n");
+  StrAppend(&text, "wrote  ", EscapeForTerminal(flags.output), " (", BytesText(bytes),
+            ", weights stay in ", EscapeForTerminal(flags.model), ")  ",
+            SecondsText(compilation.seconds.total), "\n");
+  return text;
+}
+
+Json ToJson(const Flags& flags, const Compilation& compilation, const Digest& digest,
+            uint64_t bytes) {
+  const plan::Plan& plan = compilation.plan;
+  const CompileSeconds& seconds = compilation.seconds;
+  // The cpu target's kernels are part of the program: none is compiled or cached.
+  return {{"plan", flags.output},
+          {"digest", digest.ToHex()},
+          {"bytes", bytes},
+          {"target", plan.target},
+          {"kernels", plan.kernels.size()},
+          {"compiled", 0},
+          {"cached", 0},
+          {"steps", plan.steps.size()},
+          {"seconds",
+           {{"read", seconds.read},
+            {"passes", seconds.passes},
+            {"digest", seconds.digest},
+            {"lower", seconds.lower},
+            {"total", seconds.total}}},
+          {"memory",
+           {{"weights", plan.memory.weights},
+            {"kv", plan.memory.kv},
+            {"activations", plan.memory.activations},
+            {"total", plan.memory.total()}}}};
+}
+
+absl::Status Run(const Flags& flags) {
+  using std::chrono::steady_clock;
+  const auto start = steady_clock::now();
+  RENGA_ASSIGN_OR_RETURN(CompileOptions options, flags.compile.Options());
+  options.target = flags.target;
+  options.dump_dir = flags.dump_dir;
+  options.threads = flags.threads;
+  if (flags.threads < 0 || flags.threads > 1024) {
+    return absl::InvalidArgumentError(
+        StrCat("-j: expected 1..1024, or 0 for all cores, got ", flags.threads));
+  }
+  RENGA_RETURN_IF_ERROR(CheckInput(flags));
+  Progress progress(StrCat("compiling ", flags.model));
+  RENGA_ASSIGN_OR_RETURN(Compilation compilation, Compile(flags.model, options));
+  RENGA_RETURN_IF_ERROR(CheckOutput(flags, compilation.plan));
+  RENGA_ASSIGN_OR_RETURN(const std::string bytes, plan::Serialize(compilation.plan));
+  RENGA_ASSIGN_OR_RETURN(const Digest digest, DigestOfPlan(compilation.plan));
+  RENGA_RETURN_IF_ERROR(WriteResult(flags.output, bytes));
+  progress.Stop();
+  compilation.seconds.total = std::chrono::duration<double>(steady_clock::now() - start).count();
+  return WriteStdout(flags.json ? JsonText(ToJson(flags, compilation, digest, bytes.size()))
+                                : Text(flags, compilation, bytes.size()));
+}
+
+RunFn Add(CLI::App& app) {
+  auto flags = std::make_shared<Flags>();
+  app.add_option("-m,--model,MODEL", flags->model, "a GGUF; of a split one the first part")
+      ->required();
+  app.add_option("-o,--output", flags->output, "the plan to write, all or nothing")->required();
+  app.add_option("--target", flags->target, "what the plan runs on: cpu (default)");
+  AddCompileFlags(app, &flags->compile);
+  app.add_option("--dump-dir", flags->dump_dir,
+                 "write the graph after every pass into this folder");
+  app.add_option("-j,--threads", flags->threads, "threads (default: all cores)");
+  app.add_flag("--json", flags->json,
+               "one JSON object: plan, digest, target, kernels, compiled, cached, seconds, memory");
+  return [flags] { return Run(*flags); };
+}
+
+}  // namespace
+
+const Command kCompileCommand = {
+    .name = "compile",
+    .summary = "makes a plan of a GGUF",
+    .examples =
+        "  renga compile model.gguf -o model.plan                 # then: renga run model.plan\n"
+        "  renga compile model.gguf -o model.plan -c 8192 --dump-dir stages    # keep every graph",
+    .add = Add,
+};
+
+}  // namespace renga

@@ -1,0 +1,71 @@
+#include "tools/renga/compile_flags.h"
+
+#include "absl/strings/str_split.h"
+#include "ir/base/status.h"
+
+namespace renga {
+namespace {
+
+absl::Status ParseKvType(const std::string& text, CompileOptions* options) {
+  const auto wrong = [&text] {
+    return absl::InvalidArgumentError(
+        StrCat("--kv-type: expected k=TYPE,v=TYPE with f32, f16 or bf16, got '", text, "'"));
+  };
+  for (const std::string& part : std::vector<std::string>(absl::StrSplit(text, ','))) {
+    if (part.size() < 3 || part[1] != '=' || (part[0] != 'k' && part[0] != 'v')) return wrong();
+    const std::optional<DType> type = DTypeFromName(std::string_view(part).substr(2));
+    if (!type || (*type != DType::kF32 && *type != DType::kF16 && *type != DType::kBF16)) {
+      return wrong();
+    }
+    (part[0] == 'k' ? options->k_type : options->v_type) = *type;
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<CompileOptions> CompileFlags::Options() const {
+  CompileOptions options;
+  if (context && *context < 1) {
+    return absl::InvalidArgumentError(
+        StrCat("-c: expected a number of tokens from 1 on, got ", *context));
+  }
+  options.context = context;
+  if (max_sequences) options.max_sequences = *max_sequences;
+  if (max_step_tokens) options.max_step_tokens = *max_step_tokens;
+  if (!kv_type.empty()) RENGA_RETURN_IF_ERROR(ParseKvType(kv_type, &options));
+  if (passes) {
+    options.only_passes = std::vector<std::string>(absl::StrSplit(*passes, ',', absl::SkipEmpty()));
+  }
+  options.disabled_passes = disabled_passes;
+  return options;
+}
+
+absl::Status CompileFlags::CheckForPlan(const std::string& plan) const {
+  std::string flag;
+  if (max_sequences) flag = "--max-seqs";
+  if (max_step_tokens) flag = "--max-step";
+  if (!kv_type.empty()) flag = "--kv-type";
+  if (passes) flag = "--passes";
+  if (!disabled_passes.empty()) flag = "--disable-pass";
+  if (flag.empty()) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      StrCat(flag, ": ", plan,
+             " is compiled already; give the flag to `renga compile`, or name the GGUF"));
+}
+
+void AddCompileFlags(CLI::App& app, CompileFlags* flags) {
+  app.add_option("-c,--context", flags->context,
+                 "tokens a sequence can hold (default: the model's, at most 4096)");
+  app.add_option("--max-seqs", flags->max_sequences, "sequences at a time (default 1)");
+  app.add_option("--max-step", flags->max_step_tokens,
+                 "tokens of one step, all sequences together (default 128)");
+  app.add_option("--kv-type", flags->kv_type,
+                 "element types of the KV cache: k=f16,v=f16 (f32, f16, bf16)");
+  app.add_option("--passes", flags->passes,
+                 "run these passes only, separated by commas; \"\" runs none");
+  app.add_option("--disable-pass", flags->disabled_passes, "leave this pass out; may be repeated")
+      ->allow_extra_args(false);
+}
+
+}  // namespace renga

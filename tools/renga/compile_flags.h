@@ -1,0 +1,32 @@
+// Flags about how a GGUF becomes a plan, shared by the verbs that may compile one.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "CLI/CLI.hpp"
+#include "absl/status/statusor.h"
+#include "tools/compiler.h"
+
+namespace renga {
+
+struct CompileFlags {
+  std::optional<int64_t> context;
+  std::optional<int64_t> max_sequences;
+  std::optional<int64_t> max_step_tokens;
+  std::string kv_type;                // "k=f16,v=f16"; either may be missing
+  std::optional<std::string> passes;  // names separated by commas; "" is none
+  std::vector<std::string> disabled_passes;
+
+  // Errors: InvalidArgument naming the flag.
+  absl::StatusOr<CompileOptions> Options() const;
+
+  // A plan is what it is: InvalidArgument when a flag other than -c asks for something else.
+  absl::Status CheckForPlan(const std::string& plan) const;
+};
+
+void AddCompileFlags(CLI::App& app, CompileFlags* flags);
+
+}  // namespace renga

@@ -1,0 +1,106 @@
+// renga devices: what this machine offers.
+#include "runtime/device/cpu/simd.h"
+// simd.h decides what Highway offers and comes first.
+#include <hwy/targets.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <system_error>
+#include <thread>
+
+#include "absl/strings/str_format.h"
+#include "ir/base/status.h"
+#include "tools/open_model.h"
+#include "tools/renga/command.h"
+#include "tools/renga/output.h"
+#include "tools/renga/text.h"
+
+namespace renga {
+namespace {
+
+// The best instruction set that the machine has and the kernels were compiled for.
+std::string SimdTarget() {
+  const int64_t usable = hwy::SupportedTargets() & HWY_TARGETS;
+  return usable == 0 ? "none" : hwy::TargetName(usable & -usable);
+}
+
+uint64_t PhysicalMemory() {
+  const long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
+  return pages > 0 && page > 0 ? static_cast<uint64_t>(pages) * static_cast<uint64_t>(page) : 0;
+}
+
+struct CachedPlans {
+  std::string folder;
+  int64_t count = 0;
+  uint64_t bytes = 0;
+};
+
+// A folder that cannot be read holds nothing we could use.
+CachedPlans FindCachedPlans() {
+  CachedPlans plans{PlanCacheFolder()};
+  std::error_code error;
+  for (std::filesystem::directory_iterator entry(plans.folder, error), end; !error && entry != end;
+       entry.increment(error)) {
+    if (entry->path().extension() != ".plan") continue;
+    std::error_code size_error;
+    const uintmax_t bytes = entry->file_size(size_error);
+    if (size_error) continue;
+    ++plans.count;
+    plans.bytes += bytes;
+  }
+  return plans;
+}
+
+absl::Status Run(bool as_json) {
+  const unsigned cores = std::max(1u, std::thread::hardware_concurrency());
+  const std::string simd = SimdTarget();
+  const std::string no_cuda = "this version has no cuda device";
+  const CachedPlans plans = FindCachedPlans();
+  if (as_json) {
+    Json devices = Json::array();
+    devices.push_back({{"name", "cpu"},
+                       {"kind", "cpu"},
+                       {"available", true},
+                       {"cores", cores},
+                       {"simd", simd},
+                       {"memory_bytes", PhysicalMemory()}});
+    devices.push_back({{"name", "reference"}, {"kind", "reference"}, {"available", true}});
+    devices.push_back(
+        {{"name", "cuda"}, {"kind", "cuda"}, {"available", false}, {"reason", no_cuda}});
+    return WriteStdout(JsonText(
+        {{"devices", std::move(devices)},
+         {"plans", {{"folder", plans.folder}, {"count", plans.count}, {"bytes", plans.bytes}}}}));
+  }
+  std::string text = StrCat("cpu        ", cores, cores == 1 ? " core" : " cores", ", SIMD ", simd,
+                            ", ", BytesText(PhysicalMemory()), " of memory\n");
+  StrAppend(&text, "reference  the interpreter that says what is right; slow\n",
+            "cuda       not available: ", no_cuda, "\n");
+  if (plans.folder.empty()) {
+    StrAppend(&text, "plans      none are kept: neither XDG_CACHE_HOME nor HOME is set\n");
+  } else {
+    StrAppend(&text, "plans      ", plans.count, " cached, ", BytesText(plans.bytes), ", in ",
+              EscapeForTerminal(plans.folder), "\n");
+  }
+  return WriteStdout(text);
+}
+
+RunFn Add(CLI::App& app) {
+  auto json = std::make_shared<bool>(false);
+  app.add_flag("--json", *json, "one JSON object: devices[], plans");
+  return [json] { return Run(*json); };
+}
+
+}  // namespace
+
+const Command kDevicesCommand = {
+    .name = "devices",
+    .summary = "what this machine offers, and the plans cached on it",
+    .examples =
+        "  renga devices            # the devices and why others are not there\n"
+        "  renga devices --json     # the same for scripts",
+    .add = Add,
+};
+
+}  // namespace renga

@@ -1,0 +1,62 @@
+// What `dump` works on: a GGUF, a plan or a graph's text, and the stages they lead to.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "ir/core/graph.h"
+#include "runtime/plan/plan.h"
+#include "tools/renga/model_flags.h"
+#include "tools/renga/output.h"
+
+namespace renga {
+
+enum class FileKind { kGguf, kPlan, kIr };
+
+// By content, never by name. InvalidArgument for a file that is none of the three; else as
+// MappedFile::Open.
+absl::StatusOr<FileKind> SniffFile(const std::string& path);
+
+struct DumpFlags {
+  ModelFlags model;  // model.model is the file
+  std::string stage;
+  std::string after;         // a pass, or "frontend"
+  std::optional<int> layer;  // only this one
+  std::string node;          // glob; only these
+  std::string output;        // file; empty: stdout
+  bool json = false;
+
+  bool filtered() const { return layer.has_value() || !node.empty(); }
+  // Whether the filters keep something of that name.
+  bool Keeps(std::string_view name) const;
+  bool Keeps(std::string_view name, int layer, const std::vector<std::string>& provenance) const;
+};
+
+// A graph at one point of the pipeline, and what happened on the way.
+struct DumpedGraph {
+  Graph graph;
+  std::vector<plan::PassRecord> passes;
+  std::vector<plan::LedgerEntry> ledger;
+};
+
+// The graph that flags.after asks for: by default as the frontend or the .ir file has it, for a
+// plan what it executes. With `all_passes` the whole pipeline has run instead.
+absl::StatusOr<DumpedGraph> GraphOf(const DumpFlags& flags, FileKind kind, bool all_passes);
+
+// The plan of a GGUF or plan. InvalidArgument for .ir, naming the stage.
+absl::StatusOr<OpenedPlan> PlanOf(const DumpFlags& flags, FileKind kind);
+
+// One function a stage; each returns the text or JSON to print, as flags.json says.
+absl::StatusOr<std::string> DumpGguf(const DumpFlags& flags, FileKind kind);
+absl::StatusOr<std::string> DumpIr(const DumpFlags& flags, FileKind kind);
+absl::StatusOr<std::string> DumpPasses(const DumpFlags& flags, FileKind kind);
+absl::StatusOr<std::string> DumpLedger(const DumpFlags& flags, FileKind kind);
+absl::StatusOr<std::string> DumpPlan(const DumpFlags& flags, FileKind kind);
+absl::StatusOr<std::string> DumpMemory(const DumpFlags& flags, FileKind kind);
+absl::StatusOr<std::string> DumpWeights(const DumpFlags& flags, FileKind kind);
+absl::StatusOr<std::string> DumpTokens(const DumpFlags& flags, FileKind kind);
+
+}  // namespace renga

@@ -1,0 +1,141 @@
+// dump --stage plan, memory: what the device is told to do, and what it needs.
+#include "ir/base/status.h"
+#include "runtime/plan/layout.h"
+#include "runtime/plan/lifetime.h"
+#include "runtime/plan/print.h"
+#include "tools/renga/dump_input.h"
+
+namespace renga {
+namespace {
+
+Json BufferNames(const plan::Plan& plan, const std::vector<int32_t>& buffers) {
+  Json names = Json::array();
+  for (const int32_t index : buffers) {
+    names.push_back(index < 0 ? Json(nullptr) : Json(plan.buffers[index].name));
+  }
+  return names;
+}
+
+Json AttrsJson(const std::vector<plan::Attr>& attrs) {
+  Json json = Json::object();
+  for (const plan::Attr& attr : attrs) {
+    std::visit([&](const auto& value) { json[attr.name] = value; }, attr.value);
+  }
+  return json;
+}
+
+Json StepJson(const plan::Plan& plan, const plan::Step& step) {
+  return {{"name", step.name},
+          {"kind", std::string(plan::ToString(step.kind))},
+          {"layer", step.layer < 0 ? Json(nullptr) : Json(step.layer)},
+          {"kernel", step.kernel < 0 ? Json(nullptr) : Json(plan.kernels[step.kernel].name)},
+          {"inputs", BufferNames(plan, step.inputs)},
+          {"outputs", BufferNames(plan, step.outputs)},
+          {"attrs", AttrsJson(step.attrs)},
+          {"provenance", step.provenance}};
+}
+
+Json BufferJson(const plan::Plan& plan, const plan::Buffer& buffer) {
+  Json json = {{"name", buffer.name},
+               {"type", plan::ToString(buffer.type, plan.symbols)},
+               {"space", std::string(plan::ToString(buffer.space))},
+               {"bytes", buffer.bytes}};
+  json["offset"] = buffer.space == plan::Space::kArena ? Json(buffer.offset) : Json(nullptr);
+  json["view_of"] = buffer.view_of < 0 ? Json(nullptr) : Json(plan.buffers[buffer.view_of].name);
+  return json;
+}
+
+Json PlanJson(const DumpFlags& flags, const plan::Plan& plan) {
+  Json files = Json::array(), symbols = Json::array(), kernels = Json::array();
+  Json buffers = Json::array(), steps = Json::array();
+  for (const ModelFile& file : plan.files) {
+    files.push_back({{"path", file.path}, {"bytes", file.bytes}});
+  }
+  for (const plan::Symbol& symbol : plan.symbols) {
+    symbols.push_back({{"name", symbol.name}, {"max", symbol.max}});
+  }
+  for (const plan::Kernel& kernel : plan.kernels) kernels.push_back(kernel.name);
+  for (const plan::Buffer& buffer : plan.buffers) buffers.push_back(BufferJson(plan, buffer));
+  for (const plan::Step& step : plan.steps) {
+    if (flags.Keeps(step.name, step.layer, step.provenance)) steps.push_back(StepJson(plan, step));
+  }
+  const ModelInfo& model = plan.model;
+  return {{"target", plan.target},
+          {"producer", plan.producer},
+          {"model",
+           {{"architecture", model.architecture},
+            {"name", model.name},
+            {"file_type", model.file_type},
+            {"layers", model.layers},
+            {"embedding", model.embedding},
+            {"heads", model.heads},
+            {"kv_heads", model.kv_heads},
+            {"head_dim", model.head_dim},
+            {"feed_forward", model.feed_forward},
+            {"vocab", model.vocab},
+            {"context_length", model.context_length}}},
+          {"geometry",
+           {{"context", plan.geometry.context},
+            {"page_tokens", plan.geometry.page_tokens},
+            {"max_sequences", plan.geometry.max_sequences},
+            {"max_step_tokens", plan.geometry.max_step_tokens}}},
+          {"files", std::move(files)},
+          {"symbols", std::move(symbols)},
+          {"inputs", plan.inputs},
+          {"outputs", plan.outputs},
+          {"kernels", std::move(kernels)},
+          {"buffers", std::move(buffers)},
+          {"steps", std::move(steps)}};
+}
+
+Json MemoryJson(const plan::Plan& plan) {
+  const std::vector<plan::Lifetime> lives = plan::Lifetimes(plan);
+  Json arena = Json::array(), caches = Json::array();
+  for (size_t i = 0; i < plan.buffers.size(); ++i) {
+    const plan::Buffer& buffer = plan.buffers[i];
+    if (buffer.space != plan::Space::kArena || buffer.view_of >= 0) continue;
+    arena.push_back({{"name", buffer.name},
+                     {"offset", buffer.offset},
+                     {"bytes", buffer.bytes},
+                     {"first_step", lives[i].first},
+                     {"last_step", lives[i].last}});
+  }
+  for (const plan::Cache& cache : plan.caches) {
+    caches.push_back({{"name", cache.name},
+                      {"layer", cache.layer},
+                      {"type", std::string(Name(cache.dtype))},
+                      {"cell_bytes", cache.cell_bytes}});
+  }
+  return {{"weights", plan.memory.weights},
+          {"kv", plan.memory.kv},
+          {"activations", plan.memory.activations},
+          {"total", plan.memory.total()},
+          {"arena_bytes", plan::ArenaBytes(plan)},
+          {"cache_cells", plan::CacheCells(plan)},
+          {"arena", std::move(arena)},
+          {"caches", std::move(caches)}};
+}
+
+}  // namespace
+
+absl::StatusOr<std::string> DumpPlan(const DumpFlags& flags, FileKind kind) {
+  RENGA_ASSIGN_OR_RETURN(const OpenedPlan opened, PlanOf(flags, kind));
+  const plan::Plan& plan = *opened.plan;
+  if (flags.json) return JsonText(PlanJson(flags, plan));
+  if (!flags.filtered()) return plan::PrintPlan(plan);
+  std::string text;
+  for (size_t i = 0; i < plan.steps.size(); ++i) {
+    const plan::Step& step = plan.steps[i];
+    if (!flags.Keeps(step.name, step.layer, step.provenance)) continue;
+    StrAppend(&text, plan::PrintStep(plan, i), "\n");
+  }
+  return text;
+}
+
+absl::StatusOr<std::string> DumpMemory(const DumpFlags& flags, FileKind kind) {
+  RENGA_ASSIGN_OR_RETURN(const OpenedPlan opened, PlanOf(flags, kind));
+  if (flags.json) return JsonText(MemoryJson(*opened.plan));
+  return plan::PrintMemory(*opened.plan);
+}
+
+}  // namespace renga

@@ -1,0 +1,139 @@
+// dump --stage weights: every tensor of the file, what uses it, or why nothing does.
+#include <algorithm>
+#include <map>
+
+#include "absl/strings/str_format.h"
+#include "ir/base/status.h"
+#include "ir/text/parse.h"
+#include "tools/renga/dump_input.h"
+#include "tools/renga/text.h"
+
+namespace renga {
+namespace {
+
+using UsesByName = std::map<std::string, std::vector<std::string>>;
+
+// Names of the nodes that read each weight.
+UsesByName UsesOf(const Graph& graph) {
+  UsesByName uses;
+  for (const Node& node : graph.nodes) {
+    for (const ValueId id : node.operands) {
+      if (id == kNoValue || graph.value(id).kind != ValueKind::kWeight) continue;
+      std::vector<std::string>& names = uses[graph.value(id).name];
+      const std::string name(NodeName(graph, node));
+      if (names.empty() || names.back() != name) names.push_back(name);
+    }
+  }
+  return uses;
+}
+
+// Weights of a graph's text: no file, so no places and digests.
+absl::StatusOr<std::string> DumpGraphWeights(const DumpFlags& flags) {
+  RENGA_ASSIGN_OR_RETURN(const DumpedGraph dumped,
+                         GraphOf(flags, FileKind::kIr, /*all_passes=*/false));
+  const Graph& graph = dumped.graph;
+  const UsesByName uses = UsesOf(graph);
+  Json weights = Json::array();
+  std::string text;
+  for (const ValueId id : graph.weights) {
+    const Value& value = graph.value(id);
+    if (!flags.Keeps(value.name)) continue;
+    const auto used = uses.find(value.name);
+    const std::vector<std::string> by =
+        used == uses.end() ? std::vector<std::string>() : used->second;
+    if (flags.json) {
+      weights.push_back({{"name", value.name}, {"type", ToString(value.type)}, {"used_by", by}});
+    } else {
+      StrAppend(&text, RefText(value), ": ", ToString(value.type), "  ",
+                by.empty() ? "unused" : StrJoin(by, " "), "\n");
+    }
+  }
+  return flags.json ? JsonText({{"weights", std::move(weights)}}) : text;
+}
+
+// `blk.3.attn_q.weight` is of layer 3, as is any node whose name starts with "3.".
+int LayerOfTensor(std::string_view name) {
+  constexpr std::string_view kBlock = "blk.";
+  return name.starts_with(kBlock) ? LayerOf(name.substr(kBlock.size())) : -1;
+}
+
+Json WeightJson(const plan::Plan& plan, const plan::Weight& weight,
+                const std::vector<std::string>& uses) {
+  const WeightSource& source = weight.source;
+  return {{"name", source.name},
+          {"type", std::string(Name(source.dtype))},
+          {"shape", source.shape},
+          {"file", plan.files[source.file].path},
+          {"offset", source.offset},
+          {"bytes", source.bytes},
+          {"digest", weight.digest.ToHex()},
+          {"used_by", uses}};
+}
+
+std::string WeightText(const plan::Plan& plan, const plan::Weight& weight,
+                       const std::vector<std::string>& uses, size_t width) {
+  const WeightSource& source = weight.source;
+  const std::string type = StrCat(Name(source.dtype), "[", StrJoin(source.shape, ","), "]");
+  return absl::StrFormat("%-*s  %-18s  %11d bytes  at %s0x%09X  %s  %s\n", static_cast<int>(width),
+                         EscapeForTerminal(source.name), type, source.bytes,
+                         plan.files.size() > 1 ? StrCat(source.file + 1, ":") : "", source.offset,
+                         weight.digest.ToHex().substr(0, 16),
+                         uses.empty() ? "unused" : StrCat("-> ", StrJoin(uses, " ")));
+}
+
+}  // namespace
+
+absl::StatusOr<std::string> DumpWeights(const DumpFlags& flags, FileKind kind) {
+  if (kind == FileKind::kIr) return DumpGraphWeights(flags);
+  RENGA_ASSIGN_OR_RETURN(const OpenedPlan opened, PlanOf(flags, kind));
+  const plan::Plan& plan = *opened.plan;
+  // The graph as the frontend made it: its node names are those of the other stages.
+  RENGA_ASSIGN_OR_RETURN(const Graph graph, Parse(plan.source_ir, "the plan's graph"));
+  const UsesByName uses = UsesOf(graph);
+  Json weights = Json::array(), ignored = Json::array();
+  std::string text;
+  size_t width = 0;
+  for (const plan::Weight& weight : plan.weights) {
+    width = std::max(width, std::min<size_t>(weight.source.name.size(), 64));
+  }
+  uint64_t bytes = 0;
+  for (const plan::Weight& weight : plan.weights) {
+    const std::string& name = weight.source.name;
+    bytes += weight.source.bytes;
+    if (!flags.Keeps(name, LayerOfTensor(name), {})) continue;
+    const auto used = uses.find(name);
+    const std::vector<std::string> by =
+        used == uses.end() ? std::vector<std::string>() : used->second;
+    if (flags.json) {
+      weights.push_back(WeightJson(plan, weight, by));
+    } else {
+      text += WeightText(plan, weight, by, width);
+    }
+  }
+  for (const IgnoredTensor& tensor : plan.ignored) {
+    if (!flags.Keeps(tensor.name, LayerOfTensor(tensor.name), {})) continue;
+    if (flags.json) {
+      ignored.push_back({{"name", tensor.name}, {"reason", tensor.reason}});
+    } else {
+      StrAppend(&text,
+                absl::StrFormat("%-*s  ignored: %s\n", static_cast<int>(width),
+                                EscapeForTerminal(tensor.name), EscapeForTerminal(tensor.reason)));
+    }
+  }
+  const size_t total = plan.weights.size() + plan.ignored.size();
+  if (flags.json) {
+    return JsonText({{"weights", std::move(weights)},
+                     {"ignored", std::move(ignored)},
+                     {"totals",
+                      {{"tensors", total},
+                       {"used", plan.weights.size()},
+                       {"ignored", plan.ignored.size()},
+                       {"bytes", bytes}}}});
+  }
+  StrAppend(&text, total, " tensors in the file: ", plan.weights.size(), " used, ",
+            plan.ignored.size(), " ignored, none left over; ",
+            WithCommas(static_cast<int64_t>(bytes)), " bytes used\n");
+  return text;
+}
+
+}  // namespace renga

@@ -1,0 +1,40 @@
+#include "tools/renga/model_flags.h"
+
+#include "ir/base/status.h"
+
+namespace renga {
+
+absl::StatusOr<OpenOptions> ModelFlags::Options() const {
+  if (threads < 0 || threads > 1024) {
+    return absl::InvalidArgumentError(
+        StrCat("--threads: expected 1..1024, or 0 for all cores, got ", threads));
+  }
+  OpenOptions options;
+  RENGA_ASSIGN_OR_RETURN(options.compile, compile.Options());
+  RENGA_ASSIGN_OR_RETURN(const bool is_plan, IsPlan(model));
+  if (is_plan) RENGA_RETURN_IF_ERROR(compile.CheckForPlan(model));
+  options.kv_type_given = !compile.kv_type.empty();
+  options.compile.threads = threads;
+  options.device = device;
+  options.threads = threads;
+  options.use_cache = !no_cache;
+  return options;
+}
+
+void AddModelArgument(CLI::App& app, std::string* model) {
+  app.add_option("-m,--model,MODEL", *model, "a GGUF (first part of a split one) or a plan")
+      ->required();
+}
+
+void AddModelFlags(CLI::App& app, ModelFlags* flags) {
+  AddModelArgument(app, &flags->model);
+  AddCompileFlags(app, &flags->compile);
+  app.add_flag("--no-cache", flags->no_cache, "compile anew, and keep no plan in the cache");
+}
+
+void AddDeviceFlags(CLI::App& app, ModelFlags* flags) {
+  app.add_option("--device", flags->device, "auto, cpu, cuda[:N] or reference (default auto)");
+  app.add_option("-t,--threads", flags->threads, "compute threads (default: all cores)");
+}
+
+}  // namespace renga

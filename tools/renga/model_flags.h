@@ -1,0 +1,33 @@
+// Flags of the verbs that open a model, GGUF or plan.
+#pragma once
+
+#include <string>
+
+#include "CLI/CLI.hpp"
+#include "absl/status/statusor.h"
+#include "tools/open_model.h"
+#include "tools/renga/compile_flags.h"
+
+namespace renga {
+
+struct ModelFlags {
+  std::string model;
+  std::string device = "auto";
+  int threads = 0;
+  bool no_cache = false;
+  CompileFlags compile;
+
+  // Checks the flags against what the file is. Errors also as IsPlan.
+  absl::StatusOr<OpenOptions> Options() const;
+};
+
+// MODEL, also as -m.
+void AddModelArgument(CLI::App& app, std::string* model);
+
+// MODEL, --no-cache and the compile flags.
+void AddModelFlags(CLI::App& app, ModelFlags* flags);
+
+// --device and --threads.
+void AddDeviceFlags(CLI::App& app, ModelFlags* flags);
+
+}  // namespace renga
