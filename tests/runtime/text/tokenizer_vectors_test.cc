@@ -156,7 +156,7 @@ INSTANTIATE_TEST_SUITE_P(
     ::testing::Values(Model{"stories260K", "stories260K.gguf", true},
                       Model{"smollm2-135m", "SmolLM2-135M-Instruct.Q4_1.gguf", false},
                       Model{"qwen2.5-coder-0.5b", "Qwen2.5-Coder-0.5B-Instruct.Q4_K_M.gguf", false},
-                      Model{"gemma3-270m", "gemma-3-270m-it.Q4_K_M.gguf", false}),
+                      Model{"gemma3-270m", "gemma-3-270m.Q4_K_M.gguf", false}),
     [](const ::testing::TestParamInfo<Model>& info) {
       std::string name;
       for (const char* c = info.param.name; *c != 0; ++c) name += std::isalnum(*c) ? *c : '_';
