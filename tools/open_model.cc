@@ -164,8 +164,10 @@ absl::StatusOr<OpenedModel> OpenModel(const std::string& model, const OpenOption
   OpenedModel opened;
   RENGA_ASSIGN_OR_RETURN(opened.plan, OpenPlan(model, options));
   auto forward = OpenForward(opened.plan, options.device, threads);
-  if (!forward.ok() && opened.plan.origin == PlanOrigin::kCached) {
-    // The file changed under the cached plan, which is nobody's fault: compile again.
+  if (opened.plan.origin == PlanOrigin::kCached &&
+      (absl::IsFailedPrecondition(forward.status()) || absl::IsNotFound(forward.status()))) {
+    // The file changed under the cached plan, which is nobody's fault: compile again. Any other
+    // error would only come back.
     const CompileOptions compile = EffectiveOptions(options);
     RENGA_ASSIGN_OR_RETURN(opened.plan,
                            CompilePlan(model, compile, CachePath(model, compile, true)));
