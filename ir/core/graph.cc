@@ -3,6 +3,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/escaping.h"
 #include "ir/base/status.h"
+#include "ir/core/decompose.h"
 #include "ir/core/infer.h"
 
 namespace renga {
@@ -144,11 +145,28 @@ Uses ComputeUses(const Graph& graph) {
   return uses;
 }
 
+absl::Status CheckMeaning(const OpDef& op) {
+  const bool primitive = op.infer != nullptr && op.evaluate != nullptr;
+  const bool neither = op.infer == nullptr && op.evaluate == nullptr;
+  if (op.fused() ? neither : primitive) return absl::OkStatus();
+  return absl::InternalError(
+      StrCat("operator ", op.name, ": expected infer and evaluate, or decompose alone, got",
+             op.infer != nullptr ? " infer" : "", op.evaluate != nullptr ? " evaluate" : "",
+             op.fused() ? " decompose" : "", neither && !op.fused() ? " none of them" : ""));
+}
+
 absl::StatusOr<std::vector<TensorType>> InferTypes(const Graph& graph, const OpDef& op,
                                                    const std::vector<ValueId>& operands,
                                                    const AttrMap& attrs) {
   RENGA_RETURN_IF_ERROR(Annotate(CheckOperands(graph, op, operands), op.name));
   RENGA_RETURN_IF_ERROR(Annotate(CheckAttrs(op, attrs), op.name));
+  if (op.fused()) {
+    const absl::StatusOr<Decomposition> parts = Decompose(graph, op, operands, attrs);
+    if (!parts.ok()) return Annotate(parts.status(), op.name);
+    std::vector<TensorType> types;
+    for (ValueId id : parts->graph.returns) types.push_back(parts->graph.value(id).type);
+    return types;
+  }
   std::vector<const TensorType*> types(operands.size(), nullptr);
   for (size_t i = 0; i < operands.size(); ++i) {
     if (operands[i] != kNoValue) types[i] = &graph.value(operands[i]).type;

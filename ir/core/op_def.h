@@ -14,8 +14,9 @@
 
 namespace renga {
 
-class EvalCall;   // ir/core/eval.h
-class InferCall;  // ir/core/infer.h
+class DecomposeCall;  // ir/core/decompose.h
+class EvalCall;       // ir/core/eval.h
+class InferCall;      // ir/core/infer.h
 
 struct OperandDef {
   std::string_view name;
@@ -49,13 +50,23 @@ struct OpDef {
   // needs few rows compute only those.
   bool row_wise = false;
 
+  // A primitive operator has `infer` and `evaluate`, a fused one has `decompose` alone.
+
   // Types of the results from the operands and attributes; errors name operand or attribute,
   // expected and got. Presence and kind of operands and attributes have been checked before.
   absl::StatusOr<std::vector<TensorType>> (*infer)(const InferCall& call) = nullptr;
 
   // Reference evaluation: plain loops, double accumulators. The meaning of the operator.
   absl::Status (*evaluate)(EvalCall& call) = nullptr;
+
+  // Writes the primitive nodes that mean the same.
+  void (*decompose)(DecomposeCall& call) = nullptr;
+
+  bool fused() const { return decompose != nullptr; }
 };
+
+// Internal error naming what `op` has too much or too little of infer, evaluate and decompose.
+absl::Status CheckMeaning(const OpDef& op);
 
 // All operators, sorted by name.
 absl::Span<const OpDef* const> AllOps();

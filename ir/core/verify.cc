@@ -9,6 +9,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/escaping.h"
 #include "ir/base/status.h"
+#include "ir/core/decompose.h"
 #include "ir/text/print.h"
 
 namespace renga {
@@ -148,6 +149,7 @@ class Verifier {
       return absl::InvalidArgumentError("expected an operator, got none");
     }
     const OpDef& op = *node.op;
+    RENGA_RETURN_IF_ERROR(CheckMeaning(op));
     for (size_t i = 0; i < node.operands.size(); ++i) {
       if (node.operands[i] == kNoValue) continue;  // InferTypes knows whether it may be absent
       const std::string_view name = i < op.operands.size() ? op.operands[i].name : "?";
@@ -172,7 +174,20 @@ class Verifier {
                                                absl::CHexEscape(ToString(inferred[i])), " as ",
                                                op.name, " infers, got ", ToString(result.type)));
     }
+    if (op.fused()) RENGA_RETURN_IF_ERROR(CheckParts(node));
     return CheckAliases(node, index);
+  }
+
+  // The values that a fused node has inside must be as legal as those that show.
+  absl::Status CheckParts(const Node& node) const {
+    RENGA_ASSIGN_OR_RETURN(const Decomposition parts,
+                           Decompose(graph_, *node.op, node.operands, node.attrs));
+    for (const Node& part : parts.graph.nodes) {
+      const Value& value = parts.graph.value(part.results[0]);
+      RENGA_RETURN_IF_ERROR(
+          Annotate(CheckType(graph_, value.type), StrCat(value.name, " of ", node.op->name)));
+    }
+    return absl::OkStatus();
   }
 
   absl::Status CheckAliases(const Node& node, int index) {

@@ -17,7 +17,7 @@ inline constexpr size_t kMaxSymbols = 256;
 //  - every value is listed once, under its own kind; every node has its results;
 //  - every operand is defined before use; operand and attribute presence and kinds match the
 //    operator;
-//  - result types equal what the operator infers;
+//  - result types equal what the operator infers; the values inside a fused one have legal types;
 //  - an aliasing operator overwrites a cache or a result, never a weight or a parameter, and reads
 //    what it overwrites through that one operand only;
 //  - a value whose storage an aliasing operator overwrote is not used afterwards;

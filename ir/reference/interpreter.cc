@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "ir/base/status.h"
+#include "ir/core/decompose.h"
 #include "ir/reference/dequant.h"
 #include "ir/text/print.h"
 
@@ -47,6 +48,9 @@ absl::Status CheckSize(const SymbolDef& symbol, int64_t size) {
 
 }  // namespace
 
+Interpreter::Interpreter(const Graph& graph, int threads)
+    : graph_(graph), threads_(threads), scope_{graph, {}, {}, {}} {}
+
 absl::StatusOr<std::unique_ptr<Interpreter>> Interpreter::Create(const Graph& graph,
                                                                  const WeightBytes& weights,
                                                                  const SymbolValues& fixed,
@@ -60,12 +64,12 @@ absl::StatusOr<std::unique_ptr<Interpreter>> Interpreter::Create(const Graph& gr
   self->parallel_ = [threads = &self->threads_](int64_t n, const std::function<void(int64_t)>& fn) {
     threads->Run(n, fn);
   };
-  self->weights_.resize(graph.values.size());
-  self->values_.resize(graph.values.size());
-  self->uses_ = ComputeUses(graph).count;
+  self->scope_.weights.resize(graph.values.size());
+  self->scope_.values.resize(graph.values.size());
+  self->scope_.uses = ComputeUses(graph).count;
   for (ValueId id : graph.weights) {
     RENGA_ASSIGN_OR_RETURN(const auto bytes, weights(graph.value(id).name));
-    RENGA_ASSIGN_OR_RETURN(self->weights_[id], OpenWeight(graph.value(id), bytes));
+    RENGA_ASSIGN_OR_RETURN(self->scope_.weights[id], OpenWeight(graph.value(id), bytes));
   }
   RENGA_RETURN_IF_ERROR(self->ReadPlainWeights());
   for (ValueId id : graph.caches) {
@@ -73,7 +77,7 @@ absl::StatusOr<std::unique_ptr<Interpreter>> Interpreter::Create(const Graph& gr
     cache->dtype = graph.value(id).type.dtype;
     RENGA_ASSIGN_OR_RETURN(cache->shape, self->Concrete(graph.value(id).type));
     cache->Allocate();
-    self->values_[id] = std::move(cache);
+    self->scope_.values[id] = std::move(cache);
   }
   return self;
 }
@@ -84,7 +88,7 @@ absl::Status Interpreter::ReadPlainWeights() {
     for (size_t i = 0; i < node.operands.size(); ++i) {
       const ValueId id = node.operands[i];
       if (id == kNoValue || graph_.value(id).kind != ValueKind::kWeight) continue;
-      if (node.op->operands[i].weight || values_[id] != nullptr) continue;
+      if (node.op->operands[i].weight || scope_.values[id] != nullptr) continue;
       if (graph_.value(id).type.dtype == DType::kI32) {
         return absl::UnimplementedError(StrCat(RefText(graph_.value(id)), ": operand ",
                                                node.op->operands[i].name, " of ", node.op->name,
@@ -92,13 +96,13 @@ absl::Status Interpreter::ReadPlainWeights() {
       }
       auto tensor = std::make_shared<HostTensor>();
       tensor->dtype = graph_.value(id).type.dtype;
-      tensor->shape = weights_[id].shape;
+      tensor->shape = scope_.weights[id].shape;
       tensor->Allocate();
       const int64_t width = tensor->shape.back();
       for (int64_t row = 0; row < tensor->elements() / width; ++row) {
-        weights_[id].read(row, tensor->f.data() + row * width);
+        scope_.weights[id].read(row, tensor->f.data() + row * width);
       }
-      values_[id] = std::move(tensor);
+      scope_.values[id] = std::move(tensor);
     }
   }
   return absl::OkStatus();
@@ -152,38 +156,55 @@ absl::Status Interpreter::Run(const SymbolValues& symbols, const std::vector<Hos
                                                " with sizes ", StrJoin(shape, "x"), ", got ",
                                                Name(given.dtype), " ", StrJoin(given.shape, "x")));
     }
-    values_[graph_.params[i]] = std::make_shared<HostTensor>(given);
+    scope_.values[graph_.params[i]] = std::make_shared<HostTensor>(given);
   }
-  uses_ = ComputeUses(graph_).count;
+  scope_.uses = ComputeUses(graph_).count;
   for (const Node& node : graph_.nodes) {
-    if (absl::Status status = Evaluate(node, observer); !status.ok()) {
+    if (absl::Status status = Step(node, scope_, observer); !status.ok()) {
       return Annotate(status, PrintNode(graph_, node));
     }
   }
   return absl::OkStatus();
 }
 
-absl::Status Interpreter::Evaluate(const Node& node, const Observer& observer) {
+absl::Status Interpreter::Step(const Node& node, Scope& scope, const Observer& observer) {
+  RENGA_RETURN_IF_ERROR(node.op->fused() ? EvaluateParts(node, scope) : Evaluate(node, scope));
+  if (observer != nullptr) {
+    std::vector<HostTensor*> results;
+    for (ValueId id : node.results) results.push_back(scope.values[id].get());
+    RENGA_RETURN_IF_ERROR(observer(node, results));
+  }
+  for (ValueId id : node.operands) {
+    // Whatever nobody reads again is freed: scores of a long prompt are large.
+    if (id != kNoValue && --scope.uses[id] == 0 &&
+        scope.graph.value(id).kind == ValueKind::kResult) {
+      scope.values[id] = nullptr;
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Interpreter::Evaluate(const Node& node, Scope& scope) {
   std::vector<EvalOperand> operands(node.operands.size());
   for (size_t i = 0; i < node.operands.size(); ++i) {
     const ValueId id = node.operands[i];
     if (id == kNoValue) continue;
     if (node.op->operands[i].weight) {
-      operands[i].weight = &weights_[id];
+      operands[i].weight = &scope.weights[id];
     } else {
-      operands[i].tensor = values_[id].get();
+      operands[i].tensor = scope.values[id].get();
     }
   }
   std::vector<HostTensor*> results;
   for (size_t r = 0; r < node.results.size(); ++r) {
-    std::shared_ptr<HostTensor>& slot = values_[node.results[r]];
+    std::shared_ptr<HostTensor>& slot = scope.values[node.results[r]];
     slot = nullptr;
     for (const Alias& alias : node.op->aliases) {
-      if (alias.result == static_cast<int>(r)) slot = values_[node.operands[alias.operand]];
+      if (alias.result == static_cast<int>(r)) slot = scope.values[node.operands[alias.operand]];
     }
     if (slot == nullptr) {
       slot = std::make_shared<HostTensor>();
-      const TensorType& type = graph_.value(node.results[r]).type;
+      const TensorType& type = scope.graph.value(node.results[r]).type;
       slot->dtype = type.dtype;
       RENGA_ASSIGN_OR_RETURN(slot->shape, Concrete(type));
       slot->Allocate();
@@ -191,13 +212,26 @@ absl::Status Interpreter::Evaluate(const Node& node, const Observer& observer) {
     results.push_back(slot.get());
   }
   EvalCall call(operands, absl::MakeSpan(results), node.attrs, parallel_);
-  RENGA_RETURN_IF_ERROR(node.op->evaluate(call));
-  if (observer != nullptr) RENGA_RETURN_IF_ERROR(observer(node, results));
-  for (ValueId id : node.operands) {
-    // Whatever nobody reads again is freed: scores of a long prompt are large.
-    if (id != kNoValue && --uses_[id] == 0 && graph_.value(id).kind == ValueKind::kResult) {
-      values_[id] = nullptr;
-    }
+  return node.op->evaluate(call);
+}
+
+// What a fused node means is what its parts compute.
+absl::Status Interpreter::EvaluateParts(const Node& node, Scope& scope) {
+  RENGA_ASSIGN_OR_RETURN(const Decomposition parts,
+                         Decompose(scope.graph, *node.op, node.operands, node.attrs));
+  Scope inner{parts.graph, {}, {}, ComputeUses(parts.graph).count};
+  inner.weights.resize(parts.graph.values.size());
+  inner.values.resize(parts.graph.values.size());
+  for (size_t i = 0; i < node.operands.size(); ++i) {
+    if (node.operands[i] == kNoValue) continue;
+    inner.weights[parts.operands[i]] = scope.weights[node.operands[i]];
+    inner.values[parts.operands[i]] = scope.values[node.operands[i]];
+  }
+  for (const Node& part : parts.graph.nodes) {
+    RENGA_RETURN_IF_ERROR(Step(part, inner, /*observer=*/nullptr));
+  }
+  for (size_t r = 0; r < node.results.size(); ++r) {
+    scope.values[node.results[r]] = inner.values[parts.graph.returns[r]];
   }
   return absl::OkStatus();
 }

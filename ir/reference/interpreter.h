@@ -1,6 +1,6 @@
 // The reference interpreter: what a graph means. It walks the nodes in order, calling each
-// operator's own evaluation, on weights it dequantises itself. Slow and obvious; every fast path is
-// held against it.
+// operator's own evaluation (a fused one's parts in turn), on weights it dequantises itself. Slow
+// and obvious; every fast path is held against it.
 #pragma once
 
 #include <functional>
@@ -45,15 +45,26 @@ class Interpreter {
 
   // Contents of the graph's cache number `index`, for starting from other than zeros. Only its
   // numbers may be changed.
-  HostTensor& Cache(int index) { return *values_[graph_.caches[index]]; }
+  HostTensor& Cache(int index) { return *scope_.values[graph_.caches[index]]; }
 
   // Value of return number `index` of the last run.
-  const HostTensor& Return(int index) const { return *values_[graph_.returns[index]]; }
+  const HostTensor& Return(int index) const { return *scope_.values[graph_.returns[index]]; }
 
  private:
-  Interpreter(const Graph& graph, int threads) : graph_(graph), threads_(threads) {}
+  // The values of a graph: the whole one, or the parts of a fused node.
+  struct Scope {
+    const Graph& graph;
+    std::vector<WeightRows> weights;                  // by value id; empty shape for other values
+    std::vector<std::shared_ptr<HostTensor>> values;  // by value id; aliases share a tensor
+    std::vector<int> uses;                            // by value id; how often a run reads it
+  };
+
+  Interpreter(const Graph& graph, int threads);
   absl::Status ReadPlainWeights();
-  absl::Status Evaluate(const Node& node, const Observer& observer);
+  // Evaluates, shows and frees what is not read again.
+  absl::Status Step(const Node& node, Scope& scope, const Observer& observer);
+  absl::Status Evaluate(const Node& node, Scope& scope);
+  absl::Status EvaluateParts(const Node& node, Scope& scope);
   absl::StatusOr<std::vector<int64_t>> Concrete(const TensorType& type) const;
 
   const Graph& graph_;
@@ -61,9 +72,7 @@ class Interpreter {
   ParallelFor parallel_;
   SymbolValues fixed_;
   SymbolValues symbols_;
-  std::vector<WeightRows> weights_;                  // by value id; empty shape for other values
-  std::vector<std::shared_ptr<HostTensor>> values_;  // by value id; aliases share a tensor
-  std::vector<int> uses_;                            // by value id; how often a run reads it
+  Scope scope_;
 };
 
 }  // namespace renga

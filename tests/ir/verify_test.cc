@@ -57,6 +57,21 @@ TEST_F(VerifyTest, GraphHasAName) {
   EXPECT_EQ(Error(), "graph: expected a name, got an empty one");
 }
 
+TEST_F(VerifyTest, OperatorsMeanSomethingAndOneThing) {
+  OpDef op = *Linear().op;
+  Linear().op = &op;
+  const auto refusal = [](std::string_view got) {
+    return StrCat("operator linear: expected infer and evaluate, or decompose alone, got", got);
+  };
+  op.evaluate = nullptr;
+  EXPECT_THAT(Error(), HasSubstr(refusal(" infer\n")));
+  op.infer = nullptr;
+  EXPECT_THAT(Error(), HasSubstr(refusal(" none of them\n")));
+  op = *FindOp("linear");
+  op.decompose = [](DecomposeCall&) {};
+  EXPECT_THAT(Error(), HasSubstr(refusal(" infer evaluate decompose\n")));
+}
+
 TEST_F(VerifyTest, NamesAreUnique) {
   Of("cells").name = "x";
   EXPECT_EQ(Error(), "%x: expected a new name, got one used before");
