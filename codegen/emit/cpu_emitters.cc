@@ -8,6 +8,7 @@ namespace {
 // Sorted by operator.
 constexpr Emitter kCpu[] = {
     {"add", EmitKernel, "add"},
+    {"attention", EmitScores, "attention"},
     {"attn_scores", EmitScores, "attn_scores"},
     {"attn_values", EmitKernel, "attn_values"},
     {"embed", EmitKernel, "embed"},

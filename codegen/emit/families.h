@@ -13,8 +13,8 @@ namespace renga::codegen {
 // optional operand that is absent stays an absent operand of the step.
 absl::Status EmitKernel(const Node& node, std::string_view kernel, PlanBuilder& builder);
 
-// As EmitKernel, without the attribute `span`: it names the symbol of the result's last axis, which
-// the step's type already has.
+// As EmitKernel, without the attribute `span`, the symbol of the key positions: the result of
+// attn_scores has it as its last axis, and the kernel of attention finds it among the positions.
 absl::Status EmitScores(const Node& node, std::string_view kernel, PlanBuilder& builder);
 
 // No step: the result shows the operand's bytes in another shape.

@@ -1,5 +1,6 @@
 #include "passes/core/pipeline.h"
 
+#include "passes/fuse/fuse_attention.h"
 #include "passes/simplify/dead_nodes.h"
 #include "passes/simplify/rows_asked.h"
 
@@ -10,6 +11,7 @@ constexpr Pass kPipeline[] = {
     // First, so that a dead user does not keep a live node from being rewritten.
     {"remove-dead-nodes", RemoveDeadNodes, "drops nodes whose results nothing uses"},
     {"rows-asked", RowsAsked, "computes logits only for the rows asked for"},
+    {"fuse-attention", FuseAttention, "computes attention without a matrix of scores"},
 };
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "ir/base/status.h"
+#include "passes/core/provenance.h"
 
 namespace renga {
 namespace {
@@ -67,12 +68,6 @@ std::string Obstacle(const Graph& graph, const Uses& uses, int g) {
     return StrCat("rows of ", ToString(graph.value(source).type), " cannot be gathered");
   }
   return "";
-}
-
-// "the node itself" written out, for a node that is about to lose its name.
-std::vector<std::string> ProvenanceOf(const Graph& graph, const Node& node) {
-  if (!node.provenance.empty()) return node.provenance;
-  return {std::string(NodeName(graph, node))};
 }
 
 // Swaps the gather at node `g` with the producer of what it gathers; returns the gather's new

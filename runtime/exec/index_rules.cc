@@ -20,6 +20,8 @@ struct IndexRule {
 };
 
 constexpr IndexRule kIndexRules[] = {
+    {"attention", 3, "positions", -1, ""},   {"attention", 4, "sequences", 5, "S"},
+    {"attention", 5, "pages", 1, "C"},       {"attention", 5, "pages", 2, "C"},
     {"attn_scores", 2, "sequences", 3, "S"}, {"attn_scores", 3, "pages", 1, "C"},
     {"attn_values", 2, "sequences", 3, "S"}, {"attn_values", 3, "pages", 1, "C"},
     {"embed", 0, "tokens", 1, ""},           {"gather_rows", 1, "rows", 0, "T"},
@@ -42,8 +44,12 @@ constexpr ProducedRule kProducedRules[] = {
     {"expert_linear", 2, 1, "moe_route", 0, 1},
 };
 
-// A kernel that walks the key positions 0..n-1 of a page table: n must be L, which the executor
-// keeps within the table it was given, and its pages must be the plan's.
+// Kernels that walk a page table: their pages must be the plan's.
+constexpr std::string_view kPagedKernels[] = {"attention", "attn_scores", "attn_values"};
+
+// Those of them that walk the key positions 0..n-1, where n is a size: it must be L, which the
+// executor keeps within the table it was given. attention walks to the largest of the positions,
+// which the executor keeps within it too.
 struct SpanRule {
   std::string_view kernel;
   bool output;  // whether `tensor` counts outputs or inputs
@@ -73,18 +79,24 @@ class Checker {
     for (const SpanRule& rule : kSpanRules) {
       if (rule.kernel == kernel_) RENGA_RETURN_IF_ERROR(CheckSpan(rule));
     }
+    for (std::string_view kernel : kPagedKernels) {
+      if (kernel == kernel_) return CheckPages();
+    }
     return absl::OkStatus();
   }
 
  private:
   absl::Status CheckOperand(size_t operand, const plan::Buffer& buffer) {
+    bool known = false;
     for (const IndexRule& rule : kIndexRules) {
       if (rule.kernel != kernel_ || rule.operand != operand) continue;
       if (buffer.space != plan::Space::kInput || buffer.name != rule.input) {
         return Error(operand, StrCat("the input ", rule.input), buffer.name);
       }
-      return rule.of < 0 ? absl::OkStatus() : CheckIndexed(rule);
+      if (rule.of >= 0) RENGA_RETURN_IF_ERROR(CheckIndexed(rule));
+      known = true;
     }
+    if (known) return absl::OkStatus();
     for (const ProducedRule& rule : kProducedRules) {
       if (rule.kernel == kernel_ && rule.operand == operand) return CheckProduced(rule);
     }
@@ -152,6 +164,10 @@ class Checker {
       return absl::InvalidArgumentError(
           StrCat(where_, ": expected scores of shape [T,heads,L], got another; compile it again"));
     }
+    return absl::OkStatus();
+  }
+
+  absl::Status CheckPages() const {
     for (const plan::Attr& attr : step_.attrs) {
       if (attr.name != "page_tokens") continue;
       const int64_t* tokens = std::get_if<int64_t>(&attr.value);

@@ -155,7 +155,7 @@ TEST_F(LowerTest, AnOperatorWithoutEmitterIsNamed) {
   const absl::Status status = Run().status();
   EXPECT_EQ(status.code(), absl::StatusCode::kUnimplemented);
   EXPECT_THAT(ToStd(status.message()),
-              HasSubstr("node 0.norm: target cpu has no emitter for tan; it has add attn_scores"));
+              HasSubstr("node 0.norm: target cpu has no emitter for tan; it has add attention attn_scores"));
 }
 
 TEST(CpuEmitters, EveryOperatorHasOne) {

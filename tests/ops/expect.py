@@ -194,6 +194,36 @@ def attn_values(p, v_cache, sequences, pages, *, page_tokens):
     return build([p.shape[0], heads, v_cache.shape[2]], one)
 
 
+def attention(q, k_cache, v_cache, positions, sequences, pages, sinks=None, *, causal, page_tokens,
+              scale, span, window, symbols):
+    _, heads, dim = q.shape
+    group = heads // k_cache.shape[1]
+
+    def mix(t, h):
+        """All dims of one token and head, one key at a time, as a sum that is divided at the end."""
+        at = positions.at(t)
+        terms = []  # exponent, value row
+        if sinks:
+            terms.append((sinks.at(h), [0.0] * v_cache.shape[2]))
+        for j in range(symbols[span]):
+            if causal and j > at or window and at - j >= window:
+                continue
+            where = cell(sequences, pages, page_tokens, t, j)
+            dot, row = 0.0, [0.0] * v_cache.shape[2]
+            if where is not None:
+                dot = sum(q.at(t, h, d) * k_cache.at(where, h // group, d) for d in range(dim))
+                row = [v_cache.at(where, h // group, d) for d in range(v_cache.shape[2])]
+            terms.append((scale * dot, row))
+        if len(terms) == (1 if sinks else 0):
+            return [0.0] * v_cache.shape[2]
+        top = max(e for e, _ in terms)
+        below = math.fsum(math.exp(e - top) for e, _ in terms)
+        return [math.fsum(math.exp(e - top) * row[d] for e, row in terms) / below
+                for d in range(v_cache.shape[2])]
+
+    return build([q.shape[0], heads, v_cache.shape[2]], lambda t, h, d: mix(t, h)[d])
+
+
 def moe_route(scores, *, normalise, used):
     tokens, experts = scores.shape
     chosen, weights = [], []
@@ -226,7 +256,7 @@ def expert_sum(x, weights):
 
 
 OPS = {f.__name__.rstrip("_"): f for f in (
-    add, attn_scores, attn_values, embed, expert_linear, expert_sum, gather_rows, glu, kv_append,
+    add, attention, attn_scores, attn_values, embed, expert_linear, expert_sum, gather_rows, glu, kv_append,
     linear, masked_softmax, merge_heads, moe_route, rms_norm, rope, slice_, split_heads)}
 
 
@@ -304,7 +334,7 @@ def fill(text, name):
             if item:
                 key, value = item.split("=")
                 named[key] = attribute(value)
-        if match[2] == "attn_scores":
+        if match[2] in ("attention", "attn_scores"):
             named["symbols"] = symbols
         got = OPS[match[2]](*positional, **named)
         for ref, array in zip(results, got if isinstance(got, tuple) else (got,), strict=True):

@@ -15,28 +15,6 @@
 
 HWY_BEFORE_NAMESPACE();
 namespace renga::cpu::HWY_NAMESPACE {
-namespace {
-
-// The four vectors' sums, in this order.
-template <class V>
-HWY_INLINE hn::Vec<hn::FixedTag<float, 4>> SumFour(V a, V b, V c, V d) {
-  const DF df;
-  const hn::Repartition<double, DF> dd;  // pairs of floats
-  const V ab = hn::Add(hn::InterleaveLower(df, a, b), hn::InterleaveUpper(df, a, b));
-  const V cd = hn::Add(hn::InterleaveLower(df, c, d), hn::InterleaveUpper(df, c, d));
-  const auto x = hn::BitCast(dd, ab), y = hn::BitCast(dd, cd);
-  const V sum = hn::Add(hn::BitCast(df, hn::InterleaveLower(dd, x, y)),
-                        hn::BitCast(df, hn::InterleaveUpper(dd, x, y)));
-  if constexpr (kF == 4) {
-    return sum;
-  } else {
-    const hn::Half<DF> half;
-    return hn::Add(hn::LowerHalf(half, sum), hn::UpperHalf(half, sum));
-  }
-}
-
-}  // namespace
-
 // out[j] = scale * q . rows[j] for j < count, a multiple of 4; rows and q are padded to `stride`.
 void DotPositions(const float* q, const float* rows, int64_t stride, int64_t count, float scale,
                   float* out) {
@@ -135,7 +113,7 @@ absl::StatusOr<PreparedKernel> Prepare(const StepSignature& step) {
   RENGA_RETURN_IF_ERROR(check.OutType(0, {DType::kF32}, 3));
   const plan::TensorType& q = check.In(0);
   Scores scores;
-  RENGA_ASSIGN_OR_RETURN(scores.paged, PreparePagedCache(check, q.shape[0], q.shape[1]));
+  RENGA_ASSIGN_OR_RETURN(scores.paged, PreparePagedCache(check, {}, q.shape[0], q.shape[1]));
   RENGA_ASSIGN_OR_RETURN(const double scale, check.Float("scale"));
   scores.scale = static_cast<float>(scale);
   RENGA_RETURN_IF_ERROR(check.SameDim("q", q, 2, "k_cache", check.In(1).shape[2]));

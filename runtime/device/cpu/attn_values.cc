@@ -144,7 +144,7 @@ absl::StatusOr<PreparedKernel> Prepare(const StepSignature& step) {
   RENGA_RETURN_IF_ERROR(check.OutType(0, {DType::kF32}, 3));
   const plan::TensorType& p = check.In(0);
   Values values;
-  RENGA_ASSIGN_OR_RETURN(values.paged, PreparePagedCache(check, p.shape[0], p.shape[1]));
+  RENGA_ASSIGN_OR_RETURN(values.paged, PreparePagedCache(check, {}, p.shape[0], p.shape[1]));
   RENGA_RETURN_IF_ERROR(check.SameDim("y", check.Out(0), 0, "p", p.shape[0]));
   RENGA_RETURN_IF_ERROR(check.SameDim("y", check.Out(0), 1, "p", p.shape[1]));
   RENGA_RETURN_IF_ERROR(check.SameDim("y", check.Out(0), 2, "v_cache", check.In(1).shape[2]));

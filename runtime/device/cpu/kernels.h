@@ -6,6 +6,7 @@
 namespace renga::cpu {
 
 extern const KernelDef kAdd;
+extern const KernelDef kAttention;
 extern const KernelDef kAttnScores;
 extern const KernelDef kAttnValues;
 extern const KernelDef kEmbed;

@@ -47,9 +47,16 @@ struct PagedCache {
             int64_t begin, int64_t count, int64_t width, float* rows, bool* missing) const;
 };
 
-// Checks cache [C,K,D], seq i32[T] and pages i32[S,P], operands 1 to 3 of `check`, and attribute
-// page_tokens, against T of `tokens`, and H of `heads`.
-absl::StatusOr<PagedCache> PreparePagedCache(const StepCheck& check, const plan::Dim& tokens,
-                                             const plan::Dim& heads);
+// Which operands of a step are the cache [C,K,D], seq i32[T] and pages i32[S,P].
+struct PagedOperands {
+  size_t cache = 1;
+  size_t sequences = 2;
+  size_t pages = 3;
+};
+
+// Checks these operands of `check`, and attribute page_tokens, against T of `tokens`, and H of
+// `heads`.
+absl::StatusOr<PagedCache> PreparePagedCache(const StepCheck& check, const PagedOperands& operands,
+                                             const plan::Dim& tokens, const plan::Dim& heads);
 
 }  // namespace renga::cpu

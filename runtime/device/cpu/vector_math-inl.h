@@ -49,6 +49,24 @@ HWY_INLINE void ForEach(const float* a, const float* b, int64_t n, float* out, c
 // e^x to within an ulp or two; 0 far below, finite up to x = 88.
 HWY_INLINE VF ExpOf(VF x) { return hn::Exp(DF(), hn::Min(x, hn::Set(DF(), 88.0f))); }
 
+// The four vectors' sums, in this order.
+template <class V>
+HWY_INLINE hn::Vec<hn::FixedTag<float, 4>> SumFour(V a, V b, V c, V d) {
+  const DF df;
+  const hn::Repartition<double, DF> dd;  // pairs of floats
+  const V ab = hn::Add(hn::InterleaveLower(df, a, b), hn::InterleaveUpper(df, a, b));
+  const V cd = hn::Add(hn::InterleaveLower(df, c, d), hn::InterleaveUpper(df, c, d));
+  const auto x = hn::BitCast(dd, ab), y = hn::BitCast(dd, cd);
+  const V sum = hn::Add(hn::BitCast(df, hn::InterleaveLower(dd, x, y)),
+                        hn::BitCast(df, hn::InterleaveUpper(dd, x, y)));
+  if constexpr (kF == 4) {
+    return sum;
+  } else {
+    const hn::Half<DF> half;
+    return hn::Add(hn::LowerHalf(half, sum), hn::UpperHalf(half, sum));
+  }
+}
+
 }  // namespace renga::cpu::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 

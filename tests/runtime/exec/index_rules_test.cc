@@ -77,6 +77,64 @@ TEST(IndexRules, ExpertsFromAnotherKernel) {
             "experts; compile it again");
 }
 
+// One step of attention whose caches and inputs are as a compiler makes them.
+plan::Plan AttentionPlan() {
+  plan::Plan plan;
+  plan.model.vocab = 9;
+  plan.geometry = {4, 16, 1, 4};
+  plan.symbols = {{"T", 4}, {"S", 1}, {"P", 4}, {"C", 16}};
+  plan.kernels = {{"attention"}};
+  const plan::Dim t{.symbol = 0}, s{.symbol = 1}, p{.symbol = 2}, c{.symbol = 3}, two{.value = 2};
+  const auto buffer = [&](std::string name, DType dtype, std::vector<plan::Dim> shape,
+                          plan::Space space) {
+    plan::Buffer added;
+    added.name = std::move(name);
+    added.type = {dtype, std::move(shape)};
+    added.space = space;
+    plan.buffers.push_back(added);
+  };
+  buffer("q", DType::kF32, {t, two, two}, plan::Space::kArena);
+  buffer("k", DType::kF16, {c, two, two}, plan::Space::kCache);
+  buffer("v", DType::kF16, {c, two, two}, plan::Space::kCache);
+  buffer("positions", DType::kI32, {t}, plan::Space::kInput);
+  buffer("sequences", DType::kI32, {t}, plan::Space::kInput);
+  buffer("pages", DType::kI32, {s, p}, plan::Space::kInput);
+  buffer("y", DType::kF32, {t, two, two}, plan::Space::kArena);
+  plan::Step step;
+  step.name = "0.mix";
+  step.kernel = 0;
+  step.inputs = {0, 1, 2, 3, 4, 5};
+  step.outputs = {6};
+  step.attrs = {{"page_tokens", int64_t{4}}};
+  plan.steps = {step};
+  return plan;
+}
+
+std::string AttentionError(void (*damage)(plan::Plan& plan)) {
+  plan::Plan plan = AttentionPlan();
+  damage(plan);
+  return std::string(CheckIndexOperands(plan).status().message());
+}
+
+TEST(IndexRules, AttentionWalksThePagesOfBothCaches) {
+  const std::string at = "step 0 (0.mix, kernel attention): ", end = "; compile it again";
+  EXPECT_EQ(AttentionError([](plan::Plan&) {}), "");
+  EXPECT_EQ(AttentionError([](plan::Plan& p) { p.buffers[1].type.shape[0] = {.value = 16}; }),
+            at + "operand 1: expected axis 0 of size C, got 16" + end);
+  EXPECT_EQ(AttentionError([](plan::Plan& p) { p.buffers[2].type.shape[0] = {.value = 9}; }),
+            at + "operand 2: expected axis 0 of size C, got 9" + end);
+  EXPECT_EQ(AttentionError([](plan::Plan& p) { p.buffers[5].type.shape[0] = {.symbol = 0}; }),
+            at + "operand 5: expected axis 0 of size S, got T" + end);
+  EXPECT_EQ(AttentionError([](plan::Plan& p) { p.steps[0].inputs[3] = 4; }),
+            at + "operand 3: expected the input positions, got sequences" + end);
+  EXPECT_EQ(AttentionError([](plan::Plan& p) { p.buffers[5].name = "table"; }),
+            at + "operand 5: expected the input pages, got table" + end);
+  EXPECT_EQ(AttentionError([](plan::Plan& p) { p.steps[0].attrs[0].value = int64_t{3}; }),
+            at + "attribute page_tokens: expected 4 (the plan's), got another" + end);
+  EXPECT_EQ(AttentionError([](plan::Plan& p) { p.steps[0].attrs.clear(); }),
+            at + "attribute page_tokens: expected 4 (the plan's), got another" + end);
+}
+
 TEST(IndexRules, AnIndexThatNoRuleKnows) {
   plan::Plan plan = ExpertPlan(4, 4);
   plan.kernels[1].name = "slice";

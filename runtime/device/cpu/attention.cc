@@ -1,0 +1,306 @@
+// attention: y[t,h] = sum over the visible j of softmax_j(scale * q[t,h] . k[j]) v[j], over pages,
+// in one walk over the keys, with no score left behind (Dao et al., "FlashAttention", 2022).
+//
+// Keys are cut into chunks of kChunk positions, counted from position 0 of the sequence. A row (one
+// head of one token) treats every chunk by itself and then folds the chunks in order. That is the
+// whole arithmetic: whether one thread walks through all chunks of many rows, or many threads take
+// a chunk each, is decided by how much there is to do and changes no bit of the result.
+#include <algorithm>
+#include <limits>
+#include <utility>
+
+#include "ir/base/status.h"
+#include "runtime/device/cpu/attention_math.h"
+#include "runtime/device/cpu/kernels.h"
+#include "runtime/device/cpu/paged_cache.h"
+#include "runtime/device/cpu/scratch_carver.h"
+#include "runtime/device/cpu/shapes.h"
+
+namespace renga::cpu {
+namespace {
+
+constexpr int64_t kPositions = KeyBlock::kPositions;
+constexpr int64_t kChunk = 256;              // key positions, whole blocks
+constexpr int64_t kMaxRows = 256;            // that share a conversion of keys and values
+constexpr int64_t kFewRows = 32;             // a run and kv head
+constexpr int64_t kMaxPartBytes = 32 << 20;  // of chunks that wait to be folded
+
+// Tokens [from, to), all of one sequence.
+struct Run {
+  int32_t from;
+  int32_t to;
+};
+
+// Key positions [from, to).
+struct Visible {
+  int64_t from;
+  int64_t to;
+};
+
+struct Attention {
+  PagedCache keys, values;
+  float scale = 1;
+  bool causal = true;
+  int64_t window = 0;
+};
+
+// One run of the step: its tensors and sizes.
+class Call {
+ public:
+  Call(const Attention& op, const KernelCall& call)
+      : op_(op),
+        call_(call),
+        q_(call.inputs[0].as<const float>()),
+        positions_(call.inputs[3].as<const int32_t>()),
+        sequences_(call.inputs[4].as<const int32_t>()),
+        pages_(call.inputs[5].as<const int32_t>()),
+        sinks_(call.inputs.size() > 6 ? call.inputs[6].as<const float>() : nullptr),
+        tokens_(call.inputs[0].dims[0]),
+        heads_(call.inputs[0].dims[1]),
+        kv_heads_(call.inputs[1].dims[1]),
+        group_(heads_ / kv_heads_),
+        k_width_(call.inputs[1].dims[2]),
+        v_width_(call.inputs[2].dims[2]),
+        k_stride_(FloatStride(k_width_)),
+        v_stride_(FloatStride(v_width_)),
+        table_width_(call.inputs[5].dims[1]) {
+    for (int64_t t = 0; t < tokens_; ++t) span_ = std::max<int64_t>(span_, positions_[t] + 1);
+  }
+
+  void Execute() {
+    // What all threads read is allocated at once: runs, and the chunks' states where they are kept.
+    const int64_t chunks = (span_ + kChunk - 1) / kChunk;
+    const int64_t rows = tokens_ * heads_;
+    ScratchCarver carver;
+    const size_t runs_at = carver.Add<Run>(tokens_);
+    const size_t fixed = carver.bytes();
+    const State parts_at = AddState(carver, rows * chunks);
+    const int64_t run_count = CountRuns(nullptr);
+    // Chunks one at a time keep more threads busy, and where rows are few, so that reading keys and
+    // values is most of the work, read them in the order in which they lie in memory.
+    const bool split = chunks > 1 && static_cast<int64_t>(carver.bytes()) <= kMaxPartBytes &&
+                       (run_count * kv_heads_ < 2 * call_.pool.threads() ||
+                        tokens_ * group_ < kFewRows * run_count);
+    std::byte* base = call_.pool.SharedScratch(split ? carver.bytes() : fixed);
+    Run* runs = ScratchCarver::At<Run>(base, runs_at);
+    CountRuns(runs);
+    if (!split) {
+      Parallel(run_count * kv_heads_, [&](int64_t i, int worker) {
+        Whole(runs[i / kv_heads_], i % kv_heads_, chunks, worker);
+      });
+      return;
+    }
+    const SoftmaxState parts = At(base, parts_at);
+    Parallel(run_count * chunks * kv_heads_, [&](int64_t i, int worker) {
+      const int64_t item = i / kv_heads_;
+      Part(runs[item / chunks], i % kv_heads_, item % chunks, chunks, parts, worker);
+    });
+    Parallel(rows, [&](int64_t row, int worker) { Combine(row, chunks, parts, worker); });
+  }
+
+ private:
+  // Offsets of a SoftmaxState in scratch memory.
+  struct State {
+    size_t max, sum, acc;
+  };
+
+  State AddState(ScratchCarver& carver, int64_t rows) const {
+    return {carver.Add<float>(rows), carver.Add<float>(rows), carver.Add<float>(rows * v_stride_)};
+  }
+  static SoftmaxState At(std::byte* base, const State& at) {
+    return {ScratchCarver::At<float>(base, at.max), ScratchCarver::At<float>(base, at.sum),
+            ScratchCarver::At<float>(base, at.acc)};
+  }
+  void Clear(const SoftmaxState& state, int64_t rows) const {
+    std::fill_n(state.max, rows, -std::numeric_limits<float>::infinity());
+    std::fill_n(state.sum, rows, 0.0f);
+    std::fill_n(state.acc, rows * v_stride_, 0.0f);
+  }
+
+  template <typename Fn>
+  void Parallel(int64_t n, const Fn& fn) {
+    call_.pool.ParallelFor(n, 1, [&](int64_t begin, int64_t end, int worker) {
+      for (int64_t i = begin; i < end; ++i) fn(i, worker);
+    });
+  }
+
+  // Neighbouring tokens of one sequence, no more than share a conversion; written to `runs` unless
+  // it is null.
+  int64_t CountRuns(Run* runs) const {
+    const int64_t most = std::clamp<int64_t>(kMaxRows / group_, 1, PagedCache::kTokens);
+    int64_t count = 0;
+    for (int64_t from = 0, to; from < tokens_; from = to, ++count) {
+      to = from + 1;
+      while (to < tokens_ && to - from < most && sequences_[to] == sequences_[from]) ++to;
+      if (runs != nullptr) runs[count] = {static_cast<int32_t>(from), static_cast<int32_t>(to)};
+    }
+    return count;
+  }
+
+  Visible VisibleTo(int64_t token) const {
+    const int64_t position = positions_[token];
+    const int64_t to = op_.causal ? std::clamp<int64_t>(position + 1, 0, span_) : span_;
+    if (op_.window == 0) return {0, to};
+    const int64_t reach = std::min(op_.window, position + 1);
+    return {std::clamp<int64_t>(position - reach + 1, 0, to), to};
+  }
+
+  // What a worker needs for one run and kv head. Row r is head r % group of token r / group.
+  struct Work {
+    int64_t rows;
+    float* q;
+    int32_t *begin, *end;
+    float *k, *v;
+    SoftmaxState part;   // of the chunk at hand
+    SoftmaxState whole;  // of all chunks so far
+  };
+
+  Work Prepare(const Run& run, int64_t kv_head, int worker) {
+    Work work;
+    work.rows = (run.to - run.from) * group_;
+    ScratchCarver carver;
+    const size_t q_at = carver.Add<float>(work.rows * k_stride_);
+    const size_t begin_at = carver.Add<int32_t>(work.rows);
+    const size_t end_at = carver.Add<int32_t>(work.rows);
+    const size_t k_at = carver.Add<float>(kPositions * k_stride_);
+    const size_t v_at = carver.Add<float>(kPositions * v_stride_);
+    const State part_at = AddState(carver, work.rows), whole_at = AddState(carver, work.rows);
+    std::byte* base = call_.pool.Scratch(worker, carver.bytes());
+    work.q = ScratchCarver::At<float>(base, q_at);
+    work.begin = ScratchCarver::At<int32_t>(base, begin_at);
+    work.end = ScratchCarver::At<int32_t>(base, end_at);
+    work.k = ScratchCarver::At<float>(base, k_at);
+    work.v = ScratchCarver::At<float>(base, v_at);
+    work.part = At(base, part_at);
+    work.whole = At(base, whole_at);
+    for (int64_t r = 0; r < work.rows; ++r) {
+      float* to =
+          std::copy_n(q_ + Row(run, kv_head, r) * k_width_, k_width_, work.q + r * k_stride_);
+      std::fill_n(to, k_stride_ - k_width_, 0.0f);
+    }
+    return work;
+  }
+
+  // Row of the output, [tokens, heads], that row `r` of a run's work is.
+  int64_t Row(const Run& run, int64_t kv_head, int64_t r) const {
+    return (run.from + r / group_) * heads_ + kv_head * group_ + r % group_;
+  }
+
+  // The run's rows over the keys of one chunk, into work.part.
+  void Chunk(const Run& run, int64_t kv_head, int64_t chunk, Work& work) const {
+    Clear(work.part, work.rows);
+    const int32_t* pages = pages_ + sequences_[run.from] * table_width_;
+    bool missing[kPositions];
+    for (int64_t at = chunk * kChunk; at < (chunk + 1) * kChunk; at += kPositions) {
+      int64_t from = kPositions, to = 0;
+      for (int64_t t = run.from; t < run.to; ++t) {
+        const Visible visible = VisibleTo(t);
+        const int64_t begin = std::clamp<int64_t>(visible.from - at, 0, kPositions);
+        const int64_t end = std::clamp<int64_t>(visible.to - at, begin, kPositions);
+        const int64_t row = (t - run.from) * group_;
+        std::fill_n(work.begin + row, group_, static_cast<int32_t>(begin));
+        std::fill_n(work.end + row, group_, static_cast<int32_t>(end));
+        if (begin == end) continue;
+        from = std::min(from, begin);
+        to = std::max(to, end);
+      }
+      if (from >= to) continue;
+      // No other cell than those that are seen is read: it may never have been written.
+      op_.keys.Load(call_.inputs[1].data, pages, table_width_, kv_head, at + from, to - from,
+                    k_width_, work.k + from * k_stride_, missing + from);
+      op_.values.Load(call_.inputs[2].data, pages, table_width_, kv_head, at + from, to - from,
+                      v_width_, work.v + from * v_stride_, missing + from);
+      const bool any_missing = std::find(missing + from, missing + to, true) != missing + to;
+      AttendBlock({work.rows, k_stride_, v_stride_, work.q, work.begin, work.end, op_.scale},
+                  {work.k, work.v, missing, any_missing}, work.part);
+    }
+  }
+
+  // All chunks of one run and kv head, folded as they come.
+  void Whole(const Run& run, int64_t kv_head, int64_t chunks, int worker) {
+    Work work = Prepare(run, kv_head, worker);
+    Chunk(run, kv_head, 0, work);
+    std::swap(work.part, work.whole);  // as folding into nothing would
+    for (int64_t chunk = 1; chunk < chunks; ++chunk) {
+      Chunk(run, kv_head, chunk, work);
+      FoldRows(work.part, 0, work.rows, v_stride_, work.whole, 0);
+    }
+    for (int64_t r = 0; r < work.rows; r += group_) {
+      Finish(work.whole, r, Row(run, kv_head, r), group_);
+    }
+  }
+
+  // One chunk, kept for Combine: the state of row `row` and chunk `c` is number row * chunks + c.
+  void Part(const Run& run, int64_t kv_head, int64_t chunk, int64_t chunks,
+            const SoftmaxState& parts, int worker) {
+    Work work = Prepare(run, kv_head, worker);
+    Chunk(run, kv_head, chunk, work);
+    for (int64_t r = 0; r < work.rows; ++r) {
+      const int64_t at = Row(run, kv_head, r) * chunks + chunk;
+      parts.max[at] = work.part.max[r];
+      parts.sum[at] = work.part.sum[r];
+      std::copy_n(work.part.acc + r * v_stride_, v_stride_, parts.acc + at * v_stride_);
+    }
+  }
+
+  void Combine(int64_t row, int64_t chunks, const SoftmaxState& parts, int worker) {
+    ScratchCarver carver;
+    const State at = AddState(carver, 1);
+    const SoftmaxState whole = At(call_.pool.Scratch(worker, carver.bytes()), at);
+    Clear(whole, 1);
+    for (int64_t c = 0; c < chunks; ++c) FoldRows(parts, row * chunks + c, 1, v_stride_, whole, 0);
+    Finish(whole, 0, row, 1);
+  }
+
+  // Rows [from, from + count) of `state` are rows [row, row + count) of the output, one token's.
+  void Finish(const SoftmaxState& state, int64_t from, int64_t row, int64_t count) const {
+    FinishRows(state, from, count, v_stride_, sinks_ == nullptr ? nullptr : sinks_ + row % heads_,
+               v_width_, call_.outputs[0].as<float>() + row * v_width_);
+  }
+
+  const Attention& op_;
+  const KernelCall& call_;
+  const float* q_;
+  const int32_t* positions_;
+  const int32_t* sequences_;
+  const int32_t* pages_;
+  const float* sinks_;
+  const int64_t tokens_, heads_, kv_heads_, group_, k_width_, v_width_, k_stride_, v_stride_;
+  const int64_t table_width_;
+  int64_t span_ = 0;  // key positions of this run: one more than the last
+};
+
+absl::StatusOr<PreparedKernel> Prepare(const StepSignature& step) {
+  const StepCheck check(step, {"q", "k_cache", "v_cache", "pos", "seq", "pages", "sinks"}, {"y"});
+  RENGA_RETURN_IF_ERROR(check.Counts(6));
+  RENGA_RETURN_IF_ERROR(check.OnlyAttrs({"causal", "page_tokens", "scale", "window"}));
+  RENGA_RETURN_IF_ERROR(check.InType(0, {DType::kF32}, 3));
+  RENGA_RETURN_IF_ERROR(check.InType(3, {DType::kI32}, 1));
+  RENGA_RETURN_IF_ERROR(check.OutType(0, {DType::kF32}, 3));
+  const plan::TensorType& q = check.In(0);
+  Attention op;
+  RENGA_ASSIGN_OR_RETURN(op.keys, PreparePagedCache(check, {1, 4, 5}, q.shape[0], q.shape[1]));
+  RENGA_ASSIGN_OR_RETURN(op.values, PreparePagedCache(check, {2, 4, 5}, q.shape[0], q.shape[1]));
+  RENGA_ASSIGN_OR_RETURN(const double scale, check.Float("scale"));
+  op.scale = static_cast<float>(scale);
+  RENGA_ASSIGN_OR_RETURN(op.causal, check.Bool("causal"));
+  RENGA_ASSIGN_OR_RETURN(op.window, check.Int("window"));
+  if (op.window < 0) return check.Error("attribute window is negative, expected 0 (none) or more");
+  RENGA_RETURN_IF_ERROR(check.SameDim("q", q, 2, "k_cache", check.In(1).shape[2]));
+  RENGA_RETURN_IF_ERROR(check.SameDim("v_cache", check.In(2), 1, "k_cache", check.In(1).shape[1]));
+  RENGA_RETURN_IF_ERROR(check.SameDim("pos", check.In(3), 0, "q", q.shape[0]));
+  if (const plan::TensorType* sinks = check.Optional(6)) {
+    RENGA_RETURN_IF_ERROR(check.InType(6, {DType::kF32}, 1));
+    RENGA_RETURN_IF_ERROR(check.SameDim("sinks", *sinks, 0, "q", q.shape[1]));
+  }
+  RENGA_RETURN_IF_ERROR(check.SameDim("y", check.Out(0), 0, "q", q.shape[0]));
+  RENGA_RETURN_IF_ERROR(check.SameDim("y", check.Out(0), 1, "q", q.shape[1]));
+  RENGA_RETURN_IF_ERROR(check.SameDim("y", check.Out(0), 2, "v_cache", check.In(2).shape[2]));
+  return [op](const KernelCall& call) { Call(op, call).Execute(); };
+}
+
+}  // namespace
+
+const KernelDef kAttention = {"attention", Prepare};
+
+}  // namespace renga::cpu
