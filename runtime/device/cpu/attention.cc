@@ -19,7 +19,7 @@
 namespace renga::cpu {
 namespace {
 
-constexpr int64_t kPositions = KeyBlock::kPositions;
+constexpr int64_t kPositions = QueryRows::kPositions;
 constexpr int64_t kChunk = 256;              // key positions, whole blocks
 constexpr int64_t kMaxRows = 256;            // that share a conversion of keys and values
 constexpr int64_t kFewRows = 32;             // a run and kv head
@@ -150,7 +150,8 @@ class Call {
     int64_t rows;
     float* q;
     int32_t *begin, *end;
-    float *k, *v;
+    float* block;        // keys, then values: they share a place that fits into a first level cache
+    float* weights;      // of the block's positions
     SoftmaxState part;   // of the chunk at hand
     SoftmaxState whole;  // of all chunks so far
   };
@@ -162,15 +163,15 @@ class Call {
     const size_t q_at = carver.Add<float>(work.rows * k_stride_);
     const size_t begin_at = carver.Add<int32_t>(work.rows);
     const size_t end_at = carver.Add<int32_t>(work.rows);
-    const size_t k_at = carver.Add<float>(kPositions * k_stride_);
-    const size_t v_at = carver.Add<float>(kPositions * v_stride_);
+    const size_t block_at = carver.Add<float>(kPositions * std::max(k_stride_, v_stride_));
+    const size_t weights_at = carver.Add<float>(work.rows * kPositions);
     const State part_at = AddState(carver, work.rows), whole_at = AddState(carver, work.rows);
     std::byte* base = call_.pool.Scratch(worker, carver.bytes());
     work.q = ScratchCarver::At<float>(base, q_at);
     work.begin = ScratchCarver::At<int32_t>(base, begin_at);
     work.end = ScratchCarver::At<int32_t>(base, end_at);
-    work.k = ScratchCarver::At<float>(base, k_at);
-    work.v = ScratchCarver::At<float>(base, v_at);
+    work.block = ScratchCarver::At<float>(base, block_at);
+    work.weights = ScratchCarver::At<float>(base, weights_at);
     work.part = At(base, part_at);
     work.whole = At(base, whole_at);
     for (int64_t r = 0; r < work.rows; ++r) {
@@ -206,13 +207,15 @@ class Call {
       }
       if (from >= to) continue;
       // No other cell than those that are seen is read: it may never have been written.
+      const QueryRows rows{work.rows,  k_stride_, v_stride_,    work.q,
+                           work.begin, work.end,  work.weights, op_.scale};
       op_.keys.Load(call_.inputs[1].data, pages, table_width_, kv_head, at + from, to - from,
-                    k_width_, work.k + from * k_stride_, missing + from);
+                    k_width_, work.block + from * k_stride_, missing + from);
+      const bool all = std::find(missing + from, missing + to, true) == missing + to;
+      WeighKeys(rows, work.block, all ? nullptr : missing, work.part);
       op_.values.Load(call_.inputs[2].data, pages, table_width_, kv_head, at + from, to - from,
-                      v_width_, work.v + from * v_stride_, missing + from);
-      const bool any_missing = std::find(missing + from, missing + to, true) != missing + to;
-      AttendBlock({work.rows, k_stride_, v_stride_, work.q, work.begin, work.end, op_.scale},
-                  {work.k, work.v, missing, any_missing}, work.part);
+                      v_width_, work.block + from * v_stride_, missing + from);
+      MixValues(rows, work.block, work.part);
     }
   }
 

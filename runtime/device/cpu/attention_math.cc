@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <type_traits>
 
 #include "runtime/device/cpu/simd.h"
 
@@ -15,7 +16,7 @@ HWY_BEFORE_NAMESPACE();
 namespace renga::cpu::HWY_NAMESPACE {
 namespace {
 
-constexpr int64_t kBlock = KeyBlock::kPositions;
+constexpr int64_t kBlock = QueryRows::kPositions;
 constexpr float kLowest = -std::numeric_limits<float>::infinity();
 
 // e^x for x <= 0. Not a number stays one: it must be seen in the result.
@@ -141,39 +142,65 @@ HWY_INLINE void Softmax(float* s, int64_t n, const SoftmaxState& state, int64_t 
 
 // Rows [first, first + kRows), each of which sees a key.
 template <int kRows>
-HWY_INLINE void Attend(const QueryRows& rows, const KeyBlock& block, int64_t first,
-                       const SoftmaxState& state) {
-  alignas(64) float scores[kRows * kBlock];
+HWY_INLINE void Weigh(const QueryRows& rows, int64_t first, const float* keys, const bool* missing,
+                      const SoftmaxState& state) {
   const int32_t* begin = rows.begin + first;
   const int32_t* end = rows.end + first;
-  // Keys that all rows see are taken together, those in front and behind a row at a time.
-  int64_t from = begin[0], to = end[0], lowest = begin[0], highest = end[0];
-  for (int r = 1; r < kRows; ++r) {
-    from = std::max<int64_t>(from, begin[r]);
-    to = std::min<int64_t>(to, end[r]);
-    lowest = std::min<int64_t>(lowest, begin[r]);
-    highest = std::max<int64_t>(highest, end[r]);
-  }
-  Scores<kRows>(rows, rows.q + first * rows.k_stride, block.k, lowest / 4 * 4,
-                (highest + 3) / 4 * 4, scores);
+  float* weights = rows.weights + first * kBlock;
+  const int64_t from = *std::min_element(begin, begin + kRows);
+  const int64_t to = *std::max_element(end, end + kRows);
+  Scores<kRows>(rows, rows.q + first * rows.k_stride, keys, from / 4 * 4, (to + 3) / 4 * 4,
+                weights);
   for (int r = 0; r < kRows; ++r) {
-    float* s = scores + r * kBlock;
-    for (int64_t j = begin[r]; block.any_missing && j < end[r]; ++j) {
-      if (block.missing[j]) s[j] = 0;  // also for a query that is not finite
+    float* s = weights + r * kBlock;
+    for (int64_t j = begin[r]; missing != nullptr && j < end[r]; ++j) {
+      if (missing[j]) s[j] = 0;  // also for a query that is not finite
     }
     Softmax(s + begin[r], end[r] - begin[r], state, first + r, rows.v_stride);
   }
+}
+
+// The same rows, and the values.
+template <int kRows>
+HWY_INLINE void MixRows(const QueryRows& rows, int64_t first, const float* values,
+                        const SoftmaxState& state) {
+  const int32_t* begin = rows.begin + first;
+  const int32_t* end = rows.end + first;
+  const float* weights = rows.weights + first * kBlock;
   const int64_t stride = rows.v_stride;
   float* acc = state.acc + first * stride;
-  if (from >= to) to = from = highest;  // nothing in common
+  // Keys that all rows see are taken together, those in front and behind a row at a time.
+  int64_t from = *std::max_element(begin, begin + kRows);
+  int64_t to = *std::min_element(end, end + kRows);
+  if (from >= to) from = to = kBlock;  // nothing in common
   for (int r = 0; r < kRows; ++r) {
-    Mix<1>(scores + r * kBlock, block.v, stride, begin[r], std::min<int64_t>(from, end[r]),
+    Mix<1>(weights + r * kBlock, values, stride, begin[r], std::min<int64_t>(from, end[r]),
            acc + r * stride);
   }
-  Mix<kRows>(scores, block.v, stride, from, to, acc);
+  Mix<kRows>(weights, values, stride, from, to, acc);
   for (int r = 0; r < kRows; ++r) {
-    Mix<1>(scores + r * kBlock, block.v, stride, std::max<int64_t>(to, begin[r]), end[r],
+    Mix<1>(weights + r * kBlock, values, stride, std::max<int64_t>(to, begin[r]), end[r],
            acc + r * stride);
+  }
+}
+
+// Calls fn(number of rows, first row) for up to three rows at a time, all of which see a key.
+template <typename Fn>
+HWY_INLINE void ForRows(const QueryRows& rows, const Fn& fn) {
+  for (int64_t r = 0; r < rows.rows;) {
+    int64_t count = 0;
+    while (count < 3 && r + count < rows.rows && rows.begin[r + count] < rows.end[r + count]) {
+      ++count;
+    }
+    if (count == 3 && rows.rows - r == 4) count = 2;  // two pairs, not three and one
+    if (count == 3) {
+      fn(std::integral_constant<int, 3>(), r);
+    } else if (count == 2) {
+      fn(std::integral_constant<int, 2>(), r);
+    } else if (count == 1) {
+      fn(std::integral_constant<int, 1>(), r);
+    }
+    r += std::max<int64_t>(count, 1);
   }
 }
 
@@ -224,23 +251,15 @@ HWY_INLINE void FinishRow(const SoftmaxState& state, int64_t row, int64_t v_stri
 
 }  // namespace
 
-void AttendRows(const QueryRows& rows, const KeyBlock& block, const SoftmaxState& state) {
-  for (int64_t r = 0; r < rows.rows;) {
-    // Rows that see nothing yet or no longer are skipped.
-    int64_t count = 0;
-    while (count < 3 && r + count < rows.rows && rows.begin[r + count] < rows.end[r + count]) {
-      ++count;
-    }
-    if (count == 3 && rows.rows - r == 4) count = 2;  // two pairs, not three and one
-    if (count == 3) {
-      Attend<3>(rows, block, r, state);
-    } else if (count == 2) {
-      Attend<2>(rows, block, r, state);
-    } else if (count == 1) {
-      Attend<1>(rows, block, r, state);
-    }
-    r += std::max<int64_t>(count, 1);
-  }
+void WeighAll(const QueryRows& rows, const float* keys, const bool* missing,
+              const SoftmaxState& state) {
+  ForRows(rows, [&](auto count, int64_t first)
+                    HWY_ATTR { Weigh<decltype(count)::value>(rows, first, keys, missing, state); });
+}
+
+void MixAll(const QueryRows& rows, const float* values, const SoftmaxState& state) {
+  ForRows(rows, [&](auto count, int64_t first)
+                    HWY_ATTR { MixRows<decltype(count)::value>(rows, first, values, state); });
 }
 
 void Fold(const SoftmaxState& from, int64_t from_row, int64_t count, int64_t v_stride,
@@ -261,12 +280,18 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace renga::cpu {
 
-HWY_EXPORT(AttendRows);
+HWY_EXPORT(WeighAll);
+HWY_EXPORT(MixAll);
 HWY_EXPORT(Fold);
 HWY_EXPORT(Finish);
 
-void AttendBlock(const QueryRows& rows, const KeyBlock& block, const SoftmaxState& state) {
-  HWY_DYNAMIC_DISPATCH(AttendRows)(rows, block, state);
+void WeighKeys(const QueryRows& rows, const float* keys, const bool* missing,
+               const SoftmaxState& state) {
+  HWY_DYNAMIC_DISPATCH(WeighAll)(rows, keys, missing, state);
+}
+
+void MixValues(const QueryRows& rows, const float* values, const SoftmaxState& state) {
+  HWY_DYNAMIC_DISPATCH(MixAll)(rows, values, state);
 }
 
 void FoldRows(const SoftmaxState& from, int64_t from_row, int64_t count, int64_t v_stride,

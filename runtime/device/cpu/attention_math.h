@@ -15,29 +15,30 @@ struct SoftmaxState {
   float* acc;  // [rows, v_stride]
 };
 
-// Up to 64 key positions, converted to floats. Rows of keys that a row of queries sees exist; up to
-// the next multiple of 4 in front of and behind them they may hold any numbers.
-struct KeyBlock {
+// What the rows of queries see of a block of kPositions key positions. The block's keys (or values)
+// are floats, [kPositions, stride]; those that a row sees exist, up to the next multiple of 4 in
+// front of and behind them they may hold any numbers.
+struct QueryRows {
   static constexpr int64_t kPositions = 64;
 
-  const float* k;       // [kPositions, k_stride]
-  const float* v;       // [kPositions, v_stride]
-  const bool* missing;  // [kPositions] no cell: the score is 0
-  bool any_missing;
-};
-
-struct QueryRows {
   int64_t rows;
   int64_t k_stride;  // floats, FloatStride(D)
   int64_t v_stride;
   const float* q;        // [rows, k_stride]
   const int32_t* begin;  // [rows] positions of the block that the row sees: [begin, end)
   const int32_t* end;
+  float* weights;  // [rows, kPositions], from WeighKeys to MixValues
   float scale;
 };
 
-// Goes on with every row's softmax over the block, keys in order.
-void AttendBlock(const QueryRows& rows, const KeyBlock& block, const SoftmaxState& state);
+// Goes on with every row's softmax over the block, but for the values: `weights` become
+// e^(score - max), `acc` what it is for the new max. `missing` [kPositions], null where all are
+// there: positions without a cell, whose score is 0.
+void WeighKeys(const QueryRows& rows, const float* keys, const bool* missing,
+               const SoftmaxState& state);
+
+// Adds the block's weighted values, in order.
+void MixValues(const QueryRows& rows, const float* values, const SoftmaxState& state);
 
 // Row `row + i` of `into` goes on with the keys of row `from_row + i` of `from`, which come later,
 // for i < count. A state without keys changes nothing.
