@@ -1,6 +1,8 @@
 #include "passes/core/pipeline.h"
 
 #include "passes/fuse/fuse_attention.h"
+#include "passes/fuse/fuse_gate_up.h"
+#include "passes/fuse/fuse_linear_add.h"
 #include "passes/simplify/dead_nodes.h"
 #include "passes/simplify/rows_asked.h"
 
@@ -12,6 +14,8 @@ constexpr Pass kPipeline[] = {
     {"remove-dead-nodes", RemoveDeadNodes, "drops nodes whose results nothing uses"},
     {"rows-asked", RowsAsked, "computes logits only for the rows asked for"},
     {"fuse-attention", FuseAttention, "computes attention without a matrix of scores"},
+    {"fuse-gate-up", FuseGateUp, "joins the two projections of a gated MLP"},
+    {"fuse-linear-add", FuseLinearAdd, "adds the residual where the projection is computed"},
 };
 
 }  // namespace

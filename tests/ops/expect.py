@@ -92,6 +92,30 @@ def linear(x, weight, bias=None):
     )
 
 
+def linear_add(residual, x, weight, bias=None):
+    width = weight.shape[1]
+
+    def one(*i):
+        terms = [weight.at(i[-1], k) * x.at(*i[:-1], k) for k in range(width)]
+        return math.fsum([residual.at(*i), bias.at(i[-1]) if bias else 0.0, *terms])
+
+    return build([*x.shape[:-1], weight.shape[0]], one)
+
+
+def gate_up(x, gate, up, gate_bias=None, up_bias=None, *, activation):
+    def project(weight, bias, *i):
+        terms = [weight.at(i[-1], k) * x.at(*i[:-1], k) for k in range(weight.shape[1])]
+        return math.fsum([*terms, bias.at(i[-1]) if bias else 0.0])
+
+    def act(g):
+        if activation == "silu":
+            return g / (1 + math.exp(-g))
+        return 0.5 * g * (1 + math.tanh(math.sqrt(2 / math.pi) * (g + 0.044715 * g**3)))
+
+    return build([*x.shape[:-1], gate.shape[0]],
+                 lambda *i: act(project(gate, gate_bias, *i)) * project(up, up_bias, *i))
+
+
 def rms_norm(x, weight, eps):
     def one(*i):
         row = [x.at(*i[:-1], k) for k in range(x.shape[-1])]
@@ -256,8 +280,9 @@ def expert_sum(x, weights):
 
 
 OPS = {f.__name__.rstrip("_"): f for f in (
-    add, attention, attn_scores, attn_values, embed, expert_linear, expert_sum, gather_rows, glu, kv_append,
-    linear, masked_softmax, merge_heads, moe_route, rms_norm, rope, slice_, split_heads)}
+    add, attention, attn_scores, attn_values, embed, expert_linear, expert_sum, gate_up,
+    gather_rows, glu, kv_append, linear, linear_add, masked_softmax, merge_heads, moe_route,
+    rms_norm, rope, slice_, split_heads)}
 
 
 def attribute(text):

@@ -1,4 +1,6 @@
 // add: y = a + b.
+#include "runtime/device/cpu/add.h"
+
 #include "ir/base/status.h"
 #include "runtime/device/cpu/kernels.h"
 #include "runtime/device/cpu/shapes.h"
@@ -29,6 +31,10 @@ namespace renga::cpu {
 
 HWY_EXPORT(AddRow);
 
+void Add(const float* a, const float* b, int64_t n, float* y) {
+  HWY_DYNAMIC_DISPATCH(AddRow)(a, b, n, y);
+}
+
 namespace {
 
 absl::StatusOr<PreparedKernel> Prepare(const StepSignature& step) {
@@ -46,7 +52,7 @@ absl::StatusOr<PreparedKernel> Prepare(const StepSignature& step) {
     float* y = call.outputs[0].as<float>();
     const int64_t n = Rows(call.inputs[0]) * Width(call.inputs[0]);
     call.pool.ParallelFor(n, 16384, [&](int64_t begin, int64_t end, int) {
-      HWY_DYNAMIC_DISPATCH(AddRow)(a + begin, b + begin, end - begin, y + begin);
+      Add(a + begin, b + begin, end - begin, y + begin);
     });
   };
 }

@@ -1,4 +1,6 @@
 // glu: y = activation(gate) * up.
+#include "runtime/device/cpu/glu.h"
+
 #include "ir/base/status.h"
 #include "runtime/device/cpu/kernels.h"
 #include "runtime/device/cpu/shapes.h"
@@ -52,27 +54,35 @@ namespace renga::cpu {
 HWY_EXPORT(SiluRow);
 HWY_EXPORT(GeluTanhRow);
 
+void Glu(bool silu, const float* gate, const float* up, int64_t n, float* y) {
+  (silu ? HWY_DYNAMIC_DISPATCH(SiluRow) : HWY_DYNAMIC_DISPATCH(GeluTanhRow))(gate, up, n, y);
+}
+
+absl::StatusOr<bool> IsSilu(const StepCheck& check) {
+  const absl::StatusOr<std::string> activation = check.OneOf("activation", {"silu", "gelu_tanh"});
+  if (!activation.ok()) return activation.status();
+  return *activation == "silu";
+}
+
 namespace {
 
 absl::StatusOr<PreparedKernel> Prepare(const StepSignature& step) {
   const StepCheck check(step, {"gate", "up"}, {"y"});
   RENGA_RETURN_IF_ERROR(check.Counts(2));
   RENGA_RETURN_IF_ERROR(check.OnlyAttrs({"activation"}));
-  RENGA_ASSIGN_OR_RETURN(const std::string activation,
-                         check.OneOf("activation", {"silu", "gelu_tanh"}));
+  RENGA_ASSIGN_OR_RETURN(const bool silu, IsSilu(check));
   RENGA_RETURN_IF_ERROR(check.InType(0, {DType::kF32}, 0));
   RENGA_RETURN_IF_ERROR(check.InType(1, {DType::kF32}, 0));
   RENGA_RETURN_IF_ERROR(check.OutType(0, {DType::kF32}, 0));
   RENGA_RETURN_IF_ERROR(check.SameShape("up", check.In(1), "gate", check.In(0)));
   RENGA_RETURN_IF_ERROR(check.SameShape("y", check.Out(0), "gate", check.In(0)));
-  return [silu = activation == "silu"](const KernelCall& call) {
+  return [silu](const KernelCall& call) {
     const float* gate = call.inputs[0].as<const float>();
     const float* up = call.inputs[1].as<const float>();
     float* y = call.outputs[0].as<float>();
     const int64_t n = Rows(call.inputs[0]) * Width(call.inputs[0]);
     call.pool.ParallelFor(n, 2048, [&](int64_t begin, int64_t end, int) {
-      (silu ? HWY_DYNAMIC_DISPATCH(SiluRow) : HWY_DYNAMIC_DISPATCH(GeluTanhRow))(
-          gate + begin, up + begin, end - begin, y + begin);
+      Glu(silu, gate + begin, up + begin, end - begin, y + begin);
     });
   };
 }

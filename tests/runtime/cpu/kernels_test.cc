@@ -18,7 +18,7 @@ TEST(RegistryTest, SortedFindableAndAllTheDocumentedOnes) {
   EXPECT_EQ(FindKernel("no_such_kernel"), nullptr);
   for (const std::string_view name :
        {"embed", "rms_norm", "linear", "add", "rope", "kv_append", "attn_scores", "masked_softmax",
-        "attn_values", "attention", "glu", "gather_rows", "slice", "moe_route", "expert_linear",
+        "attn_values", "attention", "gate_up", "linear_add", "glu", "gather_rows", "slice", "moe_route", "expert_linear",
         "expert_sum"}) {
     EXPECT_NE(FindKernel(name), nullptr) << name;
   }

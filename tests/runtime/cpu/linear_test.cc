@@ -258,5 +258,73 @@ TEST(LinearRefusalTest, UnsupportedTypeListsTheSupported) {
                         "f32, f16, q4_0, q4_1"));
 }
 
+// Pairs of types that take activations in one form, and in two.
+const std::pair<DType, DType> kPairs[] = {{DType::kQ4_K, DType::kQ4_K},
+                                          {DType::kQ4_K, DType::kQ6_K},
+                                          {DType::kQ8_0, DType::kQ4_1},
+                                          {DType::kF16, DType::kF16},
+                                          {DType::kQ4_0, DType::kF32}};
+
+// gate_up and linear_add are the steps they replace, to the bit.
+TEST(FusedLinearTest, EqualsTheStepsItReplaces) {
+  constexpr int64_t kWidth = 512;
+  ThreadPool one(1), three(3);
+  for (const auto& [gate_type, up_type] : kPairs) {
+    for (const int64_t n : {5, 67, 200}) {
+      Tensor gate = RandomWeight(gate_type, n, kWidth, 1), up = RandomWeight(up_type, n, kWidth, 2);
+      Tensor gate_bias = Tensor::Floats({n}, RandomFloats(n, 3));
+      Tensor up_bias = Tensor::Floats({n}, RandomFloats(n, 4));
+      for (const int64_t tokens : {1, 3, 5, 33}) {
+        SCOPED_TRACE(::testing::Message() << Name(gate_type) << " " << Name(up_type) << " rows "
+                                          << n << " tokens " << tokens);
+        Tensor x = Tensor::Floats({tokens, kWidth}, RandomFloats(tokens * kWidth, 5, 0.1f));
+        Tensor residual = Tensor::Floats({tokens, n}, RandomFloats(tokens * n, 6));
+        Tensor a = Tensor::Make(DType::kF32, {tokens, n}), b = a, want = a, got = a;
+        for (const int biases : {0, 1, 2, 3}) {
+          Tensor* const with_gate = (biases & 1) != 0 ? &gate_bias : nullptr;
+          Tensor* const with_up = (biases & 2) != 0 ? &up_bias : nullptr;
+          const std::vector<plan::Attr> activation = {
+              {"activation", std::string(biases == 0 ? "silu" : "gelu_tanh")}};
+          RunStep("linear", {&x, &gate, with_gate}, {&a}, {}, one);
+          RunStep("linear", {&x, &up, with_up}, {&b}, {}, one);
+          RunStep("glu", {&a, &b}, {&want}, activation, one);
+          RunStep("gate_up", {&x, &gate, &up, with_gate, with_up}, {&got}, activation, three);
+          EXPECT_EQ(got.floats(), want.floats()) << "biases " << biases;
+          RunStep("add", {&residual, &a}, {&want}, {}, one);
+          RunStep("linear_add", {&residual, &x, &gate, with_gate}, {&got}, {}, three);
+          EXPECT_EQ(got.floats(), want.floats()) << "biases " << biases;
+        }
+      }
+    }
+  }
+}
+
+TEST(FusedLinearTest, Refuses) {
+  Tensor x = Tensor::Make(DType::kF32, {2, 64}), w = Tensor::Make(DType::kQ8_0, {5, 64});
+  Tensor narrow = Tensor::Make(DType::kQ8_0, {5, 32}), low = Tensor::Make(DType::kQ8_0, {4, 64});
+  Tensor bias4 = Tensor::Make(DType::kF32, {4}), y = Tensor::Make(DType::kF32, {2, 5});
+  Tensor ints = Tensor::Make(DType::kI64, {5, 64}), y4 = Tensor::Make(DType::kF32, {2, 4});
+  const std::vector<plan::Attr> silu = {{"activation", std::string("silu")}};
+  const std::string at = "step 'the.step': ";
+  EXPECT_EQ(Refusal("gate_up", {&x, &w, &w}, {&y}, silu), "");
+  EXPECT_EQ(Refusal("gate_up", {&x, &w, &w}, {&y}, {}), at + "attribute activation is missing");
+  EXPECT_EQ(Refusal("gate_up", {&x, &w, &w}, {&y}, {{"activation", std::string("relu")}}),
+            at + "attribute activation is 'relu', expected silu or gelu_tanh");
+  EXPECT_EQ(Refusal("gate_up", {&x, &w, &narrow}, {&y}, silu),
+            at + "x has shape [2,64], expected 32 at axis 1 as in up");
+  EXPECT_EQ(Refusal("gate_up", {&x, &w, &low}, {&y}, silu),
+            at + "y has shape [2,5], expected 4 at axis 1 as in up");
+  EXPECT_EQ(Refusal("gate_up", {&x, &w, &w, nullptr, &bias4}, {&y}, silu),
+            at + "up_bias has shape [4], expected 5 at axis 0 as in up");
+  EXPECT_THAT(Refusal("gate_up", {&x, &ints, &w}, {&y}, silu), HasSubstr("gate has type i64"));
+  EXPECT_EQ(Refusal("linear_add", {&y, &x, &w}, {&y}, {}), "");
+  EXPECT_EQ(Refusal("linear_add", {&y4, &x, &w}, {&y}, {}),
+            at + "residual has shape [2,4], expected [2,5] as y");
+  EXPECT_EQ(Refusal("linear_add", {&y, &x, &narrow}, {&y}, {}),
+            at + "x has shape [2,64], expected 32 at axis 1 as in weight");
+  EXPECT_EQ(Refusal("linear_add", {&y, &x, &w, &bias4}, {&y}, {}),
+            at + "bias has shape [4], expected 5 at axis 0 as in weight");
+}
+
 }  // namespace
 }  // namespace renga::cpu

@@ -1,0 +1,11 @@
+#include "passes/fuse/fuse_gate_up.h"
+
+#include "passes/core/fuse.h"
+
+namespace renga {
+
+absl::StatusOr<bool> FuseGateUp(Graph& graph, Ledger& ledger) {
+  return FuseInto("gate_up", graph, ledger);
+}
+
+}  // namespace renga

@@ -1,0 +1,115 @@
+// gate_up: y = activation(W_gate x + b_gate) * (W_up x + b_up).
+#include <algorithm>
+
+#include "ir/base/status.h"
+#include "ir/base/strings.h"
+#include "runtime/device/cpu/add.h"
+#include "runtime/device/cpu/glu.h"
+#include "runtime/device/cpu/kernels.h"
+#include "runtime/device/cpu/shapes.h"
+#include "runtime/device/cpu/weight_product.h"
+
+namespace renga::cpu {
+namespace {
+
+// Results of `up` that are computed before they are used: they stay in a first level cache.
+constexpr int64_t kUpResults = 8192;
+
+struct GateUp {
+  WeightProduct gate, up;
+  bool silu = true;
+  bool one_form = true;  // both types take the activations in the same form
+  int64_t n = 0;
+
+  void Run(const KernelCall& call) const;
+};
+
+// y[t * stride + r] += bias[r]
+void AddBias(const TensorRef* bias, int64_t begin, int64_t end, int64_t tokens, int64_t stride,
+             float* y) {
+  if (bias == nullptr || bias->data == nullptr) return;
+  for (int64_t t = 0; t < tokens; ++t) {
+    float* to = y + t * stride;
+    Add(to + begin, bias->as<const float>() + begin, end - begin, to + begin);
+  }
+}
+
+void GateUp::Run(const KernelCall& call) const {
+  const TensorRef& x = call.inputs[0];
+  const int64_t tokens = Rows(x);
+  const float* rows = x.as<const float>();
+  const auto row = [&](int64_t t) { return rows + t * gate.k(); };
+  const auto bias = [&](size_t i) { return i < call.inputs.size() ? &call.inputs[i] : nullptr; };
+  float* y = call.outputs[0].as<float>();
+  constexpr int64_t kGrain = WeightProduct::kRows;
+  const int64_t up_rows = std::max(kGrain, kUpResults / tokens / kGrain * kGrain);
+  const size_t part = static_cast<size_t>(tokens * up_rows) * sizeof(float);
+  const size_t extra = part * call.pool.threads();
+  WeightProduct::Input input = gate.Convert(call.pool, tokens, row, one_form ? extra : 0);
+  const auto gate_rows = [&](int64_t begin, int64_t end, int worker) {
+    gate.Multiply(call.inputs[1].data, begin, end, input, 0, tokens, y, n, call.pool, worker);
+    AddBias(bias(3), begin, end, tokens, n, y);
+  };
+  if (!one_form) {
+    call.pool.ParallelFor(n, WeightProduct::kRows, gate_rows);
+    input = up.Convert(call.pool, tokens, row, extra);
+  }
+  call.pool.ParallelFor(n, WeightProduct::kRows, [&](int64_t first, int64_t last, int worker) {
+    float* ups = reinterpret_cast<float*>(input.extra + part * worker);  // [tokens, up_rows]
+    for (int64_t begin = first; begin < last; begin += up_rows) {
+      const int64_t end = std::min(begin + up_rows, last);
+      if (one_form) gate_rows(begin, end, worker);
+      // Row `begin` comes first in `ups`.
+      up.Multiply(call.inputs[2].data + begin * up.row_bytes(), 0, end - begin, input, 0, tokens,
+                  ups, up_rows, call.pool, worker);
+      for (int64_t t = 0; t < tokens; ++t) {
+        float* to = y + t * n + begin;
+        float* from = ups + t * up_rows;
+        if (const TensorRef* add = bias(4); add != nullptr && add->data != nullptr) {
+          Add(from, add->as<const float>() + begin, end - begin, from);
+        }
+        Glu(silu, to, from, end - begin, to);
+      }
+    }
+  });
+}
+
+absl::StatusOr<WeightProduct> CheckWeight(const StepCheck& check, size_t weight, size_t bias,
+                                          std::string_view name) {
+  RENGA_RETURN_IF_ERROR(check.InRank(weight, 2));
+  RENGA_RETURN_IF_ERROR(check.ConstDim(weight, 0).status());
+  const plan::TensorType& type = check.In(weight);
+  const plan::TensorType& x = check.In(0);
+  RENGA_RETURN_IF_ERROR(check.SameDim("x", x, x.shape.size() - 1, name, type.shape[1]));
+  RENGA_RETURN_IF_ERROR(check.SameDim("y", check.Out(0), x.shape.size() - 1, name, type.shape[0]));
+  if (const plan::TensorType* add = check.Optional(bias)) {
+    RENGA_RETURN_IF_ERROR(check.InType(bias, {DType::kF32}, 1));
+    RENGA_RETURN_IF_ERROR(check.SameDim(StrCat(name, "_bias"), *add, 0, name, type.shape[0]));
+  }
+  return WeightProduct::Make(check, name, type);
+}
+
+absl::StatusOr<PreparedKernel> Prepare(const StepSignature& step) {
+  const StepCheck check(step, {"x", "gate", "up", "gate_bias", "up_bias"}, {"y"});
+  RENGA_RETURN_IF_ERROR(check.Counts(3));
+  RENGA_RETURN_IF_ERROR(check.OnlyAttrs({"activation"}));
+  GateUp op;
+  RENGA_ASSIGN_OR_RETURN(op.silu, IsSilu(check));
+  RENGA_RETURN_IF_ERROR(check.InType(0, {DType::kF32}, 0));
+  const plan::TensorType& x = check.In(0);
+  RENGA_RETURN_IF_ERROR(check.OutType(0, {DType::kF32}, x.shape.size()));
+  for (size_t i = 0; i + 1 < x.shape.size(); ++i) {
+    RENGA_RETURN_IF_ERROR(check.SameDim("y", check.Out(0), i, "x", x.shape[i]));
+  }
+  RENGA_ASSIGN_OR_RETURN(op.gate, CheckWeight(check, 1, 3, "gate"));
+  RENGA_ASSIGN_OR_RETURN(op.up, CheckWeight(check, 2, 4, "up"));
+  op.one_form = check.In(1).dtype == check.In(2).dtype;
+  op.n = check.In(1).shape[0].value;
+  return [op](const KernelCall& call) { op.Run(call); };
+}
+
+}  // namespace
+
+const KernelDef kGateUp = {"gate_up", Prepare};
+
+}  // namespace renga::cpu
