@@ -83,7 +83,10 @@ struct GraphDiffOptions {
   bool ignore_names = false;  // renamed is not a change, and names do not line nodes up
 };
 
-// Both graphs are verified. Close to linear in nodes.
+// Both graphs are verified. Close to linear in nodes. Parameters, weights and caches line up by
+// name even where names are ignored: theirs come from the model file and the run. Not compared are
+// what means nothing: the graph's own name, provenance, the order of declarations other than
+// parameters.
 GraphDiff DiffGraphs(const Graph& a, const Graph& b, const GraphDiffOptions& options = {});
 
 // Values that both graphs compute, by the line-up: results of one node each, and the last value of
