@@ -109,12 +109,28 @@ Aligned AlignNames(const LineUp& line_up, bool ignore_names) {
   return aligned;
 }
 
+// Whether the node's results get anywhere: returned, read by a lined-up node, known by name, or
+// read by a node that gets anywhere.
+std::vector<bool> LeadsOn(const LineUpSide& side, const std::vector<int>& aligned) {
+  std::vector<bool> leads(side.nodes(), false);
+  for (int n = side.nodes() - 1; n >= 0; --n) {
+    leads[n] = side.match_of[n] >= 0 || aligned[n] >= 0;
+    for (const ValueId id : side.graph.nodes[n].results) {
+      for (const ValueUse& use : side.UsesOf(id)) {
+        if (use.node < 0 || leads[use.node]) leads[n] = true;
+      }
+    }
+  }
+  return leads;
+}
+
 // Unmatched nodes that feed one another belong together, unless the value between them is known to
-// both graphs by its name.
+// both graphs by its name, or goes to a dead end.
 void ConnectSide(const LineUpSide& side, const std::vector<int>& aligned, int offset,
                  UnionFind* sets) {
+  const std::vector<bool> leads_on = LeadsOn(side, aligned);
   for (int n = 0; n < side.nodes(); ++n) {
-    if (side.match_of[n] >= 0) continue;
+    if (side.match_of[n] >= 0 || !leads_on[n]) continue;
     for (const ValueId id : side.graph.nodes[n].operands) {
       if (id == kNoValue) continue;
       const int producer = side.producer[id];

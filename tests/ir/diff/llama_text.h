@@ -9,6 +9,7 @@
 #include "gtest/gtest.h"
 #include "ir/base/strings.h"
 #include "ir/core/graph.h"
+#include "ir/core/op_def.h"
 #include "ir/text/parse.h"
 
 namespace renga {
