@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "absl/container/flat_hash_map.h"
+#include "ir/base/nearest.h"
 #include "ir/base/status.h"
 #include "ir/core/verify.h"
 #include "ir/text/lexer.h"
@@ -18,36 +19,11 @@ namespace {
 constexpr size_t kMaxText = size_t{64} << 20;
 constexpr int kMaxSizes = 4;
 
-// Levenshtein distance: insertions, deletions and replacements that turn `a` into `b`.
-size_t EditDistance(std::string_view a, std::string_view b) {
-  std::vector<size_t> row(b.size() + 1);
-  for (size_t j = 0; j <= b.size(); ++j) row[j] = j;
-  for (size_t i = 1; i <= a.size(); ++i) {
-    size_t diagonal = std::exchange(row[0], i);
-    for (size_t j = 1; j <= b.size(); ++j) {
-      const size_t replaced = diagonal + (a[i - 1] != b[j - 1]);
-      diagonal = row[j];
-      row[j] = std::min({replaced, row[j] + 1, row[j - 1] + 1});
-    }
-  }
-  return row.back();
-}
-
 // "attn_scores, attn_values": the operators whose names are nearest to `name`.
 std::string NearestOps(std::string_view name) {
-  std::vector<std::pair<size_t, std::string_view>> ops;
-  for (const OpDef* op : AllOps()) {
-    ops.emplace_back(EditDistance(name.substr(0, 40), op->name), op->name);
-  }
-  std::sort(ops.begin(), ops.end());
-  // The nearest one, and up to two more that a slip of the pen could have meant.
-  const size_t likely = std::max<size_t>(2, name.size() / 2);
-  std::vector<std::string_view> nearest;
-  for (const auto& [distance, op] : ops) {
-    if (!nearest.empty() && (nearest.size() == 3 || distance > likely)) break;
-    nearest.push_back(op);
-  }
-  return StrJoin(nearest, ", ");
+  std::vector<std::string_view> ops;
+  for (const OpDef* op : AllOps()) ops.push_back(op->name);
+  return StrJoin(NearestNames(name, ops), ", ");
 }
 
 class Parser {

@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cstdio>
 #include <new>
 #include <string>
@@ -11,6 +10,7 @@
 #include <vector>
 
 #include "absl/strings/str_format.h"
+#include "ir/base/nearest.h"
 #include "ir/base/status.h"
 #include "tools/renga/command.h"
 #include "tools/renga/errors.h"
@@ -43,21 +43,6 @@ std::string Overview() {
                 "  renga --version     the version\n\n"
                 "exit codes: 0 done; 1 the answer is no; 2 wrong usage or bad input; 3 the machine "
                 "cannot; 130 interrupted\n");
-}
-
-size_t EditDistance(std::string_view a, std::string_view b) {
-  std::vector<size_t> row(b.size() + 1);
-  for (size_t j = 0; j <= b.size(); ++j) row[j] = j;
-  for (size_t i = 1; i <= a.size(); ++i) {
-    size_t diagonal = row[0];
-    row[0] = i;
-    for (size_t j = 1; j <= b.size(); ++j) {
-      const size_t replaced = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
-      diagonal = row[j];
-      row[j] = std::min({replaced, row[j] + 1, row[j - 1] + 1});
-    }
-  }
-  return row[b.size()];
 }
 
 absl::Status UnknownVerb(std::string_view verb) {
