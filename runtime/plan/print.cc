@@ -6,7 +6,6 @@
 #include "absl/strings/str_format.h"
 #include "ir/base/status.h"
 #include "runtime/plan/layout.h"
-#include "runtime/plan/lifetime.h"
 
 namespace renga::plan {
 namespace {
@@ -99,33 +98,19 @@ std::string PrintStep(const Plan& plan, size_t index) {
 }
 
 std::string PrintMemory(const Plan& plan) {
-  const std::vector<Lifetime> lives = Lifetimes(plan);
-  std::vector<size_t> order;
-  size_t width = 0;
-  for (size_t i = 0; i < plan.buffers.size(); ++i) {
-    const Buffer& buffer = plan.buffers[i];
-    if (buffer.space != Space::kArena || buffer.view_of >= 0) continue;
-    order.push_back(i);
-    width = std::max(width, buffer.name.size());
-  }
-  std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) {
-    return plan.buffers[a].offset < plan.buffers[b].offset;
-  });
-  std::string text;
-  for (size_t i : order) {
-    const Buffer& buffer = plan.buffers[i];
-    StrAppend(&text,
-              absl::StrFormat("%12d %12d bytes  steps %5d..%-5d %-*s  %s\n", buffer.offset,
-                              buffer.bytes, lives[i].first, lives[i].last, static_cast<int>(width),
-                              buffer.name, ToString(buffer.type, plan.symbols)));
-  }
   uint64_t together = 0;
-  for (size_t i : order) together += AlignUp(plan.buffers[i].bytes);
+  size_t buffers = 0;
+  for (const Buffer& buffer : plan.buffers) {
+    if (buffer.space != Space::kArena || buffer.view_of >= 0) continue;
+    together += AlignUp(buffer.bytes);
+    ++buffers;
+  }
   const uint64_t arena = ArenaBytes(plan);
+  std::string text;
   const auto total = [&text](std::string_view name, uint64_t bytes, std::string_view note) {
     StrAppend(&text, absl::StrFormat("%-12s %15d bytes  %s\n", ToAbsl(name), bytes, ToAbsl(note)));
   };
-  total("arena", arena, StrCat(order.size(), " buffers, ", together, " bytes without sharing"));
+  total("arena", arena, StrCat(buffers, " buffers, ", together, " bytes without sharing"));
   total("inputs", plan.memory.activations - arena, StrCat(plan.inputs.size(), " buffers"));
   total("activations", plan.memory.activations, "arena and inputs");
   total("kv", plan.memory.kv,

@@ -23,7 +23,7 @@ std::string PrintPlan(const Plan& plan, const StepFilter& filter = {});
 //   step 4 linear 0.q_proj (%0.attn_norm, @blk.0.attn_q.weight, -) -> %0.q_proj: f32[T,896]
 std::string PrintStep(const Plan& plan, size_t step);
 
-// Arena map: every buffer's place, size and life, by offset; then the totals.
+// What the device must hold: a line each for arena, inputs, caches and weights, and the sums.
 std::string PrintMemory(const Plan& plan);
 
 std::string_view ToString(Space space);        // "input", "weight", "cache", "arena"

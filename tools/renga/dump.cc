@@ -15,12 +15,14 @@ namespace {
 struct Stage {
   std::string_view name;
   absl::StatusOr<std::string> (*dump)(const DumpFlags& flags, FileKind kind);
-  bool has_nodes;  // --layer and --node mean something
+  bool has_layers;  // --layer means something
+  bool has_nodes;   // --node means something
 };
 constexpr Stage kStages[] = {
-    {"gguf", DumpGguf, false},      {"ir", DumpIr, true},          {"passes", DumpPasses, false},
-    {"plan", DumpPlan, true},       {"memory", DumpMemory, false}, {"ledger", DumpLedger, true},
-    {"weights", DumpWeights, true}, {"tokens", DumpTokens, false},
+    {"gguf", DumpGguf, false, false},     {"ir", DumpIr, true, true},
+    {"passes", DumpPasses, false, false}, {"plan", DumpPlan, true, true},
+    {"memory", DumpMemory, true, false},  {"ledger", DumpLedger, true, true},
+    {"weights", DumpWeights, true, true}, {"tokens", DumpTokens, false, false},
 };
 
 absl::StatusOr<const Stage*> FindStage(const std::string& name) {
@@ -34,13 +36,28 @@ absl::StatusOr<const Stage*> FindStage(const std::string& name) {
 }
 
 absl::Status CheckFlags(const DumpFlags& flags, const Stage& stage) {
-  if (flags.filtered() && !stage.has_nodes) {
+  if (flags.layer && !stage.has_layers) {
     return absl::InvalidArgumentError(
-        StrCat("--stage ", stage.name, " has no nodes for --layer and --node to choose from"));
+        StrCat("--stage ", stage.name, " has no layers for --layer to choose from"));
   }
-  if (!flags.after.empty() && stage.name != "ir") {
+  if (!flags.node.empty() && !stage.has_nodes) {
     return absl::InvalidArgumentError(
-        StrCat("--after goes with --stage ir, got --stage ", stage.name));
+        StrCat("--stage ", stage.name, " has no nodes for --node to choose from"));
+  }
+  const auto only_for = [&](bool given, std::string_view flag, std::string_view name) {
+    if (!given || stage.name == name) return absl::OkStatus();
+    return absl::InvalidArgumentError(
+        StrCat(flag, " goes with --stage ", name, ", got --stage ", stage.name));
+  };
+  RENGA_RETURN_IF_ERROR(only_for(!flags.after.empty(), "--after", "ir"));
+  RENGA_RETURN_IF_ERROR(only_for(!flags.around.empty(), "--around", "ir"));
+  RENGA_RETURN_IF_ERROR(only_for(flags.diff, "--diff", "passes"));
+  if (!flags.around.empty() && flags.filtered()) {
+    return absl::InvalidArgumentError(
+        "--around: expected neither --layer nor --node beside it, as it chooses the nodes itself");
+  }
+  if (flags.depth && flags.around.empty()) {
+    return absl::InvalidArgumentError("--depth goes with --around");
   }
   if (!flags.output.empty() && SameFile(flags.output, flags.model.model)) {
     return absl::InvalidArgumentError(
@@ -73,7 +90,7 @@ RunFn Add(CLI::App& app) {
                  "ir: the graph, one node a line (default)\n"
                  "passes: what each pass changed\n"
                  "plan: buffers and steps\n"
-                 "memory: what lies where, and the sums\n"
+                 "memory: what lies where and when, and the sums\n"
                  "ledger: what was fused, what was not and why\n"
                  "weights: every tensor and what uses it\n"
                  "tokens: the vocabulary");
@@ -82,6 +99,11 @@ RunFn Add(CLI::App& app) {
                  "it is for .ir, the last for a plan)");
   app.add_option("--layer", flags->layer, "only this layer");
   app.add_option("--node", flags->node, "only nodes (weights: tensors) of this name; * and ?");
+  app.add_option("--around", flags->around,
+                 "only this node, what leads to it and what reads it (ir)");
+  app.add_option("--depth", flags->depth, "levels of inputs that --around shows (default: 2)")
+      ->check(CLI::Range(0, 1'000'000));
+  app.add_flag("--diff", flags->diff, "what each pass did (passes)");
   app.add_option("-o,--output", flags->output, "write to this file, all or nothing");
   app.add_flag("--json", flags->json, "one JSON object");
   AddCompileFlags(app, &flags->model.compile);
@@ -96,6 +118,7 @@ const Command kDumpCommand = {
     .summary = "prints any stage of a GGUF, a plan or a graph",
     .examples =
         "  renga dump model.gguf --layer 3                      # the graph of one layer\n"
+        "  renga dump model.gguf --stage passes --diff          # the story of the compilation\n"
         "  renga dump model.gguf --stage weights                # every tensor accounted for",
     .add = Add,
 };

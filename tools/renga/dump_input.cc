@@ -81,7 +81,7 @@ absl::StatusOr<std::vector<std::string>> PassesToRun(const DumpFlags& flags,
 }
 
 // A plan keeps the first and the last graph only.
-absl::StatusOr<DumpedGraph> GraphOfPlan(const DumpFlags& flags) {
+absl::StatusOr<DumpedGraph> GraphOfPlan(const DumpFlags& flags, bool all_passes) {
   RENGA_ASSIGN_OR_RETURN(plan::Plan plan, plan::LoadPlan(flags.model.model));
   const std::string last = plan.passes.empty() ? "frontend" : plan.passes.back().name;
   if (!flags.after.empty() && flags.after != last && flags.after != "frontend") {
@@ -92,7 +92,9 @@ absl::StatusOr<DumpedGraph> GraphOfPlan(const DumpFlags& flags) {
   const bool first = flags.after == "frontend";
   RENGA_ASSIGN_OR_RETURN(Graph graph, Parse(first ? plan.source_ir : plan.ir,
                                             StrCat(flags.model.model, ": the plan's graph")));
-  return DumpedGraph{std::move(graph), std::move(plan.passes), std::move(plan.ledger)};
+  DumpedGraph dumped{std::move(graph), std::move(plan.passes), std::move(plan.ledger), {}};
+  if (all_passes) dumped.texts = {std::move(plan.source_ir), std::move(plan.ir)};
+  return dumped;
 }
 
 }  // namespace
@@ -121,7 +123,7 @@ bool DumpFlags::Keeps(std::string_view name, int of_layer,
 }
 
 absl::StatusOr<DumpedGraph> GraphOf(const DumpFlags& flags, FileKind kind, bool all_passes) {
-  if (kind == FileKind::kPlan) return GraphOfPlan(flags);
+  if (kind == FileKind::kPlan) return GraphOfPlan(flags, all_passes);
   const std::string& path = flags.model.model;
   RENGA_ASSIGN_OR_RETURN(const CompileOptions options, flags.model.compile.Options());
   DumpedGraph result;
@@ -133,6 +135,11 @@ absl::StatusOr<DumpedGraph> GraphOf(const DumpFlags& flags, FileKind kind, bool 
   RunPassesOptions pass_options;
   RENGA_ASSIGN_OR_RETURN(pass_options.only, PassesToRun(flags, options, all_passes));
   pass_options.disabled = options.disabled_passes;
+  if (all_passes) {
+    pass_options.on_dump = [&result](int, std::string_view, std::string_view text) {
+      result.texts.emplace_back(text);
+    };
+  }
   Ledger ledger;
   RENGA_ASSIGN_OR_RETURN(const std::vector<PassRecord> passes,
                          RunPasses(result.graph, pass_options, &ledger));

@@ -26,6 +26,9 @@ struct DumpFlags {
   std::string after;         // a pass, or "frontend"
   std::optional<int> layer;  // only this one
   std::string node;          // glob; only these
+  std::string around;        // a node; its neighbourhood
+  std::optional<int> depth;  // levels of inputs in it
+  bool diff = false;         // passes: what each did
   std::string output;        // file; empty: stdout
   bool json = false;
 
@@ -40,6 +43,9 @@ struct DumpedGraph {
   Graph graph;
   std::vector<plan::PassRecord> passes;
   std::vector<plan::LedgerEntry> ledger;
+  // With all passes run: the graph's text before the first and after each; of a plan before the
+  // first and after the last.
+  std::vector<std::string> texts;
 };
 
 // The graph that flags.after asks for: by default as the frontend or the .ir file has it, for a
@@ -48,6 +54,9 @@ absl::StatusOr<DumpedGraph> GraphOf(const DumpFlags& flags, FileKind kind, bool 
 
 // The plan of a GGUF or plan. InvalidArgument for .ir, naming the stage.
 absl::StatusOr<OpenedPlan> PlanOf(const DumpFlags& flags, FileKind kind);
+
+// A layer's number, null outside layers.
+inline Json LayerJson(int layer) { return layer < 0 ? Json(nullptr) : Json(layer); }
 
 // One function a stage; each returns the text or JSON to print, as flags.json says.
 absl::StatusOr<std::string> DumpGguf(const DumpFlags& flags, FileKind kind);

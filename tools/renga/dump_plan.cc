@@ -1,7 +1,6 @@
-// dump --stage plan, memory: what the device is told to do, and what it needs.
+// dump --stage plan: what the device is told to do.
 #include "ir/base/status.h"
 #include "runtime/plan/layout.h"
-#include "runtime/plan/lifetime.h"
 #include "runtime/plan/print.h"
 #include "tools/renga/dump_input.h"
 
@@ -27,7 +26,7 @@ Json AttrsJson(const std::vector<plan::Attr>& attrs) {
 Json StepJson(const plan::Plan& plan, const plan::Step& step) {
   return {{"name", step.name},
           {"kind", std::string(plan::ToString(step.kind))},
-          {"layer", step.layer < 0 ? Json(nullptr) : Json(step.layer)},
+          {"layer", LayerJson(step.layer)},
           {"kernel", step.kernel < 0 ? Json(nullptr) : Json(plan.kernels[step.kernel].name)},
           {"inputs", BufferNames(plan, step.inputs)},
           {"outputs", BufferNames(plan, step.outputs)},
@@ -88,34 +87,6 @@ Json PlanJson(const DumpFlags& flags, const plan::Plan& plan) {
           {"steps", std::move(steps)}};
 }
 
-Json MemoryJson(const plan::Plan& plan) {
-  const std::vector<plan::Lifetime> lives = plan::Lifetimes(plan);
-  Json arena = Json::array(), caches = Json::array();
-  for (size_t i = 0; i < plan.buffers.size(); ++i) {
-    const plan::Buffer& buffer = plan.buffers[i];
-    if (buffer.space != plan::Space::kArena || buffer.view_of >= 0) continue;
-    arena.push_back({{"name", buffer.name},
-                     {"offset", buffer.offset},
-                     {"bytes", buffer.bytes},
-                     {"first_step", lives[i].first},
-                     {"last_step", lives[i].last}});
-  }
-  for (const plan::Cache& cache : plan.caches) {
-    caches.push_back({{"name", cache.name},
-                      {"layer", cache.layer},
-                      {"type", std::string(Name(cache.dtype))},
-                      {"cell_bytes", cache.cell_bytes}});
-  }
-  return {{"weights", plan.memory.weights},
-          {"kv", plan.memory.kv},
-          {"activations", plan.memory.activations},
-          {"total", plan.memory.total()},
-          {"arena_bytes", plan::ArenaBytes(plan)},
-          {"cache_cells", plan::CacheCells(plan)},
-          {"arena", std::move(arena)},
-          {"caches", std::move(caches)}};
-}
-
 }  // namespace
 
 absl::StatusOr<std::string> DumpPlan(const DumpFlags& flags, FileKind kind) {
@@ -130,12 +101,6 @@ absl::StatusOr<std::string> DumpPlan(const DumpFlags& flags, FileKind kind) {
     StrAppend(&text, plan::PrintStep(plan, i), "\n");
   }
   return text;
-}
-
-absl::StatusOr<std::string> DumpMemory(const DumpFlags& flags, FileKind kind) {
-  RENGA_ASSIGN_OR_RETURN(const OpenedPlan opened, PlanOf(flags, kind));
-  if (flags.json) return JsonText(MemoryJson(*opened.plan));
-  return plan::PrintMemory(*opened.plan);
 }
 
 }  // namespace renga
