@@ -35,6 +35,11 @@ std::string ValueText(const Graph& graph, ValueId id, int layer) {
   return id == kNoValue ? "none" : RoleName(graph.value(id).name, layer);
 }
 
+std::string ShapeText(const TensorType& type, const TensorType& other) {
+  const std::string text = ToString(type);
+  return type.dtype == other.dtype ? text : text.substr(text.find('['));
+}
+
 void FindReturnChanges(const LineUp& line_up, std::vector<Change>* changes) {
   const std::vector<ValueId>& a = line_up.a.graph.returns;
   const std::vector<ValueId>& b = line_up.b.graph.returns;

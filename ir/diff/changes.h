@@ -1,6 +1,7 @@
 // What differs between graphs that are lined up.
 #pragma once
 
+#include <string>
 #include <vector>
 
 #include "ir/diff/line_up.h"
@@ -21,5 +22,9 @@ bool SameValue(const LineUp& line_up, ValueId a, ValueId b);
 
 // How a value reads in a change of that layer: "q", "blk.*.attn_q.weight", "none".
 std::string ValueText(const Graph& graph, ValueId id, int layer);
+
+// How a type reads in a change of shape: whole, or "[T,64]" where the element type differs too,
+// which is a change of its own.
+std::string ShapeText(const TensorType& type, const TensorType& other);
 
 }  // namespace renga

@@ -57,8 +57,8 @@ void ComparePair(const LineUp& line_up, Subject subject, ValueId id_a, ValueId i
   }
   if (a.type.shape != b.type.shape) {
     change.kind = ChangeKind::kShape;
-    change.before = ToString(a.type);
-    change.after = ToString(b.type);
+    change.before = ShapeText(a.type, b.type);
+    change.after = ShapeText(b.type, a.type);
     changes->push_back(change);
   }
 }

@@ -124,7 +124,7 @@ class NodeChanges {
     if (a.dtype != b.dtype) {
       Report(ChangeKind::kType, what, std::string(Name(a.dtype)), std::string(Name(b.dtype)));
     }
-    if (a.shape != b.shape) Report(ChangeKind::kShape, what, ToString(a), ToString(b));
+    if (a.shape != b.shape) Report(ChangeKind::kShape, what, ShapeText(a, b), ShapeText(b, a));
   }
 
   void CompareMany(const NodeMatch& match) {
@@ -191,7 +191,7 @@ class NodeChanges {
         if (producer >= 0 && side.match_of[producer] == base_.match) continue;
         // A value that only this side has is told by itself.
         const uint64_t key = line_up_.ValueKey(side, id);
-        inputs.emplace_back(key != 0 ? key : MixPrint(31, id), id);
+        inputs.emplace_back(key != 0 ? key : MixPrint(&side == &line_up_.a ? 31 : 37, id), id);
       }
     }
     std::stable_sort(inputs.begin(), inputs.end(),

@@ -21,7 +21,9 @@ constexpr size_t kMaxMore = 64;
 struct Region {
   NodeMatch nodes;
   std::vector<uint64_t> inputs[2];  // by side: keys of the lined-up values read, sorted, once each
-  std::vector<uint64_t> users[2];   // by side: keys of the lined-up places that read it
+  // By side: keys of the lined-up places that read it. That the graph returns it counts only where
+  // nothing reads it: what else is returned may differ, and does not make it another region.
+  std::vector<uint64_t> users[2];
 };
 
 bool HasFusionSize(const NodeMatch& nodes) {
@@ -37,6 +39,7 @@ void SortOnce(std::vector<uint64_t>* keys) {
 
 void AddBoundary(const LineUp& line_up, const LineUpSide& side, const std::vector<int>& nodes,
                  std::vector<uint64_t>* inputs, std::vector<uint64_t>* users) {
+  bool returned = false;
   for (const int n : nodes) {
     const Node& node = side.graph.nodes[n];
     for (const ValueId id : node.operands) {
@@ -46,13 +49,14 @@ void AddBoundary(const LineUp& line_up, const LineUpSide& side, const std::vecto
     for (const ValueId id : node.results) {
       for (const ValueUse& use : side.UsesOf(id)) {
         if (use.node < 0) {
-          users->push_back(MixPrint(23, use.slot));
+          returned = true;
         } else if (side.match_of[use.node] >= 0) {
           users->push_back(MixPrint(MixPrint(29, side.match_of[use.node]), use.slot));
         }
       }
     }
   }
+  if (users->empty() && returned) users->push_back(MixPrint(23, 0));
   SortOnce(inputs);
   SortOnce(users);
 }
@@ -71,6 +75,58 @@ std::vector<std::pair<std::string_view, int>> OpsOf(const LineUpSide& side,
   return ops;
 }
 
+// The keys of the lined-up places that read the node; empty where something else reads it too.
+std::vector<uint64_t> ExitKeys(const LineUp& line_up, const LineUpSide& side, int n) {
+  std::vector<uint64_t> inputs, users;
+  for (const ValueId id : side.graph.nodes[n].results) {
+    for (const ValueUse& use : side.UsesOf(id)) {
+      if (use.node >= 0 && side.match_of[use.node] < 0) return {};
+    }
+  }
+  AddBoundary(line_up, side, {n}, &inputs, &users);
+  return users;
+}
+
+// The keys of all it reads, operand by operand; empty where something is not lined up.
+std::vector<uint64_t> EntryKeys(const LineUp& line_up, const LineUpSide& side, int n) {
+  std::vector<uint64_t> keys;
+  for (const ValueId id : side.graph.nodes[n].operands) {
+    keys.push_back(line_up.ValueKey(side, id));
+    if (keys.back() == 0) return {};
+  }
+  return keys;
+}
+
+// Lines up one node of each side that have the same operator and the same keys; false where there
+// are none.
+bool Peel(std::vector<uint64_t> (*keys)(const LineUp&, const LineUpSide&, int), NodeMatch* nodes,
+          LineUp* line_up) {
+  for (size_t i = nodes->a.size(); i-- > 0;) {
+    const int na = nodes->a[i];
+    const std::vector<uint64_t> keys_a = keys(*line_up, line_up->a, na);
+    if (keys_a.empty()) continue;
+    for (size_t j = nodes->b.size(); j-- > 0;) {
+      const int nb = nodes->b[j];
+      if (line_up->a.op_print[na] != line_up->b.op_print[nb]) continue;
+      if (keys(*line_up, line_up->b, nb) != keys_a) continue;
+      line_up->Pair(na, nb, MatchBy::kStructure);
+      nodes->a.erase(nodes->a.begin() + i);
+      nodes->b.erase(nodes->b.begin() + j);
+      return true;
+    }
+  }
+  return false;
+}
+
+// A node at either end of both sides that differs in name and attributes at most is no part of what
+// became of the others: it is lined up by itself, and so on inwards. Something is left of both
+// sides.
+void PeelEnds(NodeMatch* nodes, LineUp* line_up) {
+  while (nodes->a.size() > 1 && nodes->b.size() > 1) {
+    if (!Peel(ExitKeys, nodes, line_up) && !Peel(EntryKeys, nodes, line_up)) return;
+  }
+}
+
 // One match of the region; where both sides have the same operators, one match a node.
 void Accept(Region region, MatchBy by, LineUp* line_up) {
   const auto ops_a = OpsOf(line_up->a, region.nodes.a);
@@ -78,6 +134,7 @@ void Accept(Region region, MatchBy by, LineUp* line_up) {
   const bool same_ops = std::equal(ops_a.begin(), ops_a.end(), ops_b.begin(), ops_b.end(),
                                    [](const auto& x, const auto& y) { return x.first == y.first; });
   if (!same_ops) {
+    PeelEnds(&region.nodes, line_up);
     line_up->Join(std::move(region.nodes.a), std::move(region.nodes.b), by);
     return;
   }

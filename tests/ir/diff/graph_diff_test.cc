@@ -116,13 +116,6 @@ TEST(GraphDiff, FusedUnderANewName) {
             "layers 0-1 fused q_mm q_proj -> query 2 x\n");
 }
 
-// An operator of this test alone, so that it does not depend on the ones that exist.
-const OpDef kWholeAttention = {
-    .name = "whole_attention",
-    .operands = {{"q"}, {"k"}, {"v"}, {"positions"}, {"sequences"}, {"pages"}},
-    .attrs = {{"scale", AttrType::kFloat}},
-};
-
 // Replaces attn_scores, masked_softmax and attn_values.
 Graph WithWholeAttention(Graph graph, double scale, std::string_view name) {
   std::vector<Node> nodes;
@@ -183,6 +176,69 @@ TEST(GraphDiff, FusionThatDropsAnInputSaysSo) {
   EXPECT_EQ(Told(Unfused(), b),
             "layers 0-1 fused q_mm q_proj -> q_proj 2 x\n"
             "layer 1 operand q_proj.inputs: blk.*.attn_q.bias -> none\n");
+}
+
+// Three results that were results of three nodes: their users read the same as before.
+const OpDef kRopeAppend = {
+    .name = "rope_append",
+    .operands = {{"q"}, {"k"}, {"v"}, {"positions"}, {"k_cache"}, {"v_cache"}, {"cells"}},
+    .results = 3,
+};
+
+TEST(GraphDiff, FusedNodeOfSeveralResults) {
+  const Graph a = Parsed(LlamaText());
+  Graph b = a;
+  std::vector<Node> nodes;
+  for (Node& node : b.nodes) {
+    const std::string_view name = NodeName(b, node);
+    const std::string layer = StrCat(LayerOf(name), ".");
+    const auto value = [&](std::string_view role) {
+      return b.FindValue(StrCat(layer, role), /*weight=*/false);
+    };
+    if (name.ends_with(".q") || name.ends_with(".k") || name.ends_with(".k_cells")) continue;
+    if (name.ends_with(".v_cells")) {
+      node = {.op = &kRopeAppend,
+              .operands = {value("q_heads"), value("k_heads"), value("v"),
+                           b.FindValue("positions", false), value("k_cache"), value("v_cache"),
+                           b.FindValue("cells", false)},
+              .results = {value("q"), value("k_cells"), value("v_cells")},
+              .provenance = {layer + "q", layer + "k", layer + "k_cells", layer + "v_cells"}};
+    }
+    nodes.push_back(node);
+  }
+  b.nodes = std::move(nodes);
+  const GraphDiff diff = DiffGraphs(a, b);
+  ASSERT_EQ(diff.groups.size(), 1u) << GraphDiffText(a, b, diff);
+  EXPECT_EQ(diff.groups[0].before, "rope(q, k) kv_append(k_cells, v_cells)");
+  EXPECT_EQ(diff.groups[0].after, "rope_append(q)");
+  const auto pairs = MatchedValues(a, b, diff);
+  for (const std::string_view name : {"1.q", "1.k_cells", "1.v_cells"}) {
+    EXPECT_THAT(pairs,
+                testing::Contains(std::pair(a.FindValue(name, false), b.FindValue(name, false))));
+  }
+}
+
+TEST(GraphDiff, OtherWeightsInARewrite) {
+  // The feed-forward layer is another one: its weights are told as what it reads.
+  std::string b = LlamaText();
+  for (const std::string_view layer : {"0", "1"}) {
+    b = Replaced(b, StrCat("@blk.", layer, ".ffn_up.weight: q4_0[96,64]"),
+                 StrCat("@blk.", layer, ".ffn_lift.weight: q4_0[96,64]"));
+    b = Replaced(b, StrCat("@blk.", layer, ".ffn_up.weight)"),
+                 StrCat("@blk.", layer, ".ffn_lift.weight)"));
+  }
+  EXPECT_EQ(Told(LlamaText(), b),
+            "layers 0-1 renamed weight blk.*.ffn_up.weight -> blk.*.ffn_lift.weight 2 x\n");
+}
+
+TEST(GraphDiff, TypeAndShapeAreTwoChanges) {
+  const std::string b = Replaced(LlamaText(), "@output_norm.weight: f32[64]\ncache",
+                                 "@output_norm.weight: f32[64]\nweight @x: q8_0[64]\ncache");
+  const std::string a = Replaced(LlamaText(), "@output_norm.weight: f32[64]\ncache",
+                                 "@output_norm.weight: f32[64]\nweight @x: f32[96]\ncache");
+  EXPECT_EQ(Told(a, b),
+            "outside layers weight type weight x: f32 -> q8_0\n"
+            "outside layers shape weight x: [96] -> [64]\n");
 }
 
 TEST(GraphDiff, RenamedByWeightAndByStructure) {

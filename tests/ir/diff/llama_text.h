@@ -127,6 +127,13 @@ inline Graph WithSplitBias(Graph graph) {
   return graph;
 }
 
+// The whole of a layer's attention between rope and merge_heads.
+inline const OpDef kWholeAttention = {
+    .name = "whole_attention",
+    .operands = {{"q"}, {"k"}, {"v"}, {"positions"}, {"sequences"}, {"pages"}},
+    .attrs = {{"scale", AttrType::kFloat}},
+};
+
 inline Graph Parsed(const std::string& text) {
   absl::StatusOr<Graph> graph = Parse(text, "test.ir");
   EXPECT_TRUE(graph.ok()) << graph.status();
