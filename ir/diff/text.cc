@@ -153,7 +153,13 @@ std::string GraphDiffText(const Graph& a, const Graph& b, const GraphDiff& diff)
   }
   const size_t kinds = diff.groups.size();
   StrAppend(&text, WithCommas(kinds), kinds == 1 ? " kind" : " kinds", " of change in ",
-            NodesText(a, b), ".\n");
+            NodesText(a, b));
+  // What is likely, not certain: a reader who doubts a line should know where to.
+  const size_t likely =
+      std::count_if(diff.matches.begin(), diff.matches.end(),
+                    [](const NodeMatch& match) { return match.by == MatchBy::kStructure; });
+  if (likely > 0) StrAppend(&text, "; ", WithCommas(likely), " lined up by structure alone");
+  text += ".\n";
   return text;
 }
 

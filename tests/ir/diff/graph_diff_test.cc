@@ -360,6 +360,14 @@ TEST(GraphDiff, NodesThatTradeNamesMeetByProvenance) {
   }
 }
 
+TEST(GraphDiff, ListsDroppedOnOneSideChangeNothing) {
+  const std::string with = Replaced(LlamaText(), kRowsAfter, kRowsBefore);
+  std::string without = Replaced(with, " from(%logits)", "");
+  without = Replaced(without, " from(%logits_all)", "");
+  EXPECT_THAT(Told(with, without), StartsWith("equal"));
+  EXPECT_THAT(Told(without, with), StartsWith("equal"));
+}
+
 TEST(GraphDiff, MatchedValuesOfEqualGraphsAreAllValues) {
   const Graph graph = Parsed(LlamaText());
   const auto pairs = MatchedValues(graph, graph, DiffGraphs(graph, graph));
@@ -408,7 +416,7 @@ TEST(GraphDiff, TextIsAligned) {
             "outside layers  shape      symbol C: 1..4096 -> 1..8192\n"
             "layers 0-1      attribute  rope(q, k).pairing: norm -> neox  4 x\n"
             "layers 0-1      renamed    probs -> weights                  2 x\n"
-            "3 kinds of change in 50 nodes.\n");
+            "3 kinds of change in 50 nodes; 2 lined up by structure alone.\n");
 }
 
 TEST(LayersText, Ranges) {

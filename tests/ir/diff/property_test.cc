@@ -455,5 +455,61 @@ TEST(GraphDiffProperty, OtherNamesInAnotherOrder) {
   }
 }
 
+// Nodes of few operators that read anything before them, under few names, with lists of sources
+// that may overlap: much that looks alike, and nothing that has to.
+Graph AnyGraph(std::mt19937* random) {
+  const auto pick = [random](int count) { return static_cast<int>((*random)() % count); };
+  Graph graph;
+  const TensorType type{DType::kF32, {Dim(4)}};
+  std::vector<ValueId> values;
+  const int leaves = 1 + pick(3);
+  for (int i = 0; i < leaves; ++i) {
+    values.push_back(graph.AddValue(StrCat("x", pick(3), ".", i), type,
+                                    pick(2) == 0 ? ValueKind::kParam : ValueKind::kCache));
+  }
+  const ValueId weight = graph.AddValue(StrCat("w", pick(3)), type, ValueKind::kWeight);
+  std::set<std::string> names;
+  const int nodes = pick(40);
+  for (int n = 0; n < nodes; ++n) {
+    std::string name = StrCat(pick(3), ".n", pick(30));
+    if (!names.insert(name).second) name = StrCat(name, "_", n);
+    const auto any = [&] { return values[pick(static_cast<int>(values.size()))]; };
+    Node node;
+    if (pick(3) == 0) {
+      node = {.op = &kAddBias, .operands = {any(), weight}};
+    } else {
+      node = {.op = FindOp("add"), .operands = {any(), any()}};
+    }
+    if (pick(4) == 0) node.attrs["n"] = static_cast<int64_t>(pick(2));
+    while (pick(4) == 0) node.provenance.push_back(StrCat(pick(3), ".n", pick(30)));
+    node.results = {graph.AddValue(std::move(name), type, ValueKind::kResult)};
+    values.push_back(node.results[0]);
+    graph.nodes.push_back(std::move(node));
+  }
+  while (pick(3) != 0) graph.returns.push_back(values[pick(static_cast<int>(values.size()))]);
+  return graph;
+}
+
+TEST(GraphDiffProperty, AnyTwoGraphsCompare) {
+  std::mt19937 random(1);
+  for (int i = 0; i < 2000; ++i) {
+    SCOPED_TRACE(StrCat("case ", i));
+    const Graph a = AnyGraph(&random), b = AnyGraph(&random);
+    for (const bool ignore_names : {false, true}) {
+      const GraphDiff diff = DiffGraphs(a, b, {.ignore_names = ignore_names});
+      CheckWhole(a, b, diff);
+      EXPECT_FALSE(GraphDiffText(a, b, diff).empty());
+      std::set<ValueId> seen_a, seen_b;
+      for (const auto& [id_a, id_b] : MatchedValues(a, b, diff)) {
+        EXPECT_TRUE(seen_a.insert(id_a).second);
+        EXPECT_TRUE(seen_b.insert(id_b).second);
+      }
+      const GraphDiff self = DiffGraphs(a, a, {.ignore_names = ignore_names});
+      EXPECT_TRUE(self.equal()) << Print(a) << GraphDiffText(a, a, self) << ignore_names;
+    }
+    if (testing::Test::HasFailure()) return;
+  }
+}
+
 }  // namespace
 }  // namespace renga
