@@ -40,7 +40,7 @@ std::string ShapeText(const TensorType& type, const TensorType& other) {
   return type.dtype == other.dtype ? text : text.substr(text.find('['));
 }
 
-void FindReturnChanges(const LineUp& line_up, std::vector<Change>* changes) {
+void FindReturnChanges(const LineUp& line_up, bool ignore_names, std::vector<Change>* changes) {
   const std::vector<ValueId>& a = line_up.a.graph.returns;
   const std::vector<ValueId>& b = line_up.b.graph.returns;
   std::unordered_map<uint64_t, std::vector<int>> places;  // in a, last first
@@ -71,6 +71,11 @@ void FindReturnChanges(const LineUp& line_up, std::vector<Change>* changes) {
     const bool open_a = i < a.size() && !taken[i];
     const bool open_b = i < b.size() && met[i] < 0;
     if (open_a && open_b) {
+      // Nodes that traded places around it: another one computes what goes by this name now, which
+      // the changes of the nodes say.
+      const Value& before = line_up.a.graph.value(a[i]);
+      const Value& after = line_up.b.graph.value(b[i]);
+      if (!ignore_names && before.name == after.name && before.type == after.type) continue;
       Change c = change(ChangeKind::kOperand, n, n);
       c.what = StrCat("return ", i);
       c.before = ReturnText(line_up.a, a[i], c.b_name);
@@ -96,7 +101,7 @@ std::vector<Change> FindChanges(const LineUp& line_up, bool ignore_names) {
   std::vector<Change> changes;
   FindLeafChanges(line_up, ignore_names, &changes);
   FindNodeChanges(line_up, ignore_names, &changes);
-  FindReturnChanges(line_up, &changes);
+  FindReturnChanges(line_up, ignore_names, &changes);
   return changes;
 }
 

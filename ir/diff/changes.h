@@ -15,7 +15,7 @@ std::vector<Change> FindChanges(const LineUp& line_up, bool ignore_names);
 // The parts, each appending to `changes`.
 void FindLeafChanges(const LineUp& line_up, bool ignore_names, std::vector<Change>* changes);
 void FindNodeChanges(const LineUp& line_up, bool ignore_names, std::vector<Change>* changes);
-void FindReturnChanges(const LineUp& line_up, std::vector<Change>* changes);
+void FindReturnChanges(const LineUp& line_up, bool ignore_names, std::vector<Change>* changes);
 
 // Whether the two values are lined up, or both absent.
 bool SameValue(const LineUp& line_up, ValueId a, ValueId b);

@@ -351,6 +351,9 @@ TEST(GraphDiff, NodesThatTradeNamesMeetByProvenance) {
   };
   EXPECT_EQ(diff.match_of_a[node(graph_a, "logits_all")], diff.match_of_b[node(graph_b, "logits")]);
   EXPECT_EQ(diff.match_of_a[node(graph_a, "logits")], diff.match_of_b[node(graph_b, "1.out.rows")]);
+  for (const Change& change : diff.changes) {
+    EXPECT_NE(change.subject, Subject::kReturn) << "what is returned goes by the same name";
+  }
   // The logits themselves are comparable although another node computes them.
   const auto pairs = MatchedValues(graph_a, graph_b, diff);
   EXPECT_THAT(pairs, testing::Contains(std::pair(graph_a.FindValue("logits", false),
