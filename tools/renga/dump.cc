@@ -35,6 +35,29 @@ absl::StatusOr<const Stage*> FindStage(const std::string& name) {
       StrCat("--stage: expected one of ", StrJoin(names, ", "), ", got ", name));
 }
 
+absl::Status CheckPictureFlags(const DumpFlags& flags, const Stage& stage) {
+  if (flags.dot && (stage.name != "ir" || flags.json || !flags.html.empty())) {
+    return absl::InvalidArgumentError("--dot goes with --stage ir, and without --json and --html");
+  }
+  if (!flags.trace.empty() && flags.html.empty()) {
+    return absl::InvalidArgumentError("--trace goes with --html");
+  }
+  if (flags.html.empty()) return absl::OkStatus();
+  if (stage.name != "ir" || flags.json || flags.filtered() || !flags.around.empty()) {
+    return absl::InvalidArgumentError(
+        "--html shows all stages on one page: without --stage, --json, --layer, --node and "
+        "--around");
+  }
+  if (!flags.output.empty()) {
+    return absl::InvalidArgumentError("-o and --html: expected one of them, got both");
+  }
+  if (SameFile(flags.html, flags.model.model)) {
+    return absl::InvalidArgumentError(
+        StrCat("--html ", flags.html, ": is the file to dump; name another"));
+  }
+  return absl::OkStatus();
+}
+
 absl::Status CheckFlags(const DumpFlags& flags, const Stage& stage) {
   if (flags.layer && !stage.has_layers) {
     return absl::InvalidArgumentError(
@@ -59,6 +82,7 @@ absl::Status CheckFlags(const DumpFlags& flags, const Stage& stage) {
   if (flags.depth && flags.around.empty()) {
     return absl::InvalidArgumentError("--depth goes with --around");
   }
+  RENGA_RETURN_IF_ERROR(CheckPictureFlags(flags, stage));
   if (!flags.output.empty() && SameFile(flags.output, flags.model.model)) {
     return absl::InvalidArgumentError(
         StrCat("-o ", flags.output, ": is the file to dump; name another"));
@@ -76,9 +100,11 @@ absl::Status Run(const DumpFlags& flags) {
                               : absl::OkStatus());
   }
   Progress progress(StrCat("reading ", flags.model.model));
-  RENGA_ASSIGN_OR_RETURN(const std::string text, stage->dump(flags, kind));
+  const bool html = !flags.html.empty();
+  RENGA_ASSIGN_OR_RETURN(const std::string text,
+                         html ? DumpHtml(flags, kind) : stage->dump(flags, kind));
   progress.Stop();
-  return WriteResult(flags.output, text);
+  return WriteResult(html ? flags.html : flags.output, text);
 }
 
 RunFn Add(CLI::App& app) {
@@ -106,6 +132,9 @@ RunFn Add(CLI::App& app) {
   app.add_flag("--diff", flags->diff, "what each pass did (passes)");
   app.add_option("-o,--output", flags->output, "write to this file, all or nothing");
   app.add_flag("--json", flags->json, "one JSON object");
+  app.add_flag("--dot", flags->dot, "--stage ir as Graphviz text, a cluster a layer");
+  app.add_option("--html", flags->html,
+                 "write one HTML page of everything to this file; it opens without network");
   AddCompileFlags(app, &flags->model.compile);
   app.add_flag("--no-cache", flags->model.no_cache, "do not use or keep a compiled plan");
   return [flags] { return Run(*flags); };

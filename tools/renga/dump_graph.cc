@@ -3,6 +3,7 @@
 #include "ir/text/print.h"
 #include "tools/renga/dump_around.h"
 #include "tools/renga/dump_input.h"
+#include "tools/view/dot.h"
 
 namespace renga {
 namespace {
@@ -80,10 +81,22 @@ absl::StatusOr<std::string> DumpIr(const DumpFlags& flags, FileKind kind) {
   if (!flags.around.empty()) {
     RENGA_ASSIGN_OR_RETURN(const Neighbourhood around,
                            NodesAround(graph, flags.around, flags.depth.value_or(kAroundDepth)));
+    if (flags.dot) {
+      std::vector<bool> kept(graph.nodes.size());
+      for (const int node : around.nodes) kept[node] = true;
+      return GraphDot(graph,
+                      [&](const Node& node) -> bool { return kept[&node - graph.nodes.data()]; });
+    }
     return flags.json ? JsonText(GraphJson(flags, graph, &around))
                       : NeighbourhoodText(graph, around);
   }
   if (flags.json) return JsonText(GraphJson(flags, graph, nullptr));
+  if (flags.dot) {
+    return GraphDot(graph, [&](const Node& node) {
+      const std::string_view name = NodeName(graph, node);
+      return flags.Keeps(name, LayerOf(name), node.provenance);
+    });
+  }
   if (!flags.filtered()) return Print(graph);
   std::string text;
   for (const Node& node : graph.nodes) {

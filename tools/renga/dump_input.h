@@ -31,6 +31,9 @@ struct DumpFlags {
   bool diff = false;         // passes: what each did
   std::string output;        // file; empty: stdout
   bool json = false;
+  bool dot = false;
+  std::string html;   // file; empty: none
+  std::string trace;  // file whose statistics the HTML page shows
 
   bool filtered() const { return layer.has_value() || !node.empty(); }
   // Whether the filters keep something of that name.
@@ -57,6 +60,9 @@ absl::StatusOr<OpenedPlan> PlanOf(const DumpFlags& flags, FileKind kind);
 
 // A layer's number, null outside layers.
 inline Json LayerJson(int layer) { return layer < 0 ? Json(nullptr) : Json(layer); }
+
+// The page of --html: the graph that flags.after asks for, by default what the plan executes.
+absl::StatusOr<std::string> DumpHtml(const DumpFlags& flags, FileKind kind);
 
 // One function a stage; each returns the text or JSON to print, as flags.json says.
 absl::StatusOr<std::string> DumpGguf(const DumpFlags& flags, FileKind kind);

@@ -1,0 +1,96 @@
+#include "tools/view/html.h"
+
+#include <utility>
+#include <vector>
+
+#include "ir/base/strings.h"
+
+namespace renga::view {
+namespace {
+
+// The skeleton's marks, each of which it has once. The order is that of the skeleton.
+std::string Fill(std::string_view skeleton,
+                 const std::vector<std::pair<std::string_view, std::string>>& parts) {
+  std::string text;
+  for (const auto& [mark, part] : parts) {
+    const size_t at = skeleton.find(mark);
+    StrAppend(&text, skeleton.substr(0, at), part);
+    skeleton.remove_prefix(at == std::string_view::npos ? skeleton.size() : at + mark.size());
+  }
+  StrAppend(&text, skeleton);
+  return text;
+}
+
+// Nothing but the page's own style and scripts, which are named by their digests: markup that got
+// in through a name could neither run nor reach the network.
+std::string Policy(absl::Span<const Asset* const> scripts) {
+  std::string policy = "default-src 'none'; base-uri 'none'; form-action 'none'; script-src";
+  for (const Asset* script : scripts) StrAppend(&policy, " 'sha256-", script->sha256, "'");
+  StrAppend(&policy, "; style-src 'sha256-", kViewCss.sha256, "'");
+  return policy;
+}
+
+}  // namespace
+
+std::string HtmlEscape(std::string_view text) {
+  std::string escaped;
+  for (const char c : text) {
+    switch (c) {
+      case '<':
+        escaped += "&lt;";
+        break;
+      case '>':
+        escaped += "&gt;";
+        break;
+      case '&':
+        escaped += "&amp;";
+        break;
+      case '"':
+        escaped += "&quot;";
+        break;
+      case '\'':
+        escaped += "&#39;";
+        break;
+      default:
+        escaped += static_cast<unsigned char>(c) < 0x20 || c == 0x7f ? ' ' : c;
+    }
+  }
+  return escaped;
+}
+
+std::string ScriptJson(const Json& json) {
+  const std::string text =
+      json.dump(-1, ' ', /*ensure_ascii=*/false, Json::error_handler_t::replace);
+  std::string escaped;
+  escaped.reserve(text.size() + text.size() / 16);
+  for (size_t i = 0; i < text.size(); ++i) {
+    const std::string_view rest = std::string_view(text).substr(i);
+    if (text[i] == '<') {
+      escaped += "\\u003c";
+    } else if (text[i] == '>') {
+      escaped += "\\u003e";
+    } else if (text[i] == '&') {
+      escaped += "\\u0026";
+    } else if (rest.starts_with("\xe2\x80\xa8") || rest.starts_with("\xe2\x80\xa9")) {
+      escaped += text[i + 2] == '\xa8' ? "\\u2028" : "\\u2029";
+      i += 2;
+    } else {
+      escaped += text[i];
+    }
+  }
+  return escaped;
+}
+
+std::string Page(const Asset& skeleton, std::string_view title,
+                 absl::Span<const Asset* const> scripts, const Json& data) {
+  std::string code;
+  for (const Asset* script : scripts) StrAppend(&code, "<script>", script->text, "</script>\n");
+  return Fill(skeleton.text, {{"{{policy}}", Policy(scripts)},
+                              {"{{title}}", HtmlEscape(title)},
+                              {"{{style}}", StrCat("<style>", kViewCss.text, "</style>")},
+                              {"{{data}}", StrCat("<script type=\"application/json\" id=\"data\">",
+                                                  ScriptJson(data), "</script>")},
+                              {"{{scripts}}", code}});
+}
+
+}  // namespace renga::view

@@ -1,0 +1,37 @@
+// Puts a page together: skeleton, style, scripts and data in one file that needs no other.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "absl/types/span.h"
+#include "tools/view/graph_data.h"
+
+namespace renga::view {
+
+// A file of assets/, built into the program.
+struct Asset {
+  std::string_view text;
+  std::string_view sha256;  // of the text, base64: what the page's policy allows to run
+};
+
+extern const Asset kViewCss;
+extern const Asset kModelJs;
+extern const Asset kViewJs;
+extern const Asset kDumpHtml;
+extern const Asset kDumpJs;
+extern const Asset kPanelJs;
+extern const Asset kMemoryJs;
+
+// As text of an HTML element or attribute. Control characters become spaces.
+std::string HtmlEscape(std::string_view text);
+
+// As content of a <script type="application/json">: no byte of it can end the element. Bytes that
+// are no UTF-8 become U+FFFD.
+std::string ScriptJson(const Json& json);
+
+// The scripts run in their order, after the page's elements and the data are there.
+std::string Page(const Asset& skeleton, std::string_view title,
+                 absl::Span<const Asset* const> scripts, const Json& data);
+
+}  // namespace renga::view
