@@ -72,8 +72,7 @@ TEST(GraphPageHtml, NoNameBecomesMarkup) {
   const std::string from_data = html.substr(html.find("id=\"data\">") + 10);
   const std::string data = from_data.substr(0, from_data.find("</script>"));
   for (const char* bad : {"<", ">", "&", "\xe2\x80\xa8"}) EXPECT_THAT(data, Not(HasSubstr(bad)));
-  EXPECT_EQ(DataOf(html)["facts"][0][1],
-            "</script><script>alert(1)</script>\xef\xbf\xbd\xe2\x80\xa8");
+  EXPECT_EQ(DataOf(html)["facts"][0][1], "</script><script>alert(1)</script>\xef\xbf\xbd\\u2028");
 }
 
 TEST(GraphPageHtml, PolicyNamesEveryScriptAndNothingElse) {
@@ -109,9 +108,23 @@ TEST(GraphPageHtml, TracedValuesAreFoundByName) {
   EXPECT_EQ(data["stats"][0][9], 5);
 }
 
-TEST(ScriptJson, EscapesSeparatorsOfLines) {
-  EXPECT_EQ(view::ScriptJson(Json("a\xe2\x80\xa8<\xe2\x80\xa9\xe2\x80\x93")),
-            "\"a\\u2028\\u003c\\u2029\xe2\x80\x93\"");
+// What a browser reads from the block.
+std::string Shown(std::string_view text) {
+  return Json::parse(view::ScriptJson(Json(std::string(text)))).get<std::string>();
+}
+
+TEST(ScriptJson, EndsNoElementAndNoLine) {
+  EXPECT_EQ(view::ScriptJson(Json("a<b>&\xe2\x80\x93")), "\"a\\u003cb\\u003e\\u0026\xe2\x80\x93\"");
+  EXPECT_EQ(Shown("<\\\"/>\n\t\xe2\x80\x93"), "<\\\"/>\n\t\xe2\x80\x93");
+}
+
+TEST(ScriptJson, ShowsWhatIsHidden) {
+  EXPECT_EQ(Shown("\x1b[31m\r\b"), "\\u001b[31m\\r\\b");
+  EXPECT_EQ(Shown("a\xe2\x80\xae"
+                  "b\xe2\x81\xa7\xd8\x9c\xe2\x80\xa8"),
+            "a\\u202eb\\u2067\\u061c\\u2028");
+  EXPECT_EQ(Shown("\xe2\x80"), "\xef\xbf\xbd");
+  EXPECT_EQ(Shown("\\u202e"), "\\u202e");
 }
 
 }  // namespace

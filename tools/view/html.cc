@@ -30,6 +30,17 @@ std::string Policy(absl::Span<const Asset* const> scripts) {
   return policy;
 }
 
+// The character that the UTF-8 in `text` begins with, where it changes the direction of what
+// follows or breaks lines without being seen; else 0.
+uint32_t HiddenCodePoint(std::string_view text) {
+  if (text.starts_with("\xd8\x9c")) return 0x61c;
+  if (text.size() < 3 || text[0] != '\xe2') return 0;
+  const uint32_t code = 0x2000 | (text[1] & 0x3f) << 6 | (text[2] & 0x3f);
+  const bool direction = code == 0x200e || code == 0x200f || (code >= 0x202a && code <= 0x202e) ||
+                         (code >= 0x2066 && code <= 0x2069);
+  return direction || code == 0x2028 || code == 0x2029 ? code : 0;
+}
+
 }  // namespace
 
 std::string HtmlEscape(std::string_view text) {
@@ -64,18 +75,19 @@ std::string ScriptJson(const Json& json) {
   std::string escaped;
   escaped.reserve(text.size() + text.size() / 16);
   for (size_t i = 0; i < text.size(); ++i) {
-    const std::string_view rest = std::string_view(text).substr(i);
-    if (text[i] == '<') {
-      escaped += "\\u003c";
-    } else if (text[i] == '>') {
-      escaped += "\\u003e";
-    } else if (text[i] == '&') {
-      escaped += "\\u0026";
-    } else if (rest.starts_with("\xe2\x80\xa8") || rest.starts_with("\xe2\x80\xa9")) {
-      escaped += text[i + 2] == '\xa8' ? "\\u2028" : "\\u2029";
-      i += 2;
+    const char c = text[i];
+    if (c == '<' || c == '>' || c == '&') {
+      StrAppend(&escaped, "\\u00", absl::Hex(c, absl::kZeroPad2));
+    } else if (c == '\\') {
+      // A backslash more makes a control character its own visible escape.
+      const char kind = text[++i];
+      escaped += std::string_view("ubfr").find(kind) == std::string_view::npos ? "\\" : "\\\\";
+      escaped += kind;
+    } else if (const uint32_t hidden = HiddenCodePoint(std::string_view(text).substr(i, 3))) {
+      StrAppend(&escaped, "\\\\u", absl::Hex(hidden, absl::kZeroPad4));
+      i += hidden < 0x800 ? 1 : 2;
     } else {
-      escaped += text[i];
+      escaped += c;
     }
   }
   return escaped;

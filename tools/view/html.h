@@ -22,12 +22,15 @@ extern const Asset kDumpHtml;
 extern const Asset kDumpJs;
 extern const Asset kPanelJs;
 extern const Asset kMemoryJs;
+extern const Asset kDiffHtml;
+extern const Asset kDiffJs;
 
 // As text of an HTML element or attribute. Control characters become spaces.
 std::string HtmlEscape(std::string_view text);
 
-// As content of a <script type="application/json">: no byte of it can end the element. Bytes that
-// are no UTF-8 become U+FFFD.
+// As content of a <script type="application/json">: no byte of it can end the element. In strings,
+// bytes that are no UTF-8 become U+FFFD; control characters but line breaks and tabs, and those
+// that turn the direction of writing, become the text of their escapes ("\\u001b").
 std::string ScriptJson(const Json& json);
 
 // The scripts run in their order, after the page's elements and the data are there.

@@ -6,9 +6,9 @@
 function el(tag, properties, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(properties || {})) {
-    if (value === undefined || value === null || value === false) continue;
+    if (value === undefined || value === null) continue;
     if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
-    else element.setAttribute(name, value === true ? "" : value);
+    else element.setAttribute(name, value);
   }
   element.append(...children.filter((child) => child !== null && child !== undefined));
   return element;
@@ -32,8 +32,8 @@ const plural = (count, noun) => `${withCommas(count)} ${noun}${count === 1 ? "" 
 function floatText(number) {
   if (number === null) return "-";
   const size = Math.abs(number);
-  return size !== 0 && (size < 1e-3 || size >= 1e6) ? number.toExponential(4)
-                                                    : String(Number(number.toPrecision(6)));
+  const rounded = Number(number.toPrecision(5));
+  return size !== 0 && (size < 1e-3 || size >= 1e6) ? rounded.toExponential() : String(rounded);
 }
 
 // [[name, text], ...] as a list of pairs.
@@ -44,7 +44,7 @@ function pairs(entries) {
 }
 
 function showFacts(element, facts) {
-  for (const [name, text] of facts) {
+  for (const [name, text] of facts.filter((fact) => fact[1])) {
     element.append(el("div", {}, el("dt", {}, name), el("dd", {}, text)));
   }
 }
