@@ -90,6 +90,18 @@ TEST(CountTests, ProgramsWithoutReportFail) {
   }
 }
 
+TEST(CountTests, AProgramMaySkipItself) {
+  const TempFolder folder;
+  folder.Write("ctest.junit",
+               "<testsuite><testcase name=\"b\" status=\"notrun\">"
+               "<skipped message=\"SKIP_RETURN_CODE=77\"/>"
+               "<system-out>hello\nSKIPPED: no browser\n</system-out></testcase>"
+               "<testcase name=\"p\" status=\"run\"/></testsuite>");
+  const Outcome outcome = CountTests(folder);
+  EXPECT_EQ(outcome.exit_code, 0);
+  EXPECT_EQ(outcome.output, "skipped  b: no browser\n1 passed, 0 failed, 1 skipped\n");
+}
+
 TEST(CountTests, AnEndAfterGoodCasesStillFails) {
   const TempFolder folder;
   folder.Write("ctest.junit", CtestReport("fail"));
