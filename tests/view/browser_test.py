@@ -16,6 +16,7 @@ import time
 import unittest
 import xml.etree.ElementTree as xml
 
+sys.dont_write_bytecode = True
 import cdp
 
 BINARIES, SOURCES, SHOTS = "", "", ""

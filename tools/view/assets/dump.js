@@ -186,7 +186,7 @@ function applyFilter() {
 // Which item the Tab key reaches: the one it reached before, unless that is gone.
 function enterAt(item) {
   const before = tree.querySelector('[role="treeitem"][tabindex="0"]');
-  if (before && before.offsetParent !== null) return;
+  if (before && keys.shown().includes(before)) return;
   if (before) before.tabIndex = -1;
   if (item) item.tabIndex = 0;
 }
@@ -203,7 +203,7 @@ search.addEventListener("input", () => {
 });
 byId("search-form").addEventListener("submit", (event) => {
   event.preventDefault();
-  const first = [...tree.querySelectorAll(".node")].find((row) => row.offsetParent !== null);
+  const first = keys.shown().find((item) => !sectionOf.has(item));
   if (first) keys.focus(first);
 });
 

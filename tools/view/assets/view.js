@@ -112,11 +112,13 @@ function tabs(list, panels) {
 // Arrow keys in a tree whose items are sections and their nodes, one of which is in the tab order.
 // `toggle(item, open)` opens or closes a section, `choose(item)` is Enter and click.
 function treeKeys(tree, { toggle, choose }) {
-  const shown = () => [...tree.querySelectorAll('[role="treeitem"]')].filter(
-    (item) => item.offsetParent !== null);
   const sectionOf = (item) => item.parentElement.closest('[role="treeitem"]');
   const isSection = (item) => item.hasAttribute("aria-expanded");
   const isOpen = (item) => item.getAttribute("aria-expanded") === "true";
+  // Without asking for the layout, which the browser leaves out for what is off the screen.
+  const shown = () => [...tree.children].flatMap((section) => (
+    section.hidden ? [] : !isOpen(section) ? [section]
+      : [section, ...section.querySelectorAll('[role="treeitem"]:not([hidden])')]));
 
   function focus(item) {
     if (!item) return;
@@ -159,5 +161,5 @@ function treeKeys(tree, { toggle, choose }) {
     focus(item);
     choose(item);
   });
-  return { focus };
+  return { focus, shown };
 }
