@@ -26,6 +26,31 @@ BROWSER = None
 FOCUSED = "document.activeElement.dataset.ref || document.activeElement.id || " \
           "document.activeElement.querySelector('.name')?.textContent"
 
+# Elements whose own text has a contrast below 4.5 with what is behind it.
+WEAK_TEXT = """(() => {
+    const channels = (colour) => colour.match(/[\\d.]+/g).map(Number);
+    const light = (colour) => channels(colour).slice(0, 3).reduce((sum, part, i) => {
+        const c = part / 255;
+        const linear = c <= 0.03928 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4;
+        return sum + linear * [0.2126, 0.7152, 0.0722][i];
+    }, 0);
+    const ground = (element) => {
+        for (let e = element; e; e = e.parentElement) {
+            const colour = getComputedStyle(e).backgroundColor;
+            if (channels(colour)[3] !== 0) return colour;
+        }
+        return "rgb(255, 255, 255)";
+    };
+    return [...document.querySelectorAll("body *")].filter((element) =>
+        element.getClientRects().length && !element.matches("script, select, option, svg *") &&
+        [...element.childNodes].some((n) => n.nodeType === 3 && n.data.trim())
+    ).flatMap((element) => {
+        const [a, b] = [light(getComputedStyle(element).color), light(ground(element))];
+        const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+        return ratio < 4.5 ? [`${element.className} ${element.textContent}: ${ratio}`] : [];
+    });
+})()"""
+
 
 def make_pages():
     subprocess.run([f"{BINARIES}/view_pages", FOLDER.name], check=True)
@@ -59,6 +84,10 @@ class PageTest(unittest.TestCase):
 
     def focused(self):
         return self.page.run(FOCUSED)
+
+    def assertReadable(self):
+        """Text stands out from its ground as WCAG 2 asks of small letters."""
+        self.assertEqual(self.page.run(WEAK_TEXT), [])
 
     def assertFits(self):
         """Nothing sticks out of the window's side."""
@@ -135,7 +164,7 @@ class Dump(PageTest):
         details = self.text("#details")
         for part in ("%3.q_proj: f32[T,64] = linear(%3.attn_norm, @blk.3.attn_q.weight)",
                      "sum_k", "f32[64,64]", "16.0 KiB at ", "%3.q_heads", "step 59 linear 3.q_proj",
-                     "arena +", "alive in steps 59 to 62"):
+                     "arena +", "alive in steps 59 to 62", "a node of the frontend's graph itself"):
             self.assertIn(part, details)
         page.run("[...document.querySelectorAll('#details a')]"
                  ".find((a) => a.textContent === '@blk.3.attn_q.weight').click()")
@@ -148,7 +177,14 @@ class Dump(PageTest):
             time.sleep(0.02)
         self.assertEqual(self.text("#details h2"), "%3.q_proj")
         page.run("choose('%logits')")
-        self.assertIn("✓ matched", self.page.run("document.body.textContent"))
+        self.assertIn("%logits_all: f32[T,512] = linear(", self.text("#details"))
+        self.assertIn("✗ rejected", self.text("#details"))
+        page.run("history.go(-2)")  # before the first choice
+        for _ in range(50):
+            if not self.count("#details"):
+                break
+            time.sleep(0.02)
+        self.assertEqual(self.count("#details"), 0)
 
     def test_lines_are_those_of_the_text_form(self):
         text = subprocess.run([f"{BINARIES}/renga", "dump", f"{SOURCES}/tests/data/stories260K.gguf",
@@ -202,12 +238,14 @@ class Dump(PageTest):
         red, green, blue = page.run("getComputedStyle(document.body).backgroundColor"
                                     ".match(/\\d+/g).map(Number)")
         self.assertLess(max(red, green, blue), 60)
+        self.assertReadable()
 
     def test_narrow(self):
         page = self.open("stories", width=400)
         self.assertFits()
         page.run("choose('%1.scores')")
         self.assertFits()
+        self.assertReadable()
 
     def test_many_layers_paint_quickly(self):
         page = self.open("layers")
@@ -307,7 +345,15 @@ class Diff(PageTest):
     def test_dark_and_narrow(self):
         page = self.open("diff", dark=True, width=400)
         page.press("n")
+        page.press("u")
         self.assertFits()
+        self.assertReadable()
+
+    def test_light(self):
+        page = self.open("hostile_diff")
+        page.click("#open-all")
+        page.press("u")
+        self.assertReadable()
 
 
 class Report(unittest.TextTestResult):

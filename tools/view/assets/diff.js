@@ -55,8 +55,12 @@ function lineOf(node) {
   return node.line.endsWith(from) ? node.line.slice(0, -from.length) : node.line;
 }
 
+// Beyond this product of lengths two lines are shown without their difference.
+const LONGEST_COMPARED = 250000;
+
 // Which tokens of a and b are no part of their longest common subsequence.
 function tokenDifference(a, b) {
+  if (a.length * b.length > LONGEST_COMPARED) return { a: new Set(), b: new Set() };
   const length = Array.from({ length: a.length + 1 }, () => new Uint16Array(b.length + 1));
   for (let i = a.length - 1; i >= 0; --i) {
     for (let j = b.length - 1; j >= 0; --j) {
@@ -134,7 +138,9 @@ function errorText([, maximum, rms, cosine, worst, first]) {
 }
 
 function notesOf(row) {
-  const notes = row.changes.map((change) => el("li", {}, changeText(change)));
+  // What stands on one side only needs no words beside its sign.
+  const told = row.changes.filter(([, , , aName, bName]) => aName && bName);
+  const notes = told.map((change) => el("li", {}, changeText(change)));
   const error = errorOf.get(row.match);
   const time = timeOf.get(row.match);
   if (error && (row.changes.length || error[5])) {

@@ -301,9 +301,12 @@ document.addEventListener("keydown", (event) => {
     event.preventDefault();
   }
 });
+// A link to one node is the page's address with its name behind a "#".
 function followHash() {
-  const ref = decodeURIComponent(location.hash.slice(1));
-  if (ref) choose(ref);
+  const hash = location.hash.slice(1);
+  if (!hash && !details.hidden) closeDetails();
+  const value = page.graph.values.find(({ ref }) => encodeURIComponent(ref) === hash);
+  if (value) choose(value.ref);
 }
 window.addEventListener("popstate", followHash);
 

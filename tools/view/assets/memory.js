@@ -100,7 +100,7 @@ function buildMemory(root, page, onChoose) {
       last = y(edge);
       svg.append(svgElement("text", {
         class: "axis", x: MAP_LEFT - 6, y: last + 11, "text-anchor": "end",
-      }, edge === 0 ? "0" : bytesText(edge)));
+      }, edge === 0 ? "0" : bytesText(edge, 2)));
     }
     const every = Math.max(1, 5 * Math.ceil(48 / width / 5));
     for (let step = 0; step < count; step += every) {

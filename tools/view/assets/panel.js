@@ -88,9 +88,12 @@ function detailsPanel(page, onChoose) {
   }
 
   function sourceOf(node) {
-    if (!node.provenance.length) return [];
-    const source = page.source || {};
-    return section(`Computes ${plural(node.provenance.length, "node")} of the source graph`,
+    if (!page.source) return [];
+    if (!node.provenance.length) {
+      return section("Source", el("div", {}, "a node of the frontend's graph itself"));
+    }
+    const source = page.source;
+    return section(`Source: ${plural(node.provenance.length, "node")} of the frontend's graph`,
                    ...node.provenance.map((ref) => el("pre", {}, source[ref] || ref)));
   }
 

@@ -16,7 +16,7 @@ function el(tag, properties, ...children) {
 
 const withCommas = (number) => String(number).replace(/\B(?=(\d{3})+$)/g, ",");
 
-function bytesText(bytes) {
+function bytesText(bytes, digits = 1) {
   const units = ["bytes", "KiB", "MiB", "GiB", "TiB"];
   let unit = 0;
   let number = bytes;
@@ -24,7 +24,7 @@ function bytesText(bytes) {
     number /= 1024;
     unit += 1;
   }
-  return `${unit === 0 || number >= 100 ? Math.round(number) : number.toFixed(1)} ${units[unit]}`;
+  return `${unit === 0 || number >= 100 ? Math.round(number) : number.toFixed(digits)} ${units[unit]}`;
 }
 
 const plural = (count, noun) => `${withCommas(count)} ${noun}${count === 1 ? "" : "s"}`;
