@@ -129,8 +129,11 @@ std::string DiffPageHtml(const DiffPage& page) {
                {"errors", ErrorsJson(page.errors)},
                {"times", TimesJson(page.times)}};
   AddDiff(*page.diff, &data);
-  const view::Asset* scripts[] = {&view::kModelJs, &view::kViewJs, &view::kDiffJs};
-  return view::Page(view::kDiffHtml, StrCat(page.a_title, " against ", page.b_title), scripts,
+  const std::string title = StrCat(page.a_title, " against ", page.b_title);
+  return view::Page({.skeleton = &view::kDiffHtml,
+                     .title = title,
+                     .styles = {&view::kViewCss, &view::kDiffCss},
+                     .scripts = {&view::kModelJs, &view::kViewJs, &view::kDiffJs}},
                     data);
 }
 

@@ -1,7 +1,6 @@
 #include "tools/view/html.h"
 
 #include <utility>
-#include <vector>
 
 #include "ir/base/strings.h"
 
@@ -23,10 +22,11 @@ std::string Fill(std::string_view skeleton,
 
 // Nothing but the page's own style and scripts, which are named by their digests: markup that got
 // in through a name could neither run nor reach the network.
-std::string Policy(absl::Span<const Asset* const> scripts) {
+std::string Policy(const PageParts& parts) {
   std::string policy = "default-src 'none'; base-uri 'none'; form-action 'none'; script-src";
-  for (const Asset* script : scripts) StrAppend(&policy, " 'sha256-", script->sha256, "'");
-  StrAppend(&policy, "; style-src 'sha256-", kViewCss.sha256, "'");
+  for (const Asset* script : parts.scripts) StrAppend(&policy, " 'sha256-", script->sha256, "'");
+  StrAppend(&policy, "; style-src");
+  for (const Asset* style : parts.styles) StrAppend(&policy, " 'sha256-", style->sha256, "'");
   return policy;
 }
 
@@ -93,16 +93,17 @@ std::string ScriptJson(const Json& json) {
   return escaped;
 }
 
-std::string Page(const Asset& skeleton, std::string_view title,
-                 absl::Span<const Asset* const> scripts, const Json& data) {
-  std::string code;
-  for (const Asset* script : scripts) StrAppend(&code, "<script>", script->text, "</script>\n");
-  return Fill(skeleton.text, {{"{{policy}}", Policy(scripts)},
-                              {"{{title}}", HtmlEscape(title)},
-                              {"{{style}}", StrCat("<style>", kViewCss.text, "</style>")},
-                              {"{{data}}", StrCat("<script type=\"application/json\" id=\"data\">",
-                                                  ScriptJson(data), "</script>")},
-                              {"{{scripts}}", code}});
+std::string Page(const PageParts& parts, const Json& data) {
+  std::string code, style;
+  for (const Asset* asset : parts.scripts) StrAppend(&code, "<script>", asset->text, "</script>\n");
+  for (const Asset* asset : parts.styles) StrAppend(&style, "<style>", asset->text, "</style>\n");
+  return Fill(parts.skeleton->text,
+              {{"{{policy}}", Policy(parts)},
+               {"{{title}}", HtmlEscape(parts.title)},
+               {"{{style}}", style},
+               {"{{data}}", StrCat("<script type=\"application/json\" id=\"data\">",
+                                   ScriptJson(data), "</script>")},
+               {"{{scripts}}", code}});
 }
 
 }  // namespace renga::view

@@ -3,8 +3,8 @@
 
 #include <string>
 #include <string_view>
+#include <vector>
 
-#include "absl/types/span.h"
 #include "tools/view/graph_data.h"
 
 namespace renga::view {
@@ -19,10 +19,12 @@ extern const Asset kViewCss;
 extern const Asset kModelJs;
 extern const Asset kViewJs;
 extern const Asset kDumpHtml;
+extern const Asset kDumpCss;
 extern const Asset kDumpJs;
 extern const Asset kPanelJs;
 extern const Asset kMemoryJs;
 extern const Asset kDiffHtml;
+extern const Asset kDiffCss;
 extern const Asset kDiffJs;
 
 // As text of an HTML element or attribute. Control characters become spaces.
@@ -33,8 +35,14 @@ std::string HtmlEscape(std::string_view text);
 // that turn the direction of writing, become the text of their escapes ("\\u001b").
 std::string ScriptJson(const Json& json);
 
-// The scripts run in their order, after the page's elements and the data are there.
-std::string Page(const Asset& skeleton, std::string_view title,
-                 absl::Span<const Asset* const> scripts, const Json& data);
+// What a page is made of; the title is plain text. Styles and scripts apply in their order, the
+// scripts after the page's elements and the data are there.
+struct PageParts {
+  const Asset* skeleton;
+  std::string_view title;
+  std::vector<const Asset*> styles;
+  std::vector<const Asset*> scripts;
+};
+std::string Page(const PageParts& parts, const Json& data);
 
 }  // namespace renga::view

@@ -199,9 +199,12 @@ void DescribePlan(const plan::Plan& plan, GraphPage* page) {
 }
 
 std::string GraphPageHtml(const GraphPage& page) {
-  const view::Asset* scripts[] = {&view::kModelJs, &view::kViewJs, &view::kPanelJs,
-                                  &view::kMemoryJs, &view::kDumpJs};
-  return view::Page(view::kDumpHtml, page.title, scripts, PageData(page));
+  return view::Page({.skeleton = &view::kDumpHtml,
+                     .title = page.title,
+                     .styles = {&view::kViewCss, &view::kDumpCss},
+                     .scripts = {&view::kModelJs, &view::kViewJs, &view::kPanelJs, &view::kMemoryJs,
+                                 &view::kDumpJs}},
+                    PageData(page));
 }
 
 }  // namespace renga
