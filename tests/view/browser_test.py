@@ -187,8 +187,9 @@ class Dump(PageTest):
         self.assertEqual(self.count("#details"), 0)
 
     def test_lines_are_those_of_the_text_form(self):
-        text = subprocess.run([f"{BINARIES}/renga", "dump", f"{SOURCES}/tests/data/stories260K.gguf",
-                               "--after", "rows-asked"], check=True, capture_output=True, text=True)
+        story = f"{SOURCES}/tests/data/stories260K.gguf"
+        text = subprocess.run([f"{BINARIES}/renga", "dump", story, "--after", "rows-asked"],
+                              check=True, capture_output=True, text=True)
         lines = [line.strip() for line in text.stdout.splitlines() if " = " in line and "(" in line]
         self.open("stories")
         shown = self.page.run("page.graph.nodes.map((node) => { choose(node.ref);"

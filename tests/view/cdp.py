@@ -19,7 +19,7 @@ def find_browser():
 
 
 class Browser:
-    """One process. Messages are JSON objects that end in a zero byte, on its descriptors 3 and 4."""
+    """One process. Messages are JSON objects, each ended by a zero byte, on descriptors 3 and 4."""
 
     def __init__(self, program):
         self.profile = tempfile.mkdtemp(prefix="renga-view-")

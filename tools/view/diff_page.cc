@@ -102,16 +102,17 @@ ChangeSign SignOf(ChangeKind kind) { return kSigns[static_cast<size_t>(kind)]; }
 std::vector<int> ReadingOrder(const GraphDiff& diff) {
   // Matches of a alone, by the match they follow; the last entry is the start.
   std::vector<std::vector<int>> behind(diff.matches.size() + 1);
+  std::vector<bool> placed(diff.matches.size());
   size_t anchor = diff.matches.size();
   for (const int match : diff.match_of_a) {
     if (!diff.matches[match].b.empty()) {
       anchor = static_cast<size_t>(match);
-    } else if (behind[anchor].empty() || behind[anchor].back() != match) {
+    } else if (!placed[match]) {
+      placed[match] = true;
       behind[anchor].push_back(match);
     }
   }
   std::vector<int> order = behind.back();
-  std::vector<bool> placed(diff.matches.size());
   for (const int match : diff.match_of_b) {
     if (placed[match]) continue;
     placed[match] = true;

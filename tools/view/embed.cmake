@@ -1,4 +1,5 @@
-# Writes the files of tools/view/assets as C++ constants: cmake -DOUT=F.cc "-DASSETS=a.css;b.js" -P embed.cmake
+# Writes the files of tools/view/assets as C++ constants:
+#   cmake -DOUT=F.cc "-DASSETS=a.css;b.js" -P embed.cmake
 # view.css becomes kViewCss. Each carries its SHA-256 in base64, for the page's content policy.
 
 # 64 hex digits -> 44 characters of base64.
@@ -22,7 +23,8 @@ function(base64 hex out)
   set(${out} "${text}=" PARENT_SCOPE)
 endfunction()
 
-set(code "// Written by tools/view/embed.cmake.\n#include \"tools/view/html.h\"\n\nnamespace renga::view {\n")
+set(code "// Written by tools/view/embed.cmake.\n#include \"tools/view/html.h\"\n\n")
+string(APPEND code "namespace renga::view {\n")
 foreach(asset ${ASSETS})
   file(READ "${asset}" text)
   file(SHA256 "${asset}" hex)
