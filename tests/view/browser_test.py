@@ -167,6 +167,21 @@ class Dump(PageTest):
         # Exactly one item is in the tab order.
         self.assertEqual(page.run("document.querySelectorAll('#tree [tabindex=\"0\"]').length"), 1)
 
+    def test_screen_readers(self):
+        page = self.open("stories")
+        page.run("choose('%logits')")
+        items = [(node["role"]["value"], node["name"]["value"],
+                  {p["name"]: p["value"].get("value") for p in node["properties"]})
+                 for node in page.accessibility() if node["role"]["value"] == "treeitem"]
+        told = {name: properties for _, name, properties in items}
+        self.assertEqual(told["layer 0 23 nodes 178 KiB weights"]["expanded"], False)
+        self.assertEqual(told["embedding 1 node 128 KiB weights"]["expanded"], True)
+        chosen = [name for name, properties in told.items() if properties.get("selected")]
+        self.assertEqual(chosen, ["%logits linear f32[R,512] %output_norm @output.weight"])
+        roles = {node["role"]["value"] for node in page.accessibility()}
+        self.assertLessEqual({"main", "tablist", "tabpanel", "tree", "search", "status",
+                              "complementary"}, roles)
+
     def test_details_say_all_there_is(self):
         page = self.open("stories")
         page.run("choose('%3.q_proj')")

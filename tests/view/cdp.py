@@ -121,6 +121,12 @@ class Page:
     def send(self, method, params=None):
         return self.browser.send(method, params, self.session)
 
+    def accessibility(self):
+        """What a screen reader is told: nodes with role, name and properties."""
+        self.send("Accessibility.enable")
+        nodes = self.send("Accessibility.getFullAXTree")["nodes"]
+        return [node for node in nodes if not node["ignored"]]
+
     def resize(self, width, height):
         self.send("Emulation.setDeviceMetricsOverride", {
             "width": width, "height": height, "deviceScaleFactor": 1, "mobile": False})
