@@ -13,14 +13,7 @@
 namespace renga {
 namespace {
 
-// Half the distance between neighbours, relative: what rounding to the type can do to a number.
-double Roundoff(DType type) {
-  if (type == DType::kF16) return 0x1p-11;
-  if (type == DType::kBF16) return 0x1p-8;
-  return 0;
-}
-
-double Roundoff(std::string_view type) {
+double RoundoffOf(std::string_view type) {
   const auto dtype = DTypeFromName(type);
   return dtype.has_value() ? Roundoff(*dtype) : 0;
 }
@@ -72,7 +65,7 @@ Tolerance DefaultTolerance(const TraceRun& a, const TraceRun& b) {
     // times u leaves room for scores of that size.
     double roundoff = 0;
     for (const TraceRun* run : {&a, &b}) {
-      roundoff = std::max({roundoff, Roundoff(run->k_type), Roundoff(run->v_type)});
+      roundoff = std::max({roundoff, RoundoffOf(run->k_type), RoundoffOf(run->v_type)});
     }
     if (4 * roundoff > tolerance.rtol) {
       tolerance = {4 * roundoff,

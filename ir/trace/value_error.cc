@@ -79,6 +79,12 @@ class Marks {
 
 }  // namespace
 
+double Roundoff(DType type) {
+  if (type == DType::kF16) return 0x1p-11;
+  if (type == DType::kBF16) return 0x1p-8;
+  return 0;
+}
+
 std::string CoordinatesText(const TracedValue& value, int64_t index) {
   std::vector<std::string> parts(value.shape.size());
   for (size_t axis = value.shape.size(); axis-- > 0;) {

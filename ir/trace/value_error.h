@@ -43,6 +43,10 @@ struct ValueError {
   bool identical() const { return max_abs == 0 && lone_nonfinite == 0; }
 };
 
+// What rounding to the type can do to a number, relative: half the distance of neighbours for f16
+// and bf16. 0 for f32, whose rounding every tolerance covers, and for integers.
+double Roundoff(DType type);
+
 // Flat index -> "token 1, head 9, dim 12". An axis without a name is called "axis N".
 std::string CoordinatesText(const TracedValue& value, int64_t index);
 
