@@ -1,0 +1,59 @@
+#include "ir/trace/run_params.h"
+
+#include <numeric>
+#include <utility>
+
+#include "ir/base/status.h"
+
+namespace renga {
+namespace {
+
+HostTensor Ints(std::vector<int32_t> values, std::vector<int64_t> shape) {
+  HostTensor tensor;
+  tensor.dtype = DType::kI32;
+  tensor.shape = std::move(shape);
+  tensor.i = std::move(values);
+  return tensor;
+}
+
+}  // namespace
+
+int64_t PageTokens(const Graph& graph) {
+  for (const Node& node : graph.nodes) {
+    const auto attr = node.attrs.find("page_tokens");
+    if (attr == node.attrs.end()) continue;
+    if (const int64_t* tokens = std::get_if<int64_t>(&attr->second); tokens && *tokens > 0) {
+      return *tokens;
+    }
+  }
+  return 1;
+}
+
+SymbolValues RunSymbols(const Graph& graph, absl::Span<const int32_t> ids) {
+  const int64_t tokens = static_cast<int64_t>(ids.size());
+  const int64_t page_tokens = PageTokens(graph);
+  return {{"T", tokens},
+          {"S", 1},
+          {"R", tokens},
+          {"L", tokens},
+          {"P", (tokens + page_tokens - 1) / page_tokens}};
+}
+
+absl::StatusOr<HostTensor> RunParam(const Graph& graph, ValueId id, absl::Span<const int32_t> ids) {
+  const std::string& name = graph.value(id).name;
+  const int64_t tokens = static_cast<int64_t>(ids.size());
+  if (name == "tokens") return Ints({ids.begin(), ids.end()}, {tokens});
+  if (name == "sequences") return Ints(std::vector<int32_t>(tokens, 0), {tokens});
+  const int64_t count = name == "pages" ? RunSymbols(graph, ids)["P"] : tokens;
+  std::vector<int32_t> ascending(count);
+  std::iota(ascending.begin(), ascending.end(), 0);
+  if (name == "pages") return Ints(std::move(ascending), {1, count});
+  if (name == "positions" || name == "cells" || name == "rows") {
+    return Ints(std::move(ascending), {count});
+  }
+  return absl::InvalidArgumentError(
+      StrCat("expected tokens, positions, sequences, cells, pages and rows as parameters, got ",
+             RefText(graph.value(id))));
+}
+
+}  // namespace renga

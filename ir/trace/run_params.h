@@ -1,0 +1,23 @@
+// What a run gives a model graph's parameters: one sequence from position 0, in cells and pages in
+// order.
+#pragma once
+
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "ir/core/eval.h"
+#include "ir/core/graph.h"
+#include "ir/reference/interpreter.h"
+
+namespace renga {
+
+// Cells of a page, as the nodes say that read through the page table; 1 where none does.
+int64_t PageTokens(const Graph& graph);
+
+// Sizes of T, S, R, L and P for a run of all `ids` at once that asks for the logits of every token.
+SymbolValues RunSymbols(const Graph& graph, absl::Span<const int32_t> ids);
+
+// Of parameter `id`: %tokens, %positions, %cells, %sequences, %pages or %rows. InvalidArgument for
+// another.
+absl::StatusOr<HostTensor> RunParam(const Graph& graph, ValueId id, absl::Span<const int32_t> ids);
+
+}  // namespace renga

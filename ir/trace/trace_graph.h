@@ -1,0 +1,26 @@
+// Records a run of a graph on the reference interpreter.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "ir/core/graph.h"
+#include "ir/reference/interpreter.h"
+#include "ir/trace/trace.h"
+
+namespace renga {
+
+struct TraceGraphOptions {
+  std::vector<int32_t> ids;  // run at once, from position 0
+  std::string model;         // for TraceRun
+  int threads = 0;           // 0: all cores
+};
+
+// Every result of every node, in order. Caches have as many cells as the pages of `ids` need. The
+// graph is verified; its parameters are those of a model (run_params.h). Errors as the
+// interpreter's.
+absl::StatusOr<Trace> TraceGraph(const Graph& graph, const WeightBytes& weights,
+                                 const TraceGraphOptions& options);
+
+}  // namespace renga
