@@ -35,6 +35,8 @@ struct ComparedValue {
   double input_error = 0;  // what the errors of the inputs amount to here (error_sources.h)
   std::string input;       // the input that says so; empty where all are exact
   bool unexplained = false;
+  // Relative error of b's nodes alone on a's inputs, where it was asked for (confirm.h).
+  std::optional<double> replayed;
 
   bool within() const { return error.relative <= tolerance && error.lone_nonfinite == 0; }
 };

@@ -159,6 +159,20 @@ TEST(CompareTest, RefusesRunsOfOtherTokens) {
   EXPECT_FALSE(CompareTraces(MakeRun(), b).ok());
 }
 
+TEST(CompareTest, LinesRenamedValuesUp) {
+  Trace b = MakeRun();
+  for (size_t at = 0; (at = b.run.ir.find("%0.u", at)) != std::string::npos; ++at) {
+    b.run.ir.replace(at, 4, "%0.first");
+  }
+  b.values[1].name = "0.first";
+  Disturb(b, 1, 0.5f);
+  const absl::StatusOr<TraceComparison> comparison = CompareTraces(MakeRun(), b);
+  ASSERT_TRUE(comparison.ok()) << comparison.status();
+  ASSERT_EQ(comparison->values.size(), 4u);
+  EXPECT_EQ(comparison->values[1].a_name, "0.u");
+  EXPECT_THAT(VerdictText(*comparison), HasSubstr("%0.first   max 0.5 at"));
+}
+
 TEST(CompareTest, NamesABrokenGraph) {
   Trace b = MakeRun();
   b.run.ir = "ir 2\n";
