@@ -94,7 +94,7 @@ constexpr NameRow kNames[] = {
     {"l_out-#", "", "#.out"},
 
     {"result_norm", "", "output_norm"},
-    {"result_output", "", "logits_all logits", Order::kVocabulary},
+    {"result_output", "", "logits logits_all", Order::kVocabulary},
 };
 
 // What the graph says about names: which value a weight leads to, and what reads a value.
