@@ -3,25 +3,15 @@
 #pragma once
 
 #include <cstdint>
-#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "ir/core/graph.h"
-#include "ir/reference/interpreter.h"
 #include "ir/trace/compare.h"
+#include "tools/graph_source.h"
 
 namespace renga {
-
-struct GraphSource {
-  std::string label;                 // a file's name, for texts
-  Graph graph;                       // verified
-  WeightBytes weights;               // of a model; null: random ones
-  std::string weights_label;         // where they are from: "model.gguf"
-  std::shared_ptr<const void> keep;  // what `weights` reads from
-};
 
 struct ValuesOptions {
   std::vector<int32_t> ids;  // empty: random ones

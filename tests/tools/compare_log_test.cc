@@ -230,6 +230,31 @@ TEST(CompareLogTest, TakesTheRunWithAsManyTokensAndNoOther) {
   EXPECT_EQ(Compare(TraceOf(Stories()), log).tensors.size(), 186u);
 }
 
+TEST(CompareLogTest, DamagedLogsAreComparedOrRefused) {
+  const Trace trace = TraceOf(Stories());
+  const absl::StatusOr<std::string> whole =
+      ReadLogText(RENGA_SOURCE_DIR "/tests/data/eval-callback/stories260K.log.gz", 60000);
+  ASSERT_TRUE(whole.ok());
+  uint32_t state = 7;
+  const auto next = [&](size_t below) {
+    state = state * 1664525u + 1013904223u;
+    return (state >> 8) % below;
+  };
+  constexpr std::string_view kBytes = "0123456789{}[](),.= -\n\x1b\xff";
+  int compared = 0;
+  for (int round = 0; round < 150; ++round) {
+    std::string text = *whole;
+    for (int i = 0; i < 12; ++i) text[next(text.size())] = kBytes[next(kBytes.size())];
+    const absl::StatusOr<LlamaLog> log = ParseLlamaLog(text);
+    ASSERT_TRUE(log.ok());
+    const absl::StatusOr<LogComparison> comparison = CompareWithLog(trace, *log);
+    if (!comparison.ok()) continue;
+    ++compared;
+    EXPECT_EQ(LogComparisonText(*comparison).find('\x1b'), std::string::npos);
+  }
+  EXPECT_GT(compared, 50);
+}
+
 TEST(CompareLogTest, UnknownTensorsAreListedAndEscaped) {
   LlamaLog log = Log();
   LogTensor odd = log.tensors[5];
