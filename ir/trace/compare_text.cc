@@ -158,7 +158,7 @@ std::string VerdictText(const TraceComparison& comparison) {
                   comparison.values.size(), " are equal within ", rtol, ": ", where);
   }
   if (worst.error.identical()) {
-    return StrCat("identical: ", comparison.values.size(), " values, bit for bit");
+    return StrCat("identical: ", comparison.values.size(), " values, every element");
   }
   return StrCat("equal within ", rtol, ": ", comparison.values.size(), " values, ", where);
 }
@@ -169,6 +169,9 @@ std::string TraceComparisonText(const TraceComparison& comparison) {
                             absl::StrFormat("%g", comparison.tolerance.rtol), ": ",
                             comparison.tolerance.reason, "\n");
   std::vector<Line> lines = LinesByRole(comparison);
+  const size_t identical = std::erase_if(lines, [&](const Line& line) {
+    return comparison.values[line.worst].error.identical();  // then all of them are
+  });
   const size_t dropped = DropMildest(comparison, &lines);
   std::vector<std::vector<std::string>> rows;
   if (!lines.empty()) {
@@ -202,6 +205,9 @@ std::string TraceComparisonText(const TraceComparison& comparison) {
                     std::move(mark)});
   }
   StrAppend(&text, Table(rows, {false, false, false, true, true, false, false}));
+  if (identical > 0 && !lines.empty()) {
+    StrAppend(&text, "  ", identical, identical == 1 ? " role" : " roles", " identical\n");
+  }
   if (dropped > 0) StrAppend(&text, "  and ", dropped, " more, none worse\n");
   for (size_t i = 0; i < std::min<size_t>(comparison.skipped.size(), 5); ++i) {
     StrAppend(&text, "  not compared: ", absl::CHexEscape(comparison.skipped[i].reason), "\n");

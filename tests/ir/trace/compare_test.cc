@@ -76,7 +76,7 @@ TraceComparison Compare(const Trace& a, const Trace& b, const CompareTracesOptio
 TEST(CompareTest, TheSameRunIsIdentical) {
   const TraceComparison comparison = Compare(MakeRun(), MakeRun());
   EXPECT_TRUE(comparison.equal());
-  EXPECT_EQ(VerdictText(comparison), "identical: 4 values, bit for bit");
+  EXPECT_EQ(VerdictText(comparison), "identical: 4 values, every element");
 }
 
 TEST(CompareTest, WithinToleranceSaysTheWorst) {
