@@ -13,11 +13,6 @@
 namespace renga {
 namespace {
 
-double RoundoffOf(std::string_view type) {
-  const auto dtype = DTypeFromName(type);
-  return dtype.has_value() ? Roundoff(*dtype) : 0;
-}
-
 using ValueMap = absl::flat_hash_map<std::string_view, int>;  // name -> index into Trace::values
 
 ValueMap ByName(const Trace& trace) {
@@ -50,23 +45,23 @@ absl::StatusOr<Graph> GraphOfRun(const TraceRun& run, std::string_view which) {
 }  // namespace
 
 Tolerance DefaultTolerance(const TraceRun& a, const TraceRun& b) {
-  Tolerance tolerance;
+  double roundoff = 0;
+  for (const TraceRun* run : {&a, &b}) {
+    roundoff = std::max({roundoff, RoundoffOf(run->k_type), RoundoffOf(run->v_type)});
+  }
   // Every node of the interpreter sums in double and rounds its result to f32 (2^-24, relative),
   // and two graphs that mean the same round at different places: 1e-7 a node, some tens of them
   // below each other.
-  tolerance = {1e-5, "both on the reference interpreter, which rounds each result to f32 once"};
+  Tolerance tolerance = {1e-5,
+                         "both on the reference interpreter, which rounds each result to f32 once"};
   if (a.device != "reference" || b.device != "reference") {
-    // Sums of f32 in f32: 2^-24 * sqrt(terms), so 1e-5 for ten thousand terms, and more where they
-    // cancel.
-    tolerance = {1e-4, "sums in f32"};
+    tolerance = {kDeviceTolerance, "sums in f32"};
+    // A number close to the middle between two of the type rounds the other way: all of u.
+    if (2 * roundoff > tolerance.rtol) tolerance = {2 * roundoff, "sums in f32, caches below it"};
   }
   if (a.k_type != b.k_type || a.v_type != b.v_type) {
     // Keys of another rounding u move each score by u * |q| |k|, which softmax carries on: four
     // times u leaves room for scores of that size.
-    double roundoff = 0;
-    for (const TraceRun* run : {&a, &b}) {
-      roundoff = std::max({roundoff, RoundoffOf(run->k_type), RoundoffOf(run->v_type)});
-    }
     if (4 * roundoff > tolerance.rtol) {
       tolerance = {4 * roundoff,
                    StrCat("caches of different types: ", TypesText(a), " and ", TypesText(b))};

@@ -77,8 +77,8 @@ struct LogComparison {
   bool equal() const { return !tensors.empty() && disagree.empty(); }
 };
 
-// The rtol above for a value of `type`.
-double LogTolerance(DType type);
+// The rtol above for a value of `type` that `device` computed.
+double LogTolerance(std::string_view device, DType type);
 
 // InvalidArgument for a log of another prompt (token count, or rows of the embedding) or of another
 // model (layers, sizes), and for a trace without its graph.

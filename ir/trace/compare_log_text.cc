@@ -44,9 +44,10 @@ std::string VerdictText(const LogComparison& comparison) {
     }
     if (comparison.worst_explained >= 0) {
       const ComparedTensor& worst = comparison.tensors[comparison.worst_explained];
-      StrAppend(&text, "; ", comparison.explained, " off by what the rounding of our caches (",
-                comparison.run.k_type, "/", comparison.run.v_type,
-                ", the log's are f32) explains, most ", Head(worst), " ", Where(worst));
+      StrAppend(&text, "; ", comparison.explained,
+                " more by what the errors before them explain (our caches are ",
+                comparison.run.k_type, "/", comparison.run.v_type, ", the log's f32), most ",
+                Head(worst), " ", Where(worst));
     }
     return text;
   }

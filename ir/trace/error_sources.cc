@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "ir/trace/value_error.h"
+
 namespace renga {
 namespace {
 
@@ -36,6 +38,11 @@ std::vector<ErrorSource> FindErrorSources(const Graph& graph,
       if (!errors[id].known) {
         absolute[id] = by_absolute;
         relative[id] = by_relative;
+        // Rounding to a narrower type makes all of its last digit of any difference.
+        if (by_relative.relative > 0) {
+          const double roundoff = Roundoff(graph.value(id).type.dtype);
+          relative[id].relative = std::max(by_relative.relative, roundoff);
+        }
         continue;
       }
       const KnownError& out = errors[id];

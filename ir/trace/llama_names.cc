@@ -55,22 +55,25 @@ constexpr NameRow kNames[] = {
     {"Vcur-# (reshaped)", "RESHAPE", "#.v #.v_proj"},
     {"Vcur-# (reshaped) (reshaped)", "RESHAPE", "#.v #.v_proj"},
 
-    {"cache_k_l# (view)", "SET_ROWS", "#.k_cells", Order::kCells},
-    {"cache_k_l# (view)", "VIEW", "#.k_cells", Order::kCells},
-    {"cache_k_l# (view) (permuted)", "PERMUTE", "#.k_cells", Order::kDimCellHead},
-    {"cache_v_l# (reshaped)", "RESHAPE", "#.v_cells", Order::kCellChannel, Derivation::kZeros},
-    {"cache_v_l# (reshaped) (view)", "SET_ROWS", "#.v_cells", Order::kCellChannel},
-    {"cache_v_l# (view)", "SET_ROWS", "#.v_cells", Order::kCells},
+    {"cache_k_l# (view)", "SET_ROWS", "#.k_cells #.k_cache", Order::kCells},
+    {"cache_k_l# (view)", "VIEW", "#.k_cells #.k_cache", Order::kCells},
+    {"cache_k_l# (view) (permuted)", "PERMUTE", "#.k_cells #.k_cache", Order::kDimCellHead},
+    {"cache_v_l# (reshaped)", "RESHAPE", "#.v_cells #.v_cache", Order::kCellChannel,
+     Derivation::kZeros},
+    {"cache_v_l# (reshaped) (view)", "SET_ROWS", "#.v_cells #.v_cache", Order::kCellChannel},
+    {"cache_v_l# (view)", "SET_ROWS", "#.v_cells #.v_cache", Order::kCells},
     // Which of the two it is, the log's order of operations tells: see OrderOfCache.
-    {"cache_v_l# (view)", "VIEW", "#.v_cells", Order::kCellHeadDim},
-    {"cache_v_l# (view) (permuted)", "PERMUTE", "#.v_cells", Order::kCellDimHead},
+    {"cache_v_l# (view)", "VIEW", "#.v_cells #.v_cache", Order::kCellHeadDim},
+    {"cache_v_l# (view) (permuted)", "PERMUTE", "#.v_cells #.v_cache", Order::kCellDimHead},
 
     {"kq-#", "MUL_MAT", "#.scores", Order::kKeyTokenHead, Derivation::kUnscaled},
-    {"kq-#", "MUL_MAT", "#.q", Order::kKeyTokenHead, Derivation::kScores, "#.k_cells"},
+    {"kq-#", "MUL_MAT", "#.q", Order::kKeyTokenHead, Derivation::kScores, "#.k_cells #.k_cache"},
     {"kq_soft_max-#", "SOFT_MAX", "#.probs", Order::kKeyTokenHead},
     {"kq_soft_max_ext-#", "SOFT_MAX", "#.probs", Order::kKeyTokenHead},
-    {"kq_soft_max-#", "SOFT_MAX", "#.q", Order::kKeyTokenHead, Derivation::kProbs, "#.k_cells"},
-    {"kq_soft_max_ext-#", "SOFT_MAX", "#.q", Order::kKeyTokenHead, Derivation::kProbs, "#.k_cells"},
+    {"kq_soft_max-#", "SOFT_MAX", "#.q", Order::kKeyTokenHead, Derivation::kProbs,
+     "#.k_cells #.k_cache"},
+    {"kq_soft_max_ext-#", "SOFT_MAX", "#.q", Order::kKeyTokenHead, Derivation::kProbs,
+     "#.k_cells #.k_cache"},
     {"kqv-#", "MUL_MAT", "#.mix #.attn", Order::kDimTokenHead},
     {"kqv-# (permuted)", "PERMUTE", "#.mix #.attn"},
     {"__fattn__-#", "FLASH_ATTN_EXT", "#.mix #.attn"},
@@ -114,6 +117,7 @@ class GraphIndex {
         } else if (const auto eps = node.attrs.find("eps"); eps != node.attrs.end()) {
           if (const double* number = std::get_if<double>(&eps->second)) {
             eps_.emplace(value.name, *number);
+            one_eps_ = one_eps_ == 0 || one_eps_ == *number ? *number : -1;
           }
         } else if (const auto scale = node.attrs.find("scale"); scale != node.attrs.end()) {
           // Derived probabilities know no window.
@@ -132,8 +136,13 @@ class GraphIndex {
     const auto found = of_weight_.find(weight);
     return found == of_weight_.end() ? std::string() : found->second;
   }
-  // Attribute of the first node that reads the value; 0 where there is none.
-  double Eps(const std::string& value) const { return Find(eps_, value); }
+  // Attribute of the first node that reads the value; else, where only some of its rows are read
+  // on, what all norms have in common. 0 where there is none.
+  double Eps(const std::string& value) const {
+    const double eps = Find(eps_, value);
+    return eps > 0 ? eps : std::max(one_eps_, 0.0);
+  }
+  // The same of the first node that reads the value; 0 where there is none.
   double ScaleOfReader(const std::string& value) const { return Find(scale_, value); }
   // Attribute of the node that computes it.
   double Scale(const std::string& value) const {
@@ -155,6 +164,7 @@ class GraphIndex {
   absl::flat_hash_map<std::string, const Node*> producer_;
   absl::flat_hash_map<std::string, std::string> of_weight_;
   Numbers eps_, scale_;
+  double one_eps_ = 0;  // -1: there are several
 };
 
 class LineUp {

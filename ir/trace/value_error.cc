@@ -85,6 +85,11 @@ double Roundoff(DType type) {
   return 0;
 }
 
+double RoundoffOf(std::string_view type) {
+  const auto dtype = DTypeFromName(type);
+  return dtype.has_value() ? Roundoff(*dtype) : 0;
+}
+
 std::string CoordinatesText(const TracedValue& value, int64_t index) {
   std::vector<std::string> parts(value.shape.size());
   for (size_t axis = value.shape.size(); axis-- > 0;) {

@@ -191,7 +191,7 @@ TEST(CompareTest, ToleranceFollowsDeviceAndCaches) {
   cpu.device = "cpu";
   half.v_type = "bf16";
   EXPECT_EQ(DefaultTolerance(reference, reference).rtol, 1e-5);
-  EXPECT_EQ(DefaultTolerance(reference, cpu).rtol, 1e-4);
+  EXPECT_EQ(DefaultTolerance(reference, cpu).rtol, kDeviceTolerance);
   EXPECT_EQ(DefaultTolerance(half, half).rtol, 1e-5);
   EXPECT_EQ(DefaultTolerance(cpu, half).rtol, 0x1p-6);
   EXPECT_THAT(DefaultTolerance(cpu, half).reason, HasSubstr("k=f32,v=f32 and k=f32,v=bf16"));
@@ -210,6 +210,20 @@ TEST(CompareTest, EscapesNames) {
   Trace b = MakeRun();
   b.values[3].op = "\x1b[31m";
   EXPECT_THAT(TraceComparisonText(Compare(MakeRun(), b)), testing::Not(HasSubstr("\x1b")));
+}
+
+TEST(ErrorSourcesTest, UntracedNarrowValuesMayRoundTheOtherWay) {
+  Graph graph = ParseOrDie(kGraph);
+  const ValueId n = graph.FindValue("0.n", false), u = graph.FindValue("0.u", false),
+                s = graph.FindValue("0.s", false);
+  std::vector<KnownError> errors(graph.values.size());
+  errors[n] = {true, 1e-7, 1, 1e-5};
+  errors[s] = {true, 1e-4, 1, 1e-5};  // u and v between them are not known
+  EXPECT_TRUE(FindErrorSources(graph, errors)[s].unexplained);
+  graph.values[u].type.dtype = DType::kF16;
+  EXPECT_FALSE(FindErrorSources(graph, errors)[s].unexplained);
+  errors[n].relative = 0;  // the same numbers round the same way
+  EXPECT_TRUE(FindErrorSources(graph, errors)[s].unexplained);
 }
 
 TEST(ErrorSourcesTest, CancellationExplainsWhatItAmplifies) {
