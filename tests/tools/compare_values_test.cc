@@ -10,6 +10,7 @@
 #include "ir/text/parse.h"
 #include "ir/trace/trace_graph.h"
 #include "tests/support/model_graph.h"
+#include "tests/support/tiny_record.h"
 #include "tools/random_weights.h"
 
 namespace renga {
@@ -77,6 +78,23 @@ TEST(CompareValuesTest, PairingOfRopeIsTheFirstSourceOfError) {
       EXPECT_EQ(report.comparison.values[index].op, "rope");
     }
     EXPECT_EQ(report.comparison.unexplained.size(), 10u);
+  }
+}
+
+TEST(CompareValuesTest, PairingIsFoundInModelsOfEveryFeature) {
+  for (const std::string& name : TinyRecord::Names()) {
+    const absl::StatusOr<GraphSource> a = OpenGguf(TinyRecord::Read(name).path, {});
+    ASSERT_TRUE(a.ok()) << a.status();
+    const GraphSource b = Edited(*a, "rope", [](Node& node) {
+      std::string& pairing = std::get<std::string>(node.attrs["pairing"]);
+      pairing = pairing == "neox" ? "norm" : "neox";
+    });
+    const ValuesReport report = Compare(*a, b);
+    ASSERT_FALSE(report.comparison.unexplained.empty()) << name;
+    for (const int index : report.comparison.unexplained) {
+      EXPECT_EQ(report.comparison.values[index].op, "rope") << name;
+    }
+    EXPECT_EQ(report.comparison.values[report.comparison.unexplained[0]].layer, 0) << name;
   }
 }
 
