@@ -110,6 +110,7 @@ class TensorComparer {
     }
     const int64_t count = places.end() - places.begin();
     if (count > 0) rms_ = std::sqrt(squares / static_cast<double>(count));
+    rms_ = std::max(rms_, ours_.rms_floor);
   }
 
   ComparedTensor Run() {

@@ -111,6 +111,10 @@ class GraphIndex {
         if (id == kNoValue) continue;
         const Value& value = graph.value(id);
         if (value.kind == ValueKind::kWeight) {
+          if (node.op->fused()) {
+            AddFused(graph, node, value.name);
+            continue;
+          }
           // A weight that stands in two places (tied embeddings) names neither.
           auto [at, added] = of_weight_.emplace(value.name, result);
           if (!added) at->second.clear();
@@ -136,6 +140,15 @@ class GraphIndex {
     const auto found = of_weight_.find(weight);
     return found == of_weight_.end() ? std::string() : found->second;
   }
+  // What such a node adds to the weight's product; empty where it is no fused node, or one that
+  // keeps the product to itself.
+  struct Added {
+    std::string sum, residual;
+  };
+  Added AddedTo(const std::string& weight) const {
+    const auto found = added_.find(weight);
+    return found == added_.end() ? Added() : found->second;
+  }
   // Attribute of the first node that reads the value; else, where only some of its rows are read
   // on, what all norms have in common. 0 where there is none.
   double Eps(const std::string& value) const {
@@ -155,6 +168,16 @@ class GraphIndex {
   }
 
  private:
+  // A fused node's result is not what the weight leads to. Where it only adds a residual, that can
+  // be taken away again.
+  void AddFused(const Graph& graph, const Node& node, const std::string& weight) {
+    for (size_t i = 0; i < node.op->operands.size(); ++i) {
+      if (node.op->operands[i].name != "residual") continue;
+      added_.emplace(weight,
+                     Added{graph.value(node.results[0]).name, graph.value(node.operands[i]).name});
+    }
+  }
+
   using Numbers = absl::flat_hash_map<std::string, double>;
   static double Find(const Numbers& numbers, const std::string& value) {
     const auto found = numbers.find(value);
@@ -163,6 +186,7 @@ class GraphIndex {
 
   absl::flat_hash_map<std::string, const Node*> producer_;
   absl::flat_hash_map<std::string, std::string> of_weight_;
+  absl::flat_hash_map<std::string, Added> added_;
   Numbers eps_, scale_;
   double one_eps_ = 0;  // -1: there are several
 };
@@ -242,6 +266,11 @@ class LineUp {
       const bool weight = input.name.ends_with(".weight") || input.name.ends_with(".bias");
       const std::string value = weight ? graph_.OfWeight(input.name) : std::string();
       if (!value.empty() && traced_.contains(value)) match.value = value;
+      const GraphIndex::Added added = weight ? graph_.AddedTo(input.name) : GraphIndex::Added();
+      if (!traced_.contains(added.sum) || !traced_.contains(added.residual)) continue;
+      match.value = added.sum;
+      match.other = added.residual;
+      match.derivation = Derivation::kAdded;
     }
     return match;
   }
@@ -304,7 +333,8 @@ std::string_view ToString(LogDerivation derivation) {
                                          "up to its bias",
                                          "from q and the cache",
                                          "from q and the cache",
-                                         "zeros before the run"};
+                                         "zeros before the run",
+                                         "less what is added to it"};
   return kTexts[static_cast<int>(derivation)];
 }
 

@@ -24,6 +24,7 @@ enum class LogDerivation : uint8_t {
   kScores,    // q . k of `value` and `other`, where attention is one node that keeps them inside
   kProbs,     // their masked softmax
   kZeros,     // a cache before the run
+  kAdded,     // `value` less `other`, which our node adds to it
 };
 std::string_view ToString(LogDerivation derivation);  // "", "before its scale", ...
 

@@ -63,6 +63,23 @@ absl::StatusOr<OurValues> Scores(const TracedValue& q, const TracedValue& cells)
   return ours;
 }
 
+// `sum` less `added`. Its error is that of the sum, however small what is left may be.
+absl::StatusOr<OurValues> Difference(const TracedValue& sum, const TracedValue& added) {
+  if (sum.shape != added.shape) {
+    return absl::InvalidArgumentError(StrCat("%", sum.name, " [", StrJoin(sum.shape, ","),
+                                             "] and %", added.name, " [", StrJoin(added.shape, ","),
+                                             "]: expected equal sizes"));
+  }
+  OurValues ours = Plain(sum);
+  double squares = 0;
+  for (const float x : ours.numbers) squares += double{x} * x;
+  ours.rms_floor =
+      std::sqrt(squares / static_cast<double>(std::max<size_t>(ours.numbers.size(), 1)));
+  const std::vector<float> residual = AsFloats(added);
+  for (size_t i = 0; i < residual.size(); ++i) ours.numbers[i] -= residual[i];
+  return ours;
+}
+
 // Causal: token t sees the keys 0..t.
 void Softmax(OurValues& scores, double scale) {
   const int64_t heads = scores.shape[1], keys = scores.shape[2];
@@ -100,6 +117,7 @@ absl::StatusOr<OurValues> ValuesOf(const Trace& trace, const LogMatch& match) {
   if (value == nullptr || (other == nullptr && !match.other.empty())) {
     return absl::InvalidArgumentError(StrCat("%", match.value, ": expected it in the trace"));
   }
+  if (match.derivation == LogDerivation::kAdded) return Difference(*value, *other);
   if (other != nullptr) {
     RENGA_ASSIGN_OR_RETURN(OurValues scores, Scores(*value, *other));
     if (match.derivation == LogDerivation::kProbs) Softmax(scores, match.factor);

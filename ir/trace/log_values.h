@@ -21,6 +21,7 @@ struct OurValues {
   int64_t channels = 0;
   std::vector<int64_t> shape;  // the same, with the axes that coordinates are given in
   std::vector<std::string> axes;
+  double rms_floor = 0;  // the root mean square that errors are measured by is at least this
 };
 
 // What `match` says that the log holds, computed from the trace in double. InvalidArgument where
