@@ -1,27 +1,18 @@
 #include "ir/trace/trace_graph.h"
 
 #include <algorithm>
-#include <cmath>
 #include <cstring>
 #include <thread>
 #include <utility>
 
 #include "ir/base/status.h"
 #include "ir/text/print.h"
+#include "ir/trace/axis_names.h"
 #include "ir/trace/run_params.h"
+#include "ir/trace/stats.h"
 
 namespace renga {
 namespace {
-
-std::string AxisName(const TensorType& type, size_t axis) {
-  constexpr std::pair<std::string_view, std::string_view> kSymbols[] = {
-      {"T", "token"}, {"R", "row"}, {"L", "key"}, {"C", "cell"}, {"S", "sequence"}, {"P", "page"}};
-  for (const auto& [symbol, name] : kSymbols) {
-    if (type.shape[axis].symbol == symbol) return std::string(name);
-  }
-  if (type.rank() == 3 && axis == 1) return "head";
-  return axis + 1 == type.shape.size() ? "dim" : StrCat("axis ", axis);
-}
 
 std::vector<uint8_t> BytesOf(const HostTensor& tensor) {
   std::vector<uint8_t> bytes;
@@ -41,28 +32,6 @@ std::vector<uint8_t> BytesOf(const HostTensor& tensor) {
     }
   }
   return bytes;
-}
-
-ValueStats StatsOf(const TracedValue& value) {
-  ValueStats stats;
-  double sum = 0, squares = 0;
-  int64_t count = 0;
-  for (const float x : AsFloats(value)) {
-    stats.nans += std::isnan(x) ? 1 : 0;
-    stats.infs += std::isinf(x) ? 1 : 0;
-    stats.zeros += x == 0 ? 1 : 0;
-    if (!std::isfinite(x)) continue;
-    stats.min = count == 0 ? x : std::min(stats.min, double{x});
-    stats.max = count == 0 ? x : std::max(stats.max, double{x});
-    sum += x;
-    squares += double{x} * x;
-    ++count;
-  }
-  if (count > 0) {
-    stats.mean = sum / static_cast<double>(count);
-    stats.rms = std::sqrt(squares / static_cast<double>(count));
-  }
-  return stats;
 }
 
 std::string CacheType(const Graph& graph, std::string_view suffix) {
@@ -98,20 +67,21 @@ absl::StatusOr<Trace> TraceGraph(const Graph& graph, const WeightBytes& weights,
   }
   RENGA_ASSIGN_OR_RETURN(const auto interpreter,
                          Interpreter::Create(graph, weights, fixed, threads));
-  const Observer record = [&](const Node& node, absl::Span<HostTensor* const> results) {
+  const Observer record = [&](const Node& node,
+                              absl::Span<HostTensor* const> results) -> absl::Status {
+    if (options.cancel != nullptr && *options.cancel) return absl::CancelledError("interrupted");
     for (size_t r = 0; r < results.size(); ++r) {
       const Value& declared = graph.value(node.results[r]);
+      if (options.keep && !options.keep(declared.name)) continue;
       auto bytes = std::make_shared<std::vector<uint8_t>>(BytesOf(*results[r]));
       TracedValue value;
       value.name = declared.name;
       value.op = std::string(node.op->name);
       value.dtype = results[r]->dtype;
       value.shape = results[r]->shape;
-      for (size_t axis = 0; axis < value.shape.size(); ++axis) {
-        value.axes.push_back(AxisName(declared.type, axis));
-      }
+      value.axes = AxisNames(declared.type);
       value.data = *bytes;
-      value.stats = StatsOf(value);
+      value.stats = ComputeStats(value);
       trace.storage.push_back(std::move(bytes));
       trace.values.push_back(std::move(value));
     }

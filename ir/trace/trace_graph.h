@@ -1,7 +1,10 @@
 // Records a run of a graph on the reference interpreter.
 #pragma once
 
+#include <atomic>
+#include <functional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -12,9 +15,11 @@
 namespace renga {
 
 struct TraceGraphOptions {
-  std::vector<int32_t> ids;  // run at once, from position 0
-  std::string model;         // for TraceRun
-  int threads = 0;           // 0: all cores
+  std::vector<int32_t> ids;                         // run at once, from position 0
+  std::string model;                                // for TraceRun
+  int threads = 0;                                  // 0: all cores
+  std::function<bool(std::string_view name)> keep;  // which values; null: all
+  const std::atomic<bool>* cancel = nullptr;        // set: Cancelled at the next node
 };
 
 // Every result of every node, in order. Caches have as many cells as the pages of `ids` need. The
