@@ -195,14 +195,16 @@ cpu::TensorRef Executor::MakeTensor(int32_t index) const {
   return tensor;
 }
 
-absl::Status Executor::Run(const StepInputs& inputs) {
+absl::Status Executor::Run(const StepInputs& inputs, const StepObserver& observer) {
   RENGA_RETURN_IF_ERROR(CheckSizes(inputs));
   RENGA_RETURN_IF_ERROR(CheckValues(inputs));
   BindSizes(inputs);
   CopyInputs(inputs);
-  for (const PreparedStep& step : steps_) {
+  for (size_t i = 0; i < steps_.size(); ++i) {
+    const PreparedStep& step = steps_[i];
     if (step.has_rows && inputs.rows.empty()) continue;
     step.run({step.inputs, step.outputs, pool_});
+    if (observer) RENGA_RETURN_IF_ERROR(observer(static_cast<int>(i)));
   }
   return absl::OkStatus();
 }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -37,6 +38,10 @@ struct StepInputs {
   absl::Span<const int32_t> rows;       // [R] tokens whose logits are wanted; may be empty
 };
 
+// Called after a step with its index into Plan::steps; what it wrote can be read (Executor::tensor)
+// until the next. An error ends the run.
+using StepObserver = std::function<absl::Status(int step)>;
+
 // Not thread-safe. Owns all memory of the run: weights (mapped), arena, inputs, KV arena, threads.
 class Executor {
  public:
@@ -47,14 +52,18 @@ class Executor {
                                                           const ExecutorOptions& options);
 
   // Executes all steps. Every input value is checked first (OutOfRange, InvalidArgument); then
-  // nothing can fail. Allocates nothing.
-  absl::Status Run(const StepInputs& inputs);
+  // nothing can fail but `observer`, which a run for results goes without. Allocates nothing.
+  absl::Status Run(const StepInputs& inputs, const StepObserver& observer = nullptr);
 
   // Index of the output of that name; -1 when the plan has none.
   int FindOutput(std::string_view name) const;
 
   // The output as the last run left it, valid until the next.
   cpu::TensorRef output(int index) const;
+
+  // A buffer of the plan with the sizes of the run; whether it still holds its value, the plan's
+  // lifetimes say.
+  cpu::TensorRef tensor(int buffer) const { return MakeTensor(buffer); }
 
   const plan::Plan& plan() const { return *plan_; }
   KvArena& kv() { return kv_; }
