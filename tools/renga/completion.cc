@@ -22,7 +22,7 @@ struct Words {
 constexpr Words kWords[] = {
     {"--device", "auto cpu cuda reference"},
     {"--target", "cpu"},
-    {"--stage", "gguf ir passes plan memory ledger weights tokens"},
+    {"--stage", "gguf ir passes plan memory ledger weights tokens trace"},
 };
 
 struct Flag {

@@ -23,6 +23,7 @@ constexpr Stage kStages[] = {
     {"passes", DumpPasses, false, false}, {"plan", DumpPlan, true, true},
     {"memory", DumpMemory, true, false},  {"ledger", DumpLedger, true, true},
     {"weights", DumpWeights, true, true}, {"tokens", DumpTokens, false, false},
+    {"trace", DumpTrace, true, true},
 };
 
 absl::StatusOr<const Stage*> FindStage(const std::string& name) {
@@ -90,10 +91,22 @@ absl::Status CheckFlags(const DumpFlags& flags, const Stage& stage) {
   return absl::OkStatus();
 }
 
-absl::Status Run(const DumpFlags& flags) {
+// A trace holds a run's values and nothing else, and nothing else holds them.
+absl::Status CheckTraceStage(const DumpFlags& flags, FileKind kind) {
+  if ((kind == FileKind::kTrace) == (flags.stage == "trace")) return absl::OkStatus();
+  return absl::InvalidArgumentError(StrCat(
+      "--stage ", flags.stage, ": ", flags.model.model,
+      kind == FileKind::kTrace ? " is a trace, which has the stage trace only; name the model"
+                               : " is no trace; `renga trace` makes one"));
+}
+
+absl::Status Run(DumpFlags flags) {
+  if (!flags.stage.empty()) RENGA_RETURN_IF_ERROR(FindStage(flags.stage).status());
+  RENGA_ASSIGN_OR_RETURN(const FileKind kind, SniffFile(flags.model.model));
+  if (flags.stage.empty()) flags.stage = kind == FileKind::kTrace ? "trace" : "ir";
   RENGA_ASSIGN_OR_RETURN(const Stage* stage, FindStage(flags.stage));
   RENGA_RETURN_IF_ERROR(CheckFlags(flags, *stage));
-  RENGA_ASSIGN_OR_RETURN(const FileKind kind, SniffFile(flags.model.model));
+  RENGA_RETURN_IF_ERROR(CheckTraceStage(flags, kind));
   if (kind != FileKind::kGguf) {
     RENGA_RETURN_IF_ERROR(kind == FileKind::kPlan
                               ? flags.model.compile.CheckForPlan(flags.model.model)
@@ -109,8 +122,8 @@ absl::Status Run(const DumpFlags& flags) {
 
 RunFn Add(CLI::App& app) {
   auto flags = std::make_shared<DumpFlags>();
-  flags->stage = "ir";
-  app.add_option("-m,--model,FILE", flags->model.model, "a GGUF, a plan or a .ir file")->required();
+  app.add_option("-m,--model,FILE", flags->model.model, "a GGUF, a plan, a .ir file or a trace")
+      ->required();
   app.add_option("--stage", flags->stage,
                  "gguf: metadata and tensors as they stand in the file\n"
                  "ir: the graph, one node a line (default)\n"
@@ -119,7 +132,8 @@ RunFn Add(CLI::App& app) {
                  "memory: what lies where and when, and the sums\n"
                  "ledger: what was fused, what was not and why\n"
                  "weights: every tensor and what uses it\n"
-                 "tokens: the vocabulary");
+                 "tokens: the vocabulary\n"
+                 "trace: the values of a trace (the default for one)");
   app.add_option("--after", flags->after,
                  "the graph after this pass, or after `frontend` (default: frontend for a GGUF, as "
                  "it is for .ir, the last for a plan)");
@@ -135,6 +149,7 @@ RunFn Add(CLI::App& app) {
   app.add_flag("--dot", flags->dot, "--stage ir as Graphviz text, a cluster a layer");
   app.add_option("--html", flags->html,
                  "write one HTML page of everything to this file; it opens without network");
+  app.add_option("--trace", flags->trace, "with --html: statistics of each value in this trace");
   AddCompileFlags(app, &flags->model.compile);
   app.add_flag("--no-cache", flags->model.no_cache, "do not use or keep a compiled plan");
   return [flags] { return Run(*flags); };

@@ -2,8 +2,10 @@
 #include <filesystem>
 #include <optional>
 
+#include "absl/container/flat_hash_map.h"
 #include "ir/base/status.h"
 #include "ir/text/parse.h"
+#include "ir/trace/trace.h"
 #include "tools/renga/dump_input.h"
 #include "tools/view/page.h"
 
@@ -13,6 +15,35 @@ namespace {
 std::string StageOf(const DumpFlags& flags, const std::vector<plan::PassRecord>& passes) {
   if (!flags.after.empty()) return StrCat("after ", flags.after);
   return passes.empty() ? "as it stands in the file" : StrCat("after ", passes.back().name);
+}
+
+// Whether a recorded value can be one of this type: its constant sizes are the same.
+bool Fits(const TracedValue& value, const TensorType& type) {
+  if (value.shape.size() != type.shape.size()) return false;
+  for (size_t axis = 0; axis < type.shape.size(); ++axis) {
+    if (!type.shape[axis].is_symbol() && type.shape[axis].value != value.shape[axis]) return false;
+  }
+  return true;
+}
+
+// A trace of another model has no value to show statistics of, or one of other sizes.
+absl::Status CheckTrace(const Trace& trace, const Graph& graph, const DumpFlags& flags) {
+  absl::flat_hash_map<std::string_view, const TracedValue*> values;
+  for (const TracedValue& value : trace.values) values.emplace(value.name, &value);
+  int64_t shown = 0;
+  for (const Value& value : graph.values) {
+    const auto found = values.find(value.name);
+    if (value.kind != ValueKind::kResult || found == values.end()) continue;
+    if (!Fits(*found->second, value.type)) {
+      shown = 0;
+      break;
+    }
+    ++shown;
+  }
+  if (shown > 0) return absl::OkStatus();
+  return absl::InvalidArgumentError(StrCat("--trace ", flags.trace, ": its ", trace.values.size(),
+                                           " values are not those of the graph of ",
+                                           flags.model.model, "; name a trace of that model"));
 }
 
 }  // namespace
@@ -42,6 +73,12 @@ absl::StatusOr<std::string> DumpHtml(const DumpFlags& flags, FileKind kind) {
   }
   page.stage = StageOf(flags, page.passes);
   page.graph = &graph;
+  Trace trace;
+  if (!flags.trace.empty()) {
+    RENGA_ASSIGN_OR_RETURN(trace, ReadTrace(flags.trace));
+    RENGA_RETURN_IF_ERROR(CheckTrace(trace, graph, flags));
+    page.trace = &trace;
+  }
   return GraphPageHtml(page);
 }
 

@@ -7,6 +7,7 @@
 #include "ir/base/mapped_file.h"
 #include "ir/base/status.h"
 #include "ir/text/parse.h"
+#include "ir/trace/trace.h"
 #include "passes/core/pipeline.h"
 #include "passes/core/runner.h"
 #include "runtime/plan/serialize.h"
@@ -106,8 +107,9 @@ absl::StatusOr<FileKind> SniffFile(const std::string& path) {
   // Big-endian files too: the reader has a message for them.
   if (text.starts_with("GGUF") || text.starts_with("FUGG")) return FileKind::kGguf;
   if (LooksLikeIr(text)) return FileKind::kIr;
+  if (IsTraceFile(file.bytes())) return FileKind::kTrace;
   return absl::InvalidArgumentError(
-      StrCat(path, ": expected a GGUF, a plan or the text of a graph, got ",
+      StrCat(path, ": expected a GGUF, a plan, the text of a graph or a trace, got ",
              text.empty() ? "an empty file"
                           : StrCat("a file that begins with ", Quoted(text.substr(0, 8)))));
 }

@@ -14,9 +14,9 @@
 
 namespace renga {
 
-enum class FileKind { kGguf, kPlan, kIr };
+enum class FileKind { kGguf, kPlan, kIr, kTrace };
 
-// By content, never by name. InvalidArgument for a file that is none of the three; else as
+// By content, never by name. InvalidArgument for a file that is none of them; else as
 // MappedFile::Open.
 absl::StatusOr<FileKind> SniffFile(const std::string& path);
 
@@ -72,6 +72,7 @@ absl::StatusOr<std::string> DumpLedger(const DumpFlags& flags, FileKind kind);
 absl::StatusOr<std::string> DumpPlan(const DumpFlags& flags, FileKind kind);
 absl::StatusOr<std::string> DumpMemory(const DumpFlags& flags, FileKind kind);
 absl::StatusOr<std::string> DumpWeights(const DumpFlags& flags, FileKind kind);
+absl::StatusOr<std::string> DumpTrace(const DumpFlags& flags, FileKind kind);
 absl::StatusOr<std::string> DumpTokens(const DumpFlags& flags, FileKind kind);
 
 }  // namespace renga

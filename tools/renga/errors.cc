@@ -7,10 +7,15 @@
 
 namespace renga {
 
+// Nothing else in the tree uses this code: no transaction is ever aborted.
+absl::Status AnswerIsNo() { return absl::AbortedError(""); }
+
 int ExitCode(const absl::Status& status) {
   switch (status.code()) {
     case absl::StatusCode::kOk:
       return 0;
+    case absl::StatusCode::kAborted:
+      return kExitNo;
     case absl::StatusCode::kCancelled:
       return kExitInterrupted;
     case absl::StatusCode::kResourceExhausted:
@@ -30,7 +35,9 @@ std::string ErrorText(const absl::Status& status) {
 }
 
 int Report(const absl::Status& status) {
-  if (!status.ok() && status.code() != absl::StatusCode::kCancelled) {
+  const bool silent =
+      status.code() == absl::StatusCode::kCancelled || status.code() == absl::StatusCode::kAborted;
+  if (!status.ok() && !silent) {
     const std::string text = ErrorText(status);
     fwrite(text.data(), 1, text.size(), stderr);
   }

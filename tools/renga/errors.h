@@ -8,9 +8,13 @@
 
 namespace renga {
 
+inline constexpr int kExitNo = 1;       // the answer is no: differs, fails verification
 inline constexpr int kExitUsage = 2;    // wrong usage, bad input, unsupported model
 inline constexpr int kExitMachine = 3;  // no such device, no memory, full disk
 inline constexpr int kExitInterrupted = 130;
+
+// What a verb returns when it did its work and the answer is no: exit code 1 without a message.
+absl::Status AnswerIsNo();
 
 // 0 for an ok status, 130 for Cancelled, else one of the above.
 int ExitCode(const absl::Status& status);
@@ -19,7 +23,7 @@ int ExitCode(const absl::Status& status);
 // could steer a terminal is escaped.
 std::string ErrorText(const absl::Status& status);
 
-// Prints ErrorText to stderr, nothing for ok and Cancelled, and returns the exit code.
+// Prints ErrorText to stderr, nothing for ok, Cancelled and AnswerIsNo, and returns the exit code.
 int Report(const absl::Status& status);
 
 }  // namespace renga

@@ -50,6 +50,8 @@ std::string Escape(std::string_view text, std::string_view also, bool keep_layou
 
 std::string EscapeForTerminal(std::string_view text) { return Escape(text, "", true); }
 
+std::string EscapeOnOneLine(std::string_view text) { return Escape(text, "", false); }
+
 std::string Quoted(std::string_view text) { return StrCat("'", Escape(text, "'\\", false), "'"); }
 
 std::string WithCommas(int64_t number) {

@@ -10,6 +10,9 @@ namespace renga {
 // Line breaks and tabs stay; other control characters and bytes that are no UTF-8 become \xNN.
 std::string EscapeForTerminal(std::string_view text);
 
+// The same with line breaks and tabs escaped too: a name from a file that must stay on its line.
+std::string EscapeOnOneLine(std::string_view text);
+
 // 'text' on one line: quotes around it; control characters, quotes, backslashes and bytes that are
 // no UTF-8 escaped.
 std::string Quoted(std::string_view text);

@@ -6,17 +6,14 @@
 #include <string>
 
 #include "absl/strings/str_format.h"
-#include "frontend/gguf/gguf.h"
-#include "frontend/models/tokenizer_data.h"
 #include "ir/base/status.h"
-#include "runtime/plan/serialize.h"
 #include "runtime/text/tokenizer.h"
-#include "tools/open_model.h"
 #include "tools/renga/command.h"
 #include "tools/renga/model_flags.h"
 #include "tools/renga/output.h"
 #include "tools/renga/prompt_flags.h"
 #include "tools/renga/text.h"
+#include "tools/renga/token_ids.h"
 
 namespace renga {
 namespace {
@@ -29,17 +26,6 @@ struct Flags {
   bool bos = false, no_bos = false;          // neither: as the model says
   bool json = false;
 };
-
-absl::StatusOr<std::unique_ptr<Tokenizer>> OpenTokenizer(const std::string& model) {
-  RENGA_ASSIGN_OR_RETURN(const bool is_plan, IsPlan(model));
-  if (is_plan) {
-    RENGA_ASSIGN_OR_RETURN(const plan::Plan plan, plan::LoadPlan(model));
-    return Tokenizer::Create(plan.tokenizer);
-  }
-  RENGA_ASSIGN_OR_RETURN(const GgufFile file, GgufFile::Open(model));
-  RENGA_ASSIGN_OR_RETURN(const TokenizerData data, ReadTokenizer(file));
-  return Tokenizer::Create(data);
-}
 
 absl::StatusOr<std::vector<int32_t>> Encode(const Flags& flags, const Tokenizer& tokenizer) {
   RENGA_ASSIGN_OR_RETURN(const std::optional<std::string> text, ReadPrompt(flags.prompt));

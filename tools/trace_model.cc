@@ -1,0 +1,236 @@
+#include "tools/trace_model.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <numeric>
+#include <thread>
+#include <utility>
+
+#include "ir/base/digest.h"
+#include "ir/base/status.h"
+#include "ir/text/parse.h"
+#include "ir/trace/axis_names.h"
+#include "ir/trace/stats.h"
+#include "ir/trace/trace_graph.h"
+#include "runtime/exec/executor.h"
+
+namespace renga {
+namespace {
+
+std::string CacheType(const plan::Plan& plan, std::string_view suffix) {
+  for (const plan::Cache& cache : plan.caches) {
+    if (cache.name.ends_with(suffix)) return std::string(Name(cache.dtype));
+  }
+  return {};
+}
+
+// Two models are the same when all their weights are.
+std::string DigestOfWeights(const plan::Plan& plan) {
+  std::string text;
+  for (const plan::Weight& weight : plan.weights) {
+    StrAppend(&text, weight.source.name, " ", weight.digest.ToHex(), "\n");
+  }
+  return DigestOf(text).ToHex();
+}
+
+TraceRun RunOf(const plan::Plan& plan, const TraceModelOptions& options) {
+  TraceRun run;
+  if (!plan.files.empty()) {
+    run.model = std::filesystem::path(plan.files[0].path).filename().string();
+  }
+  run.model_digest = DigestOfWeights(plan);
+  run.target = plan.target;
+  run.producer = plan.producer;
+  run.prompt = options.prompt;
+  run.ids = options.ids;
+  run.k_type = CacheType(plan, "k_cache");
+  run.v_type = CacheType(plan, "v_cache");
+  run.ir = plan.ir;
+  return run;
+}
+
+absl::StatusOr<Trace> TraceOnReference(const OpenedPlan& opened, const Graph& graph, int threads,
+                                       const TraceModelOptions& options) {
+  const plan::Plan& plan = *opened.plan;
+  WeightOptions weight_options;
+  weight_options.plan_path = opened.path;
+  weight_options.threads = threads;
+  RENGA_ASSIGN_OR_RETURN(const WeightStore store, WeightStore::Open(plan, weight_options));
+  std::map<std::string_view, int> index;
+  for (size_t i = 0; i < plan.weights.size(); ++i) {
+    index[plan.weights[i].source.name] = static_cast<int>(i);
+  }
+  const WeightBytes weights =
+      [&](const std::string& name) -> absl::StatusOr<absl::Span<const uint8_t>> {
+    const auto found = index.find(name);
+    if (found == index.end()) {
+      return absl::InvalidArgumentError(
+          StrCat("the plan's graph: @", name, ": expected a weight of the plan, got none"));
+    }
+    return absl::MakeConstSpan(store.data(found->second), plan.weights[found->second].source.bytes);
+  };
+  TraceGraphOptions graph_options;
+  graph_options.ids = options.ids;
+  graph_options.threads = threads;
+  graph_options.keep = options.keep;
+  graph_options.cancel = options.cancel;
+  RENGA_ASSIGN_OR_RETURN(Trace trace, TraceGraph(graph, weights, graph_options));
+  trace.run = RunOf(plan, options);
+  trace.run.device = "reference";
+  return trace;
+}
+
+// Copies what steps of the cpu's plan write, under the names of the graph's values.
+class CpuRecorder {
+ public:
+  CpuRecorder(const Executor& executor, const Graph& graph, const TraceModelOptions& options,
+              Trace* trace)
+      : executor_(executor), plan_(executor.plan()), options_(options), trace_(trace) {
+    for (const Node& node : graph.nodes) {
+      for (const ValueId id : node.results) {
+        values_[graph.value(id).name] = {&graph.value(id).type, node.op->name, values_.size()};
+      }
+    }
+    for (size_t i = 0; i < plan_.buffers.size(); ++i) {
+      if (plan_.buffers[i].view_of >= 0) {
+        views_[plan_.buffers[i].view_of].push_back(static_cast<int>(i));
+      }
+    }
+  }
+
+  absl::Status AfterStep(int step) {
+    if (options_.cancel != nullptr && *options_.cancel) return absl::CancelledError("interrupted");
+    for (const int32_t buffer : plan_.steps[step].outputs) {
+      if (plan_.buffers[buffer].space == plan::Space::kCache) {
+        // The step is named after the cache's new state; the buffer is the cache.
+        Record(plan_.steps[step].name, buffer);
+        continue;
+      }
+      Record(plan_.buffers[buffer].name, buffer);
+      for (const int view : views_[buffer]) Record(plan_.buffers[view].name, view);
+    }
+    return absl::OkStatus();
+  }
+
+  // In the graph's order, as the interpreter records them: a view is copied with its buffer, which
+  // may be long before its node.
+  void SortValues() {
+    std::sort(trace_->values.begin(), trace_->values.end(),
+              [this](const TracedValue& a, const TracedValue& b) {
+                return values_.find(a.name)->second.order < values_.find(b.name)->second.order;
+              });
+  }
+
+ private:
+  struct Source {
+    const TensorType* type;
+    std::string_view op;
+    size_t order;  // of the graph's values
+  };
+
+  void Record(const std::string& name, int buffer) {
+    const auto found = values_.find(name);
+    if (found == values_.end() || (options_.keep && !options_.keep(name))) return;
+    const cpu::TensorRef tensor = executor_.tensor(buffer);
+    TracedValue value;
+    value.name = name;
+    value.op = std::string(found->second.op);
+    value.dtype = tensor.dtype;
+    value.shape.assign(tensor.dims, tensor.dims + tensor.rank);
+    if (plan_.buffers[buffer].space == plan::Space::kCache) {
+      // The pages in use, as the interpreter has them: a fresh sequence has its pages in order.
+      const int64_t page = plan_.geometry.page_tokens;
+      const int64_t used = static_cast<int64_t>(options_.ids.size());
+      value.shape[0] = std::min(value.shape[0], (used + page - 1) / page * page);
+    }
+    const int64_t bytes = value.elements() * RowBytes(value.dtype, 1);
+    auto copy = std::make_shared<std::vector<uint8_t>>(tensor.data, tensor.data + bytes);
+    value.axes = AxisNames(*found->second.type);
+    value.data = *copy;
+    value.stats = ComputeStats(value);
+    trace_->storage.push_back(std::move(copy));
+    trace_->values.push_back(std::move(value));
+  }
+
+  const Executor& executor_;
+  const plan::Plan& plan_;
+  const TraceModelOptions& options_;
+  Trace* trace_;
+  std::map<std::string, Source, std::less<>> values_;
+  std::map<int, std::vector<int>> views_;
+};
+
+absl::StatusOr<Trace> TraceOnCpu(const OpenedPlan& opened, const Graph& graph, int threads,
+                                 const TraceModelOptions& options) {
+  ExecutorOptions executor_options;
+  executor_options.threads = threads;
+  executor_options.plan_path = opened.path;
+  RENGA_ASSIGN_OR_RETURN(const std::unique_ptr<Executor> executor,
+                         Executor::Create(opened.plan, executor_options));
+  KvArena& kv = executor->kv();
+  RENGA_ASSIGN_OR_RETURN(const int sequence, kv.NewSequence());
+  const int64_t tokens = static_cast<int64_t>(options.ids.size());
+  std::vector<int32_t> cells, positions(tokens), sequences(tokens, 0);
+  RENGA_RETURN_IF_ERROR(kv.Append(sequence, tokens, &cells));
+  std::iota(positions.begin(), positions.end(), 0);
+  StepInputs inputs;
+  inputs.tokens = options.ids;
+  inputs.positions = inputs.rows = positions;
+  inputs.sequences = sequences;
+  inputs.cells = cells;
+  inputs.pages = kv.pages(sequence);
+  Trace trace;
+  trace.run = RunOf(*opened.plan, options);
+  trace.run.device = "cpu";
+  CpuRecorder recorder(*executor, graph, options, &trace);
+  RENGA_RETURN_IF_ERROR(
+      executor->Run(inputs, [&recorder](int step) { return recorder.AfterStep(step); }));
+  recorder.SortValues();
+  return trace;
+}
+
+}  // namespace
+
+absl::StatusOr<Trace> TraceModel(const std::string& model, const TraceModelOptions& options) {
+  const std::string& device = options.open.device;
+  if (device.rfind("cuda", 0) == 0) {
+    return absl::UnavailableError(
+        StrCat("--device ", device, ": this version has no cuda device; use --device cpu"));
+  }
+  if (device != "auto" && device != "cpu" && device != "reference") {
+    return absl::InvalidArgumentError(
+        StrCat("--device: expected auto, cpu, cuda or reference, got ", device));
+  }
+  OpenOptions open = options.open;
+  const int64_t tokens = static_cast<int64_t>(options.ids.size());
+  open.compile.max_step_tokens = std::max(open.compile.max_step_tokens, tokens);
+  RENGA_ASSIGN_OR_RETURN(const OpenedPlan opened, OpenPlan(model, open));
+  const plan::Geometry& geometry = opened.plan->geometry;
+  if (tokens < 1 || tokens > geometry.context) {
+    return absl::OutOfRangeError(StrCat("expected 1..", geometry.context,
+                                        " tokens, which is the context, got ", tokens,
+                                        "; shorten the prompt or compile for more with -c"));
+  }
+  if (tokens > geometry.max_step_tokens) {
+    return absl::OutOfRangeError(StrCat("expected at most ", geometry.max_step_tokens,
+                                        " tokens, which the plan takes in one step, got ", tokens,
+                                        "; name the GGUF, or compile again with --max-step ",
+                                        tokens));
+  }
+  for (const int32_t id : options.ids) {
+    if (id < 0 || id >= opened.plan->model.vocab) {
+      return absl::OutOfRangeError(
+          StrCat("token id: expected 0..", opened.plan->model.vocab - 1, ", got ", id));
+    }
+  }
+  RENGA_ASSIGN_OR_RETURN(const Graph graph, Parse(opened.plan->ir, "the plan's graph"));
+  const int threads = open.threads > 0
+                          ? open.threads
+                          : static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+  return device == "reference" ? TraceOnReference(opened, graph, threads, options)
+                               : TraceOnCpu(opened, graph, threads, options);
+}
+
+}  // namespace renga
