@@ -51,6 +51,12 @@ AttrMap DecomposeCall::Attrs(std::initializer_list<std::string_view> names) cons
   return chosen;
 }
 
+AttrMap DecomposeCall::Renamed(std::string_view from, std::string_view to) const {
+  const auto found = attrs_.find(from);
+  if (found == attrs_.end()) return {};
+  return {{std::string(to), found->second}};
+}
+
 ValueId DecomposeCall::Op(std::string_view op, std::string_view role, std::vector<ValueId> operands,
                           AttrMap attrs) {
   if (!status_.ok()) return kNoValue;
@@ -81,6 +87,29 @@ absl::StatusOr<Decomposition> Decompose(const Graph& graph, const OpDef& op,
   Decomposer decomposer(op, attrs, /*typed=*/true);
   for (ValueId id : operands) decomposer.AddOperand(id == kNoValue ? nullptr : &graph.value(id));
   return decomposer.Run();
+}
+
+std::vector<std::vector<bool>> OperandChoices(const OpDef& op) {
+  std::vector<std::vector<bool>> all = {std::vector<bool>(op.operands.size(), true)};
+  for (size_t i = 0; i < op.operands.size(); ++i) {
+    const OperandDef& operand = op.operands[i];
+    if (!operand.optional) continue;
+    const auto in_group = [&](size_t other) {
+      return other == i || (!operand.group.empty() && op.operands[other].group == operand.group);
+    };
+    size_t first = 0;
+    while (!in_group(first)) ++first;
+    if (first != i) continue;  // its group has been chosen already
+    const size_t before = all.size();
+    for (size_t c = 0; c < before; ++c) {
+      std::vector<bool> without = all[c];
+      for (size_t other = i; other < without.size(); ++other) {
+        if (in_group(other)) without[other] = false;
+      }
+      all.push_back(std::move(without));
+    }
+  }
+  return all;
 }
 
 absl::StatusOr<Decomposition> DecompositionPattern(const OpDef& op,

@@ -31,6 +31,9 @@ class DecomposeCall {
   // The fused node's attributes of these names, for one of its parts.
   AttrMap Attrs(std::initializer_list<std::string_view> names) const;
 
+  // The fused node's attribute `from`, under the name that the part has for it.
+  AttrMap Renamed(std::string_view from, std::string_view to) const;
+
   // Adds a node by the primitive operator `op` and returns its one result, named `role`. After an
   // error it adds nothing more.
   ValueId Op(std::string_view op, std::string_view role, std::vector<ValueId> operands,
@@ -53,6 +56,10 @@ class DecomposeCall {
 // attributes have been checked (InferTypes). Errors are those of the parts' type inference.
 absl::StatusOr<Decomposition> Decompose(const Graph& graph, const OpDef& op,
                                         const std::vector<ValueId>& operands, const AttrMap& attrs);
+
+// Every choice of the optional operands of `op`, those with most of them first: one entry per
+// operand, true where it is there.
+std::vector<std::vector<bool>> OperandChoices(const OpDef& op);
 
 // The same nodes with everything left open: types are empty, and every attribute that a part takes
 // from the fused node is the name "$<attribute>". `present` says for each operand whether it is

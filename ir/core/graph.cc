@@ -46,6 +46,15 @@ absl::Status CheckOperands(const Graph& graph, const OpDef& op,
           StrCat("operand ", def.name, ": expected ", kind, ", got ", RefText(value)));
     }
   }
+  for (size_t i = 0; i < operands.size(); ++i) {
+    const OperandDef& def = op.operands[i];
+    if (def.group.empty() || operands[i] != kNoValue) continue;
+    for (size_t j = 0; j < operands.size(); ++j) {
+      if (op.operands[j].group != def.group || operands[j] == kNoValue) continue;
+      return absl::InvalidArgumentError(StrCat("operand ", def.name, ": expected one, as there is ",
+                                               op.operands[j].name, ", got none"));
+    }
+  }
   return absl::OkStatus();
 }
 

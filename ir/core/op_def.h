@@ -23,6 +23,8 @@ struct OperandDef {
   bool weight =
       false;  // must be a weight of the model (@name); otherwise a value (%name) or a weight
   bool optional = false;  // may be absent; printed and parsed as name=operand
+  // Optional operands of one group are all there or none is; empty: on its own.
+  std::string_view group = {};
 };
 
 struct AttrDef {
@@ -61,6 +63,10 @@ struct OpDef {
 
   // Writes the primitive nodes that mean the same.
   void (*decompose)(DecomposeCall& call) = nullptr;
+
+  // Of a fused operator: the result whose part is looked for first, to find the others around it
+  // (passes/core/match.h). The one whose operator is rarest in a model.
+  int anchor = 0;
 
   bool fused() const { return decompose != nullptr; }
 };
