@@ -137,7 +137,8 @@ void LogitsHead(ModelBuilder& b, ValueId x, double eps, Presence bias) {
         absl::InvalidArgumentError(StrCat(b.path(), ": ", name, ": expected at least ", b.vocab(),
                                           " rows, one a token of the vocabulary, got ", rows)));
   }
-  b.ReturnLogits(b.Op("gather_rows", "logits", {logits, b.rows()}));
+  logits = b.Op("gather_rows", "logits", {logits, b.rows()});
+  b.ReturnLogits(logits, b.Op("arg_max", "next", {logits}));
 }
 
 void DescribeModel(ModelBuilder& b) {

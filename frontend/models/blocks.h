@@ -48,7 +48,8 @@ ValueId GatedMlp(ModelBuilder& b, int layer, ValueId x, int64_t hidden, std::str
                  Presence bias);
 
 // output_norm, then output.weight (or, where the file has none, the tied token_embd.weight), for
-// the rows asked for; cuts padded vocabulary rows off. Makes it the graph's logits.
+// the rows asked for; cuts padded vocabulary rows off. Makes it the
+// graph's logits, and the largest of each row its next token.
 void LogitsHead(ModelBuilder& b, ValueId x, double eps, Presence bias);
 
 // Fills the builder's ModelInfo from the usual keys.

@@ -253,7 +253,7 @@ absl::Status ModelBuilder::CheckAccount() const {
 
 absl::StatusOr<Model> ModelBuilder::Finish() && {
   RENGA_RETURN_IF_ERROR(status_);
-  graph_.returns = {logits_};
+  graph_.returns = {logits_, next_};
   graph_.returns.insert(graph_.returns.end(), cache_returns_.begin(), cache_returns_.end());
   RENGA_RETURN_IF_ERROR(CheckAccount());
   RENGA_RETURN_IF_ERROR(Annotate(Verify(graph_), path()));

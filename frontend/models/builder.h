@@ -63,7 +63,11 @@ class ModelBuilder {
   ValueId Cache(std::string name, DType dtype, int64_t heads, int64_t head_dim);
   // Names the value that holds a cache's new contents.
   void ReturnCache(ValueId value) { cache_returns_.push_back(value); }
-  void ReturnLogits(ValueId value) { logits_ = value; }
+  // [R,vocab], and the token that greedy decoding goes on with, i32[R].
+  void ReturnLogits(ValueId logits, ValueId next) {
+    logits_ = logits;
+    next_ = next;
+  }
 
   // Inputs of every graph, all i32: token ids, positions, page table rows and cache cells of the T
   // tokens; page tables of the S sequences; rows whose logits are asked for.
@@ -106,6 +110,7 @@ class ModelBuilder {
   absl::flat_hash_map<std::string, ValueId> bound_;
   std::vector<ValueId> cache_returns_;
   ValueId logits_ = kNoValue;
+  ValueId next_ = kNoValue;
   ValueId tokens_, positions_, sequences_, cells_, pages_, rows_;
 };
 

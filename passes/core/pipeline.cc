@@ -2,7 +2,10 @@
 
 #include "passes/fuse/fuse_attention.h"
 #include "passes/fuse/fuse_gate_up.h"
+#include "passes/fuse/fuse_head.h"
 #include "passes/fuse/fuse_linear_add.h"
+#include "passes/fuse/fuse_norm.h"
+#include "passes/fuse/fuse_qkv_rope.h"
 #include "passes/simplify/dead_nodes.h"
 #include "passes/simplify/rows_asked.h"
 
@@ -13,9 +16,13 @@ constexpr Pass kPipeline[] = {
     // First, so that a dead user does not keep a live node from being rewritten.
     {"remove-dead-nodes", RemoveDeadNodes, "drops nodes whose results nothing uses"},
     {"rows-asked", RowsAsked, "computes logits only for the rows asked for"},
+    {"fuse-qkv-rope", FuseQkvRope, "joins Q, K and V with RoPE and the writes of the cache"},
     {"fuse-attention", FuseAttention, "computes attention without a matrix of scores"},
     {"fuse-gate-up", FuseGateUp, "joins the two projections of a gated MLP"},
     {"fuse-linear-add", FuseLinearAdd, "adds the residual where the projection is computed"},
+    {"fuse-head", FuseHead, "chooses the next token where the logits are computed"},
+    // After the fusions whose nodes then take the norm in.
+    {"fuse-norm", FuseNorm, "norms where the normed value is projected"},
 };
 
 }  // namespace

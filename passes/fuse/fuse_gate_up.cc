@@ -5,7 +5,7 @@
 namespace renga {
 
 absl::StatusOr<bool> FuseGateUp(Graph& graph, Ledger& ledger) {
-  return FuseInto("gate_up", graph, ledger);
+  return FuseInto("gate_up", graph, ledger, /*without=*/{"norm"});
 }
 
 }  // namespace renga

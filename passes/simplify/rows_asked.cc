@@ -120,17 +120,26 @@ absl::StatusOr<bool> RowsAsked(Graph& graph, Ledger& ledger) {
     if (graph.nodes[i].op != gather_rows) continue;
     const std::string name(NodeName(graph, graph.nodes[i]));
     bool first = true;
+    std::string moved;  // above what, and what that saves; not yet in the ledger
+    std::string above;
     int g = i;
     while (true) {
       const Value x = graph.value(graph.nodes[g].operands[kX]);
       if (const std::string obstacle = Obstacle(graph, uses, g); !obstacle.empty()) {
-        ledger.Rejected(name, StrCat("stops at ", RefText(x), ": ", obstacle));
+        const std::string stop = StrCat("stops at ", RefText(x), ": ", obstacle);
+        if (first) {
+          ledger.Rejected(name, stop);
+        } else {
+          ledger.Matched(above, StrCat(moved, "; ", stop));
+        }
         break;
       }
       const TensorType few = graph.value(graph.nodes[g].results[0]).type;
       RENGA_ASSIGN_OR_RETURN(g,
                              MoveUp(graph, uses.producer[graph.nodes[g].operands[kX]], g, first));
-      ledger.Matched(x.name, StrCat("computes ", ToString(few), " instead of ", ToString(x.type)));
+      if (!first) ledger.Matched(above, std::move(moved));
+      above = x.name;
+      moved = StrCat("computes ", ToString(few), " instead of ", ToString(x.type));
       first = false;
       changed = true;
       uses = ComputeUses(graph);
