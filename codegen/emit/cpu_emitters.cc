@@ -8,6 +8,7 @@ namespace {
 // Sorted by operator.
 constexpr Emitter kCpu[] = {
     {"add", EmitKernel, "add"},
+    {"arg_max", EmitKernel, "arg_max"},
     {"attention", EmitScores, "attention"},
     {"attn_scores", EmitScores, "attn_scores"},
     {"attn_values", EmitKernel, "attn_values"},
@@ -17,12 +18,15 @@ constexpr Emitter kCpu[] = {
     {"gate_up", EmitKernel, "gate_up"},
     {"gather_rows", EmitKernel, "gather_rows"},
     {"glu", EmitKernel, "glu"},
+    {"head", EmitKernel, "head"},
     {"kv_append", EmitKernel, "kv_append"},
     {"linear", EmitKernel, "linear"},
     {"linear_add", EmitKernel, "linear_add"},
     {"masked_softmax", EmitKernel, "masked_softmax"},
     {"merge_heads", EmitView, ""},
     {"moe_route", EmitKernel, "moe_route"},
+    {"norm_linear", EmitKernel, "norm_linear"},
+    {"qkv_rope", EmitKernel, "qkv_rope"},
     {"rms_norm", EmitKernel, "rms_norm"},
     {"rope", EmitKernel, "rope"},
     {"slice", EmitKernel, "slice"},

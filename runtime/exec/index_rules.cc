@@ -26,7 +26,8 @@ constexpr IndexRule kIndexRules[] = {
     {"attn_values", 2, "sequences", 3, "S"}, {"attn_values", 3, "pages", 1, "C"},
     {"embed", 0, "tokens", 1, ""},           {"gather_rows", 1, "rows", 0, "T"},
     {"kv_append", 2, "cells", 0, "C"},       {"masked_softmax", 1, "positions", -1, ""},
-    {"rope", 1, "positions", -1, ""},
+    {"qkv_rope", 6, "positions", -1, ""},    {"qkv_rope", 7, "cells", 4, "C"},
+    {"qkv_rope", 7, "cells", 5, "C"},        {"rope", 1, "positions", -1, ""},
 };
 
 // Operand `operand` of `kernel`, not an input but computed by steps of the kernel `producer`, whose

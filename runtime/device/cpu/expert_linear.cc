@@ -32,7 +32,8 @@ void Run(const WeightProduct& product, int64_t n, bool shared_x, const KernelCal
   for (int64_t i = 0; i < pairs; ++i) order[starts[expert[i]]++] = static_cast<int32_t>(i);
 
   const WeightProduct::Input input = product.Convert(
-      call.pool, pairs, [&](int64_t i) { return x + (shared_x ? order[i] / used : order[i]) * k; },
+      call.pool, pairs,
+      [&](int64_t i, int) { return x + (shared_x ? order[i] / used : order[i]) * k; },
       order_at + static_cast<size_t>(pairs) * sizeof(int32_t));
   float* results = reinterpret_cast<float*>(input.extra);
   int32_t* sorted = reinterpret_cast<int32_t*>(input.extra + order_at);

@@ -1,4 +1,5 @@
-// gate_up: y = activation(W_gate x + b_gate) * (W_up x + b_up).
+// gate_up: y = activation(W_gate h + b_gate) * (W_up h + b_up), h = rms_norm(x) where there is a
+// norm.
 #include <algorithm>
 
 #include "ir/base/status.h"
@@ -6,6 +7,7 @@
 #include "runtime/device/cpu/add.h"
 #include "runtime/device/cpu/glu.h"
 #include "runtime/device/cpu/kernels.h"
+#include "runtime/device/cpu/rms_norm.h"
 #include "runtime/device/cpu/shapes.h"
 #include "runtime/device/cpu/weight_product.h"
 
@@ -17,8 +19,10 @@ constexpr int64_t kUpResults = 8192;
 
 struct GateUp {
   WeightProduct gate, up;
+  double eps = 0;
   bool silu = true;
-  bool one_form = true;  // both types take the activations in the same form
+  bool gate_form = true;  // up takes the activations as gate does
+  bool up_form = true;    // gate takes them as up does
   int64_t n = 0;
 
   void Run(const KernelCall& call) const;
@@ -37,18 +41,21 @@ void AddBias(const TensorRef* bias, int64_t begin, int64_t end, int64_t tokens, 
 void GateUp::Run(const KernelCall& call) const {
   const TensorRef& x = call.inputs[0];
   const int64_t tokens = Rows(x);
-  const float* rows = x.as<const float>();
-  const auto row = [&](int64_t t) { return rows + t * gate.k(); };
-  const auto bias = [&](size_t i) { return i < call.inputs.size() ? &call.inputs[i] : nullptr; };
+  const auto optional = [&](size_t i) {
+    return i < call.inputs.size() ? &call.inputs[i] : nullptr;
+  };
+  const InputRows row(x, optional(3), eps, call.pool);
   float* y = call.outputs[0].as<float>();
   constexpr int64_t kGrain = WeightProduct::kRows;
   const int64_t up_rows = std::max(kGrain, kUpResults / tokens / kGrain * kGrain);
   const size_t part = static_cast<size_t>(tokens * up_rows) * sizeof(float);
   const size_t extra = part * call.pool.threads();
-  WeightProduct::Input input = gate.Convert(call.pool, tokens, row, one_form ? extra : 0);
+  const bool one_form = gate_form || up_form;
+  const WeightProduct& first_form = up_form ? up : gate;
+  WeightProduct::Input input = first_form.Convert(call.pool, tokens, row, one_form ? extra : 0);
   const auto gate_rows = [&](int64_t begin, int64_t end, int worker) {
     gate.Multiply(call.inputs[1].data, begin, end, input, 0, tokens, y, n, call.pool, worker);
-    AddBias(bias(3), begin, end, tokens, n, y);
+    AddBias(optional(4), begin, end, tokens, n, y);
   };
   if (!one_form) {
     call.pool.ParallelFor(n, WeightProduct::kRows, gate_rows);
@@ -65,7 +72,7 @@ void GateUp::Run(const KernelCall& call) const {
       for (int64_t t = 0; t < tokens; ++t) {
         float* to = y + t * n + begin;
         float* from = ups + t * up_rows;
-        if (const TensorRef* add = bias(4); add != nullptr && add->data != nullptr) {
+        if (const TensorRef* add = optional(5); add != nullptr && add->data != nullptr) {
           Add(from, add->as<const float>() + begin, end - begin, from);
         }
         Glu(silu, to, from, end - begin, to);
@@ -90,9 +97,9 @@ absl::StatusOr<WeightProduct> CheckWeight(const StepCheck& check, size_t weight,
 }
 
 absl::StatusOr<PreparedKernel> Prepare(const StepSignature& step) {
-  const StepCheck check(step, {"x", "gate", "up", "gate_bias", "up_bias"}, {"y"});
+  const StepCheck check(step, {"x", "gate", "up", "norm", "gate_bias", "up_bias"}, {"y"});
   RENGA_RETURN_IF_ERROR(check.Counts(3));
-  RENGA_RETURN_IF_ERROR(check.OnlyAttrs({"activation"}));
+  RENGA_RETURN_IF_ERROR(check.OnlyAttrs({"activation", "eps"}));
   GateUp op;
   RENGA_ASSIGN_OR_RETURN(op.silu, IsSilu(check));
   RENGA_RETURN_IF_ERROR(check.InType(0, {DType::kF32}, 0));
@@ -101,9 +108,11 @@ absl::StatusOr<PreparedKernel> Prepare(const StepSignature& step) {
   for (size_t i = 0; i + 1 < x.shape.size(); ++i) {
     RENGA_RETURN_IF_ERROR(check.SameDim("y", check.Out(0), i, "x", x.shape[i]));
   }
-  RENGA_ASSIGN_OR_RETURN(op.gate, CheckWeight(check, 1, 3, "gate"));
-  RENGA_ASSIGN_OR_RETURN(op.up, CheckWeight(check, 2, 4, "up"));
-  op.one_form = check.In(1).dtype == check.In(2).dtype;
+  RENGA_ASSIGN_OR_RETURN(op.gate, CheckWeight(check, 1, 4, "gate"));
+  RENGA_ASSIGN_OR_RETURN(op.up, CheckWeight(check, 2, 5, "up"));
+  RENGA_ASSIGN_OR_RETURN(op.eps, CheckNorm(check, 3, "norm", x.shape.back(), "x", "eps"));
+  op.gate_form = op.up.Reads(op.gate);
+  op.up_form = op.gate.Reads(op.up);
   op.n = check.In(1).shape[0].value;
   return [op](const KernelCall& call) { op.Run(call); };
 }

@@ -6,6 +6,7 @@
 namespace renga::cpu {
 
 extern const KernelDef kAdd;
+extern const KernelDef kArgMax;
 extern const KernelDef kAttention;
 extern const KernelDef kAttnScores;
 extern const KernelDef kAttnValues;
@@ -15,11 +16,14 @@ extern const KernelDef kExpertSum;
 extern const KernelDef kGateUp;
 extern const KernelDef kGatherRows;
 extern const KernelDef kGlu;
+extern const KernelDef kHead;
 extern const KernelDef kKvAppend;
 extern const KernelDef kLinear;
 extern const KernelDef kLinearAdd;
 extern const KernelDef kMaskedSoftmax;
 extern const KernelDef kMoeRoute;
+extern const KernelDef kNormLinear;
+extern const KernelDef kQkvRope;
 extern const KernelDef kRmsNorm;
 extern const KernelDef kRope;
 extern const KernelDef kSlice;

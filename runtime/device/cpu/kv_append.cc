@@ -1,4 +1,6 @@
 // kv_append: cache[cells[t]] = x[t], rounded to the cache's type.
+#include "runtime/device/cpu/kv_append.h"
+
 #include <cstring>
 
 #include "ir/base/status.h"
@@ -7,9 +9,8 @@
 #include "runtime/device/cpu/step_check.h"
 
 namespace renga::cpu {
-namespace {
 
-void StoreRow(const float* x, int64_t n, DType type, uint8_t* out) {
+void StoreFloats(const float* x, int64_t n, DType type, uint8_t* out) {
   if (type == DType::kF32) {
     std::memcpy(out, x, n * sizeof(float));
     return;
@@ -19,6 +20,8 @@ void StoreRow(const float* x, int64_t n, DType type, uint8_t* out) {
     std::memcpy(out + i * sizeof(bits), &bits, sizeof(bits));
   }
 }
+
+namespace {
 
 absl::StatusOr<PreparedKernel> Prepare(const StepSignature& step) {
   const StepCheck check(step, {"cache", "x", "cells"}, {"cache"});
@@ -40,7 +43,7 @@ absl::StatusOr<PreparedKernel> Prepare(const StepSignature& step) {
     const int64_t bytes = RowBytes(type, n);
     call.pool.ParallelFor(x.dims[0], RowGrain(n), [&](int64_t begin, int64_t end, int) {
       for (int64_t t = begin; t < end; ++t) {
-        StoreRow(x.as<const float>() + t * n, n, type, call.outputs[0].data + cells[t] * bytes);
+        StoreFloats(x.as<const float>() + t * n, n, type, call.outputs[0].data + cells[t] * bytes);
       }
     });
   };

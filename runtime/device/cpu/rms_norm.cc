@@ -1,7 +1,10 @@
 // rms_norm: y = x * weight / sqrt(mean(x^2) + eps) over the last axis.
+#include "runtime/device/cpu/rms_norm.h"
+
 #include <cmath>
 
 #include "ir/base/status.h"
+#include "ir/base/strings.h"
 #include "runtime/device/cpu/kernels.h"
 #include "runtime/device/cpu/shapes.h"
 #include "runtime/device/cpu/simd.h"
@@ -16,7 +19,7 @@
 HWY_BEFORE_NAMESPACE();
 namespace renga::cpu::HWY_NAMESPACE {
 
-void RmsNormRow(const float* x, const float* weight, int64_t n, double eps, float* y) {
+void RmsNormRowImpl(const float* x, const float* weight, int64_t n, double eps, float* y) {
   const DF df;
   // In double: squares of large outliers would otherwise swallow the rest of a row.
   const hn::Repartition<double, DF> dd;
@@ -49,7 +52,46 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace renga::cpu {
 
-HWY_EXPORT(RmsNormRow);
+HWY_EXPORT(RmsNormRowImpl);
+
+void RmsNormRow(const float* x, const float* weight, int64_t n, double eps, float* y) {
+  HWY_DYNAMIC_DISPATCH(RmsNormRowImpl)(x, weight, n, eps, y);
+}
+
+absl::StatusOr<double> CheckEps(const StepCheck& check, std::string_view name) {
+  RENGA_ASSIGN_OR_RETURN(const double eps, check.Float(name));
+  if (eps >= 0) return eps;
+  return check.Error(StrCat("attribute ", name, " is negative, expected 0 or more"));
+}
+
+absl::StatusOr<double> CheckNorm(const StepCheck& check, size_t norm, std::string_view name,
+                                 const plan::Dim& width, std::string_view of,
+                                 std::string_view eps) {
+  const plan::TensorType* weight = check.Optional(norm);
+  if (weight != nullptr) {
+    RENGA_RETURN_IF_ERROR(check.InType(norm, {DType::kF32}, 1));
+    RENGA_RETURN_IF_ERROR(check.SameDim(name, *weight, 0, of, width));
+    return CheckEps(check, eps);
+  }
+  if (!check.HasAttr(eps)) return 0.0;
+  return check.Error(StrCat("attribute ", eps, " is given, expected none as there is no ", name));
+}
+
+InputRows::InputRows(const TensorRef& x, const TensorRef* norm, double eps, ThreadPool& pool)
+    : x_(x.as<const float>()),
+      norm_(norm == nullptr ? nullptr : norm->as<const float>()),
+      width_(Width(x)),
+      eps_(eps),
+      pool_(pool) {}
+
+const float* InputRows::operator()(int64_t row, int worker) const {
+  const float* x = x_ + row * width_;
+  if (norm_ == nullptr) return x;
+  const size_t bytes = static_cast<size_t>(width_) * sizeof(float);
+  float* normed = reinterpret_cast<float*>(pool_.Scratch(worker, bytes));
+  RmsNormRow(x, norm_, width_, eps_, normed);
+  return normed;
+}
 
 namespace {
 
@@ -57,8 +99,7 @@ absl::StatusOr<PreparedKernel> Prepare(const StepSignature& step) {
   const StepCheck check(step, {"x", "weight"}, {"y"});
   RENGA_RETURN_IF_ERROR(check.Counts(2));
   RENGA_RETURN_IF_ERROR(check.OnlyAttrs({"eps"}));
-  RENGA_ASSIGN_OR_RETURN(const double eps, check.Float("eps"));
-  if (eps < 0) return check.Error("attribute eps is negative, expected 0 or more");
+  RENGA_ASSIGN_OR_RETURN(const double eps, CheckEps(check, "eps"));
   RENGA_RETURN_IF_ERROR(check.InType(0, {DType::kF32}, 0));
   RENGA_RETURN_IF_ERROR(check.InType(1, {DType::kF32}, 1));
   RENGA_RETURN_IF_ERROR(check.OutType(0, {DType::kF32}, 0));
@@ -71,7 +112,7 @@ absl::StatusOr<PreparedKernel> Prepare(const StepSignature& step) {
     const int64_t n = Width(call.inputs[0]);
     call.pool.ParallelFor(Rows(call.inputs[0]), RowGrain(n), [&](int64_t begin, int64_t end, int) {
       for (int64_t r = begin; r < end; ++r) {
-        HWY_DYNAMIC_DISPATCH(RmsNormRow)(x + r * n, weight, n, eps, y + r * n);
+        RmsNormRow(x + r * n, weight, n, eps, y + r * n);
       }
     });
   };

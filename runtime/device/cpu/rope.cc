@@ -1,23 +1,16 @@
 // rope: rotary position embedding. Angles in double: at position 100,000 a float angle is off by
 // several thousandths of a turn.
+#include "runtime/device/cpu/rope.h"
+
 #include <algorithm>
 #include <cmath>
-#include <vector>
 
 #include "ir/base/status.h"
 #include "ir/base/strings.h"
 #include "runtime/device/cpu/kernels.h"
-#include "runtime/device/cpu/shapes.h"
-#include "runtime/device/cpu/step_check.h"
 
 namespace renga::cpu {
 namespace {
-
-struct Rope {
-  std::vector<double> frequency;  // a turn's angle per position, for each pair; without factors
-  bool neox = false;
-  double magnitude = 1;
-};
 
 absl::StatusOr<double> Positive(const StepCheck& check, std::string_view name) {
   RENGA_ASSIGN_OR_RETURN(const double value, check.Float(name));
@@ -45,58 +38,39 @@ absl::Status ApplyYarn(const StepCheck& check, double base, double factor, Rope&
   return absl::OkStatus();
 }
 
-void Run(const Rope& rope, const KernelCall& call) {
-  const TensorRef& x = call.inputs[0];
-  const int32_t* pos = call.inputs[1].as<const int32_t>();
-  const float* factors = call.inputs.size() > 2 ? call.inputs[2].as<const float>() : nullptr;
-  const int64_t heads = x.dims[1], width = x.dims[2];
-  const int64_t pairs = static_cast<int64_t>(rope.frequency.size());
-  const int64_t step = rope.neox ? 1 : 2, other = rope.neox ? pairs : 1;
-  call.pool.ParallelFor(x.dims[0], 2, [&](int64_t begin, int64_t end, int worker) {
-    float* cosine = reinterpret_cast<float*>(call.pool.Scratch(worker, 2 * pairs * sizeof(float)));
-    float* sine = cosine + pairs;
-    for (int64_t t = begin; t < end; ++t) {
-      for (int64_t p = 0; p < pairs; ++p) {
-        const double frequency =
-            factors != nullptr ? rope.frequency[p] / double{factors[p]} : rope.frequency[p];
-        const double angle = pos[t] * frequency;
-        cosine[p] = static_cast<float>(std::cos(angle) * rope.magnitude);
-        sine[p] = static_cast<float>(std::sin(angle) * rope.magnitude);
-      }
-      for (int64_t h = 0; h < heads; ++h) {
-        const float* in = x.as<const float>() + (t * heads + h) * width;
-        float* out = call.outputs[0].as<float>() + (t * heads + h) * width;
-        for (int64_t p = 0; p < pairs; ++p) {
-          const float a = in[p * step], b = in[p * step + other];
-          out[p * step] = a * cosine[p] - b * sine[p];
-          out[p * step + other] = a * sine[p] + b * cosine[p];
-        }
-        if (in != out) std::copy(in + 2 * pairs, in + width, out + 2 * pairs);
-      }
-    }
-  });
+}  // namespace
+
+void Rope::Angles(int64_t position, const float* factors, float* table) const {
+  const int64_t n = pairs();
+  for (int64_t p = 0; p < n; ++p) {
+    const double scaled = factors != nullptr ? frequency[p] / double{factors[p]} : frequency[p];
+    const double angle = static_cast<double>(position) * scaled;
+    table[p] = static_cast<float>(std::cos(angle) * magnitude);
+    table[n + p] = static_cast<float>(std::sin(angle) * magnitude);
+  }
 }
 
-absl::StatusOr<PreparedKernel> Prepare(const StepSignature& step) {
-  const StepCheck check(step, {"x", "pos", "factors"}, {"y"});
-  RENGA_RETURN_IF_ERROR(check.Counts(2));
-  RENGA_RETURN_IF_ERROR(check.OnlyAttrs({"base", "beta_fast", "beta_slow", "dims", "factor",
-                                         "magnitude", "original_context", "pairing", "scaling"}));
-  RENGA_RETURN_IF_ERROR(check.InType(0, {DType::kF32}, 3));
-  RENGA_RETURN_IF_ERROR(check.InType(1, {DType::kI32}, 1));
-  RENGA_RETURN_IF_ERROR(check.OutType(0, {DType::kF32}, 3));
-  const plan::TensorType& x = check.In(0);
-  RENGA_RETURN_IF_ERROR(check.SameDim("pos", check.In(1), 0, "x", x.shape[0]));
-  RENGA_RETURN_IF_ERROR(check.SameShape("y", check.Out(0), "x", x));
-  RENGA_ASSIGN_OR_RETURN(const int64_t width, check.ConstDim(0, 2));
+void Rope::Rotate(const float* in, int64_t width, const float* table, float* out) const {
+  const int64_t n = pairs();
+  const float *cosine = table, *sine = table + n;
+  const int64_t step = neox ? 1 : 2, other = neox ? n : 1;
+  for (int64_t p = 0; p < n; ++p) {
+    const float a = in[p * step], b = in[p * step + other];
+    out[p * step] = a * cosine[p] - b * sine[p];
+    out[p * step + other] = a * sine[p] + b * cosine[p];
+  }
+  if (in != out) std::copy(in + 2 * n, in + width, out + 2 * n);
+}
+
+absl::StatusOr<Rope> PrepareRope(const StepCheck& check, int64_t width, size_t factors_at) {
   RENGA_ASSIGN_OR_RETURN(const int64_t dims, check.Int("dims"));
   constexpr int64_t kMaxDims = 65536;  // a table of that many is kept; no model comes near
   if (dims < 2 || dims % 2 != 0 || dims > std::min(width, kMaxDims)) {
     return check.Error(StrCat("attribute dims is ", dims, ", expected an even number in 2..",
                               std::min(width, kMaxDims)));
   }
-  if (const plan::TensorType* factors = check.Optional(2)) {
-    RENGA_RETURN_IF_ERROR(check.InType(2, {DType::kF32}, 1));
+  if (const plan::TensorType* factors = check.Optional(factors_at)) {
+    RENGA_RETURN_IF_ERROR(check.InType(factors_at, {DType::kF32}, 1));
     RENGA_RETURN_IF_ERROR(
         check.SameDim("factors", *factors, 0, "half of attribute dims", {-1, dims / 2}));
   }
@@ -114,6 +88,42 @@ absl::StatusOr<PreparedKernel> Prepare(const StepSignature& step) {
     if (scaling == "linear") rope.frequency.back() /= factor;
   }
   if (scaling == "yarn") RENGA_RETURN_IF_ERROR(ApplyYarn(check, base, factor, rope));
+  return rope;
+}
+
+namespace {
+
+void Run(const Rope& rope, const KernelCall& call) {
+  const TensorRef& x = call.inputs[0];
+  const int32_t* pos = call.inputs[1].as<const int32_t>();
+  const float* factors = call.inputs.size() > 2 ? call.inputs[2].as<const float>() : nullptr;
+  const int64_t heads = x.dims[1], width = x.dims[2];
+  const size_t table_bytes = static_cast<size_t>(2 * rope.pairs()) * sizeof(float);
+  call.pool.ParallelFor(x.dims[0], 2, [&](int64_t begin, int64_t end, int worker) {
+    float* table = reinterpret_cast<float*>(call.pool.Scratch(worker, table_bytes));
+    for (int64_t t = begin; t < end; ++t) {
+      rope.Angles(pos[t], factors, table);
+      for (int64_t row = t * heads; row < (t + 1) * heads; ++row) {
+        rope.Rotate(x.as<const float>() + row * width, width, table,
+                    call.outputs[0].as<float>() + row * width);
+      }
+    }
+  });
+}
+
+absl::StatusOr<PreparedKernel> Prepare(const StepSignature& step) {
+  const StepCheck check(step, {"x", "pos", "factors"}, {"y"});
+  RENGA_RETURN_IF_ERROR(check.Counts(2));
+  RENGA_RETURN_IF_ERROR(check.OnlyAttrs({"base", "beta_fast", "beta_slow", "dims", "factor",
+                                         "magnitude", "original_context", "pairing", "scaling"}));
+  RENGA_RETURN_IF_ERROR(check.InType(0, {DType::kF32}, 3));
+  RENGA_RETURN_IF_ERROR(check.InType(1, {DType::kI32}, 1));
+  RENGA_RETURN_IF_ERROR(check.OutType(0, {DType::kF32}, 3));
+  const plan::TensorType& x = check.In(0);
+  RENGA_RETURN_IF_ERROR(check.SameDim("pos", check.In(1), 0, "x", x.shape[0]));
+  RENGA_RETURN_IF_ERROR(check.SameShape("y", check.Out(0), "x", x));
+  RENGA_ASSIGN_OR_RETURN(const int64_t width, check.ConstDim(0, 2));
+  RENGA_ASSIGN_OR_RETURN(Rope rope, PrepareRope(check, width, /*factors_at=*/2));
   return [rope = std::move(rope)](const KernelCall& call) { Run(rope, call); };
 }
 

@@ -138,6 +138,11 @@ absl::StatusOr<const plan::AttrValue*> StepCheck::Find(std::string_view name) co
   return Error(StrCat("attribute ", name, " is missing"));
 }
 
+bool StepCheck::HasAttr(std::string_view name) const {
+  return std::any_of(step_.attrs.begin(), step_.attrs.end(),
+                     [&](const plan::Attr& attr) { return attr.name == name; });
+}
+
 absl::StatusOr<double> StepCheck::Float(std::string_view name) const {
   RENGA_ASSIGN_OR_RETURN(const plan::AttrValue* value, Find(name));
   if (const int64_t* i = std::get_if<int64_t>(value)) return static_cast<double>(*i);

@@ -53,6 +53,7 @@ class StepCheck {
   absl::StatusOr<bool> Bool(std::string_view name) const;
   absl::StatusOr<std::string> OneOf(std::string_view name,
                                     std::initializer_list<std::string_view> allowed) const;
+  bool HasAttr(std::string_view name) const;
   // No attribute outside `known` is given: one that a kernel ignores would change the meaning
   // silently.
   absl::Status OnlyAttrs(std::initializer_list<std::string_view> known) const;

@@ -48,8 +48,13 @@ absl::StatusOr<WeightProduct> WeightProduct::Make(const StepCheck& check, std::s
   return product;
 }
 
-WeightProduct::Input WeightProduct::Convert(ThreadPool& pool, int64_t tokens,
-                                            absl::FunctionRef<const float*(int64_t)> row,
+bool WeightProduct::Reads(const WeightProduct& other) const {
+  if (k_ != other.k_ || (quant_ == nullptr) != (other.quant_ == nullptr)) return false;
+  if (quant_ == nullptr || !quant_->mins) return true;  // sums are not looked at
+  return other.quant_->mins && other.quant_->per16 == quant_->per16;
+}
+
+WeightProduct::Input WeightProduct::Convert(ThreadPool& pool, int64_t tokens, Row row,
                                             size_t extra_bytes) const {
   Input input;
   ScratchCarver carver;
@@ -59,9 +64,9 @@ WeightProduct::Input WeightProduct::Convert(ThreadPool& pool, int64_t tokens,
     const size_t extra_at = carver.Add<std::byte>(static_cast<int64_t>(extra_bytes));
     std::byte* base = pool.SharedScratch(carver.bytes());
     float* x = ScratchCarver::At<float>(base, x_at);
-    pool.ParallelFor(tokens, 8, [&](int64_t begin, int64_t end, int) {
+    pool.ParallelFor(tokens, 8, [&](int64_t begin, int64_t end, int worker) {
       for (int64_t t = begin; t < end; ++t) {
-        std::copy_n(row(t), k_, x + t * stride);
+        std::copy_n(row(t, worker), k_, x + t * stride);
         std::fill(x + t * stride + k_, x + (t + 1) * stride, 0.0f);
       }
     });
@@ -82,8 +87,8 @@ WeightProduct::Input WeightProduct::Convert(ThreadPool& pool, int64_t tokens,
   x.scale = ScratchCarver::At<float>(base, scale_at);
   x.sum = ScratchCarver::At<float>(base, sum_at);
   input.extra = base + extra_at;
-  pool.ParallelFor(tokens, 8, [&](int64_t begin, int64_t end, int) {
-    for (int64_t t = begin; t < end; ++t) QuantizeTokens(row(t), 1, k_, *quant_, x.At(t));
+  pool.ParallelFor(tokens, 8, [&](int64_t begin, int64_t end, int worker) {
+    for (int64_t t = begin; t < end; ++t) QuantizeTokens(row(t, worker), 1, k_, *quant_, x.At(t));
   });
   return input;
 }

@@ -36,8 +36,13 @@ class WeightProduct {
     const float* floats = nullptr;
     std::byte* extra = nullptr;  // the extra bytes asked for
   };
-  Input Convert(ThreadPool& pool, int64_t tokens, absl::FunctionRef<const float*(int64_t)> row,
-                size_t extra_bytes = 0) const;
+  // `row` gives the k numbers of a token; it may keep them in the scratch memory of the worker that
+  // it is told, until that worker's next row.
+  using Row = absl::FunctionRef<const float*(int64_t token, int worker)>;
+  Input Convert(ThreadPool& pool, int64_t tokens, Row row, size_t extra_bytes = 0) const;
+
+  // Whether Multiply may be given what `other` converted, and computes the same as from its own.
+  bool Reads(const WeightProduct& other) const;
 
   // y[t * y_stride + r] = weight row r times token first + t, for begin <= r < end and t < tokens.
   void Multiply(const uint8_t* weight, int64_t begin, int64_t end, const Input& x, int64_t first,

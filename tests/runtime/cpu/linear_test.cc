@@ -1,64 +1,13 @@
 #include <cmath>
 
 #include "gtest/gtest.h"
-#include "ir/reference/dequant.h"
 #include "tests/runtime/cpu/kernel_harness.h"
+#include "tests/runtime/cpu/random_weight.h"
 
 namespace renga::cpu {
 namespace {
 
 using ::testing::HasSubstr;
-
-const std::vector<DType> kTypes = {
-    DType::kF32,    DType::kF16,    DType::kBF16,    DType::kQ4_0,  DType::kQ4_1,  DType::kQ5_0,
-    DType::kQ5_1,   DType::kQ8_0,   DType::kQ2_K,    DType::kQ3_K,  DType::kQ4_K,  DType::kQ5_K,
-    DType::kQ6_K,   DType::kIQ4_NL, DType::kIQ4_XS,  DType::kMXFP4, DType::kNVFP4, DType::kQ1_0,
-    DType::kQ2_0,   DType::kTQ1_0,  DType::kTQ2_0,   DType::kIQ1_S, DType::kIQ1_M, DType::kIQ2_XXS,
-    DType::kIQ2_XS, DType::kIQ2_S,  DType::kIQ3_XXS, DType::kIQ3_S,
-};
-
-// Random stored rows whose scales are ordinary numbers: any bytes, redrawn while a block holds a
-// value that is not finite or above 1e3.
-Tensor RandomWeight(DType type, int64_t n, int64_t k, int seed) {
-  Tensor w = Tensor::Make(type, {n, k});
-  std::mt19937 random(seed);
-  const DTypeInfo& info = Info(type);
-  std::vector<float> values(info.block_elements);
-  for (size_t at = 0; at < w.bytes.size(); at += info.block_bytes) {
-    bool ok = false;
-    while (!ok) {
-      for (int i = 0; i < info.block_bytes; ++i) w.bytes[at + i] = static_cast<uint8_t>(random());
-      FindDequant(type)(w.bytes.data() + at, info.block_elements, values.data());
-      ok = true;
-      for (const float v : values) ok = ok && std::isfinite(v) && std::abs(v) < 1e3f;
-    }
-  }
-  return w;
-}
-
-std::vector<float> Values(const Tensor& w) {
-  std::vector<float> out(w.sizes[0] * w.sizes[1]);
-  FindDequant(w.type.dtype)(w.bytes.data(), static_cast<int64_t>(out.size()), out.data());
-  return out;
-}
-
-// What quantising the activations may change of one product: half a step of each block of 32, a
-// step being 1/32767 of the block's largest; with f32 rounding of every product and sum on top,
-// taken as 1e-6 of the sum of magnitudes. Plain types have only the latter.
-double Tolerance(DType type, const float* w, const float* x, int64_t k) {
-  double bound = 1e-30;
-  for (int64_t b = 0; b < k; b += 32) {
-    double largest = 0, weights = 0;
-    for (int64_t i = b; i < std::min(b + 32, k); ++i) {
-      largest = std::max(largest, std::abs(double{x[i]}));
-      weights += std::abs(w[i]);
-      bound += 1e-6 * std::abs(double{w[i]} * x[i]);
-    }
-    // Types with minima subtract sums that cancel: their rounding goes with the largest too.
-    if (Info(type).quantized) bound += weights * largest * (0.5 / 32767 + 1e-6) + weights * 1e-33;
-  }
-  return bound;
-}
 
 void CheckProduct(const Tensor& w, const std::vector<float>& x, const std::vector<float>& y,
                   const std::vector<float>& bias) {
@@ -256,74 +205,6 @@ TEST(LinearRefusalTest, UnsupportedTypeListsTheSupported) {
   EXPECT_THAT(std::string(status.message()),
               HasSubstr("step 'the.step': weight has type q8_k, supported by the cpu target are "
                         "f32, f16, q4_0, q4_1"));
-}
-
-// Pairs of types that take activations in one form, and in two.
-const std::pair<DType, DType> kPairs[] = {{DType::kQ4_K, DType::kQ4_K},
-                                          {DType::kQ4_K, DType::kQ6_K},
-                                          {DType::kQ8_0, DType::kQ4_1},
-                                          {DType::kF16, DType::kF16},
-                                          {DType::kQ4_0, DType::kF32}};
-
-// gate_up and linear_add are the steps they replace, to the bit.
-TEST(FusedLinearTest, EqualsTheStepsItReplaces) {
-  constexpr int64_t kWidth = 512;
-  ThreadPool one(1), three(3);
-  for (const auto& [gate_type, up_type] : kPairs) {
-    for (const int64_t n : {5, 67, 200}) {
-      Tensor gate = RandomWeight(gate_type, n, kWidth, 1), up = RandomWeight(up_type, n, kWidth, 2);
-      Tensor gate_bias = Tensor::Floats({n}, RandomFloats(n, 3));
-      Tensor up_bias = Tensor::Floats({n}, RandomFloats(n, 4));
-      for (const int64_t tokens : {1, 3, 5, 33}) {
-        SCOPED_TRACE(::testing::Message() << Name(gate_type) << " " << Name(up_type) << " rows "
-                                          << n << " tokens " << tokens);
-        Tensor x = Tensor::Floats({tokens, kWidth}, RandomFloats(tokens * kWidth, 5, 0.1f));
-        Tensor residual = Tensor::Floats({tokens, n}, RandomFloats(tokens * n, 6));
-        Tensor a = Tensor::Make(DType::kF32, {tokens, n}), b = a, want = a, got = a;
-        for (const int biases : {0, 1, 2, 3}) {
-          Tensor* const with_gate = (biases & 1) != 0 ? &gate_bias : nullptr;
-          Tensor* const with_up = (biases & 2) != 0 ? &up_bias : nullptr;
-          const std::vector<plan::Attr> activation = {
-              {"activation", std::string(biases == 0 ? "silu" : "gelu_tanh")}};
-          RunStep("linear", {&x, &gate, with_gate}, {&a}, {}, one);
-          RunStep("linear", {&x, &up, with_up}, {&b}, {}, one);
-          RunStep("glu", {&a, &b}, {&want}, activation, one);
-          RunStep("gate_up", {&x, &gate, &up, with_gate, with_up}, {&got}, activation, three);
-          EXPECT_EQ(got.floats(), want.floats()) << "biases " << biases;
-          RunStep("add", {&residual, &a}, {&want}, {}, one);
-          RunStep("linear_add", {&residual, &x, &gate, with_gate}, {&got}, {}, three);
-          EXPECT_EQ(got.floats(), want.floats()) << "biases " << biases;
-        }
-      }
-    }
-  }
-}
-
-TEST(FusedLinearTest, Refuses) {
-  Tensor x = Tensor::Make(DType::kF32, {2, 64}), w = Tensor::Make(DType::kQ8_0, {5, 64});
-  Tensor narrow = Tensor::Make(DType::kQ8_0, {5, 32}), low = Tensor::Make(DType::kQ8_0, {4, 64});
-  Tensor bias4 = Tensor::Make(DType::kF32, {4}), y = Tensor::Make(DType::kF32, {2, 5});
-  Tensor ints = Tensor::Make(DType::kI64, {5, 64}), y4 = Tensor::Make(DType::kF32, {2, 4});
-  const std::vector<plan::Attr> silu = {{"activation", std::string("silu")}};
-  const std::string at = "step 'the.step': ";
-  EXPECT_EQ(Refusal("gate_up", {&x, &w, &w}, {&y}, silu), "");
-  EXPECT_EQ(Refusal("gate_up", {&x, &w, &w}, {&y}, {}), at + "attribute activation is missing");
-  EXPECT_EQ(Refusal("gate_up", {&x, &w, &w}, {&y}, {{"activation", std::string("relu")}}),
-            at + "attribute activation is 'relu', expected silu or gelu_tanh");
-  EXPECT_EQ(Refusal("gate_up", {&x, &w, &narrow}, {&y}, silu),
-            at + "x has shape [2,64], expected 32 at axis 1 as in up");
-  EXPECT_EQ(Refusal("gate_up", {&x, &w, &low}, {&y}, silu),
-            at + "y has shape [2,5], expected 4 at axis 1 as in up");
-  EXPECT_EQ(Refusal("gate_up", {&x, &w, &w, nullptr, &bias4}, {&y}, silu),
-            at + "up_bias has shape [4], expected 5 at axis 0 as in up");
-  EXPECT_THAT(Refusal("gate_up", {&x, &ints, &w}, {&y}, silu), HasSubstr("gate has type i64"));
-  EXPECT_EQ(Refusal("linear_add", {&y, &x, &w}, {&y}, {}), "");
-  EXPECT_EQ(Refusal("linear_add", {&y4, &x, &w}, {&y}, {}),
-            at + "residual has shape [2,4], expected [2,5] as y");
-  EXPECT_EQ(Refusal("linear_add", {&y, &x, &narrow}, {&y}, {}),
-            at + "x has shape [2,64], expected 32 at axis 1 as in weight");
-  EXPECT_EQ(Refusal("linear_add", {&y, &x, &w, &bias4}, {&y}, {}),
-            at + "bias has shape [4], expected 5 at axis 0 as in weight");
 }
 
 }  // namespace
