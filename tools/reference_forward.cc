@@ -27,6 +27,13 @@ class ReferenceForward final : public Forward {
     self->plan_ = std::move(plan);
     self->weights_ = std::move(weights);
     self->observer_ = std::move(observer);
+    const std::vector<ValueId>& returns = self->graph_.returns;
+    for (size_t i = 0; i < returns.size(); ++i) {
+      const Value& value = self->graph_.value(returns[i]);
+      if (value.name == "next" && value.type.dtype == DType::kI32) {
+        self->next_ = static_cast<int>(i);
+      }
+    }
     const SymbolDef* cells = self->graph_.FindSymbol("C");
     if (cells == nullptr) {
       return absl::InvalidArgumentError("the plan's graph: expected the symbol C, got none");
@@ -41,6 +48,7 @@ class ReferenceForward final : public Forward {
 
   absl::Status Run(absl::Span<const int32_t> tokens, absl::Span<const int32_t> rows,
                    std::vector<float>* logits) override {
+    rows_ = 0;
     const int64_t t = static_cast<int64_t>(tokens.size());
     const int64_t page_tokens = plan_->geometry.page_tokens;
     if (t < 1 || t > max_step_tokens() || position_ + t > context()) {
@@ -87,8 +95,19 @@ class ReferenceForward final : public Forward {
     RENGA_RETURN_IF_ERROR(interpreter_->Run(
         {{"T", t}, {"S", 1}, {"R", r}, {"L", length}, {"P", used}}, params, observer_));
     position_ = length;
-    if (!rows.empty()) *logits = interpreter_->Return(0).f;
+    rows_ = rows.size();
+    if (logits != nullptr) Logits(logits);
     return absl::OkStatus();
+  }
+
+  void Logits(std::vector<float>* logits) const override {
+    logits->clear();
+    if (rows_ > 0) *logits = interpreter_->Return(0).f;
+  }
+
+  absl::Span<const int32_t> next() const override {
+    if (next_ < 0 || rows_ == 0) return {};
+    return interpreter_->Return(next_).i;
   }
 
   absl::Status Truncate(int64_t position) override {
@@ -125,6 +144,8 @@ class ReferenceForward final : public Forward {
   Observer observer_;
   std::unique_ptr<Interpreter> interpreter_;
   int64_t position_ = 0;
+  int next_ = -1;    // number of the result next; -1: the graph has none
+  size_t rows_ = 0;  // of the last run
 };
 
 }  // namespace

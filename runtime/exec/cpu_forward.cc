@@ -26,6 +26,17 @@ absl::Status CheckLogits(const plan::Plan& plan) {
   return absl::InternalError("output logits has no buffer");  // Validate: every output has one
 }
 
+// i32[R], where there is one.
+absl::Status CheckNext(const plan::Plan& plan) {
+  for (const plan::Buffer& buffer : plan.buffers) {
+    if (buffer.space == plan::Space::kWeight || buffer.name != "next") continue;
+    const std::string type = plan::ToString(buffer.type, plan.symbols);
+    if (type == "i32[R]") return absl::OkStatus();
+    return absl::InvalidArgumentError(StrCat("output next: expected i32[R], got ", type));
+  }
+  return absl::InternalError("output next has no buffer");  // Validate: every output has one
+}
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<CpuForward>> CpuForward::Create(
@@ -38,14 +49,17 @@ absl::StatusOr<std::unique_ptr<CpuForward>> CpuForward::Create(
         StrCat("plan: expected an output logits, got ", StrJoin(executor->plan().outputs, " ")));
   }
   RENGA_RETURN_IF_ERROR(CheckLogits(executor->plan()));
+  const int next = executor->FindOutput("next");
+  if (next >= 0) RENGA_RETURN_IF_ERROR(CheckNext(executor->plan()));
   RENGA_ASSIGN_OR_RETURN(const int sequence, executor->kv().NewSequence());
-  return std::unique_ptr<CpuForward>(new CpuForward(std::move(executor), sequence, output));
+  return std::unique_ptr<CpuForward>(new CpuForward(std::move(executor), sequence, output, next));
 }
 
 absl::Status CpuForward::Run(absl::Span<const int32_t> tokens, absl::Span<const int32_t> rows,
                              std::vector<float>* logits) {
   KvArena& kv = executor_->kv();
   const int64_t before = kv.position(sequence_);
+  rows_ = 0;
   cells_.clear();
   RENGA_RETURN_IF_ERROR(kv.Append(sequence_, static_cast<int64_t>(tokens.size()), &cells_));
   positions_.resize(tokens.size());
@@ -62,15 +76,25 @@ absl::Status CpuForward::Run(absl::Span<const int32_t> tokens, absl::Span<const 
     RENGA_RETURN_IF_ERROR(kv.Truncate(sequence_, before));
     return status;
   }
+  rows_ = rows.size();
+  if (logits != nullptr) Logits(logits);
+  return absl::OkStatus();
+}
+
+void CpuForward::Logits(std::vector<float>* logits) const {
   const size_t columns = static_cast<size_t>(vocab());
-  logits->resize(rows.size() * columns);
+  logits->resize(rows_ * columns);
   const cpu::TensorRef output = executor_->output(logits_);
-  for (size_t row = 0; row < rows.size(); ++row) {
+  for (size_t row = 0; row < rows_; ++row) {
     // The output layer may have padded columns behind the vocabulary.
     const float* from = output.as<float>() + static_cast<int64_t>(row) * output.dims[1];
     std::copy_n(from, columns, logits->data() + row * columns);
   }
-  return absl::OkStatus();
+}
+
+absl::Span<const int32_t> CpuForward::next() const {
+  if (next_ < 0) return {};
+  return {executor_->output(next_).as<const int32_t>(), rows_};
 }
 
 absl::Status CpuForward::Truncate(int64_t position) {

@@ -12,12 +12,14 @@ namespace renga {
 class CpuForward : public Forward {
  public:
   // Errors as Executor::Create; InvalidArgument when the plan has no output logits f32[R,V] with at
-  // least the model's vocab columns.
+  // least the model's vocab columns, or an output next that is not i32[R].
   static absl::StatusOr<std::unique_ptr<CpuForward>> Create(std::shared_ptr<const plan::Plan> plan,
                                                             const ExecutorOptions& options);
 
   absl::Status Run(absl::Span<const int32_t> tokens, absl::Span<const int32_t> rows,
                    std::vector<float>* logits) override;
+  void Logits(std::vector<float>* logits) const override;
+  absl::Span<const int32_t> next() const override;
   int64_t position() const override { return executor_->kv().position(sequence_); }
   int64_t context() const override { return executor_->plan().geometry.context; }
   int64_t max_step_tokens() const override { return executor_->plan().geometry.max_step_tokens; }
@@ -26,12 +28,14 @@ class CpuForward : public Forward {
   std::string_view device() const override { return "cpu"; }
 
  private:
-  CpuForward(std::unique_ptr<Executor> executor, int sequence, int logits)
-      : executor_(std::move(executor)), sequence_(sequence), logits_(logits) {}
+  CpuForward(std::unique_ptr<Executor> executor, int sequence, int logits, int next)
+      : executor_(std::move(executor)), sequence_(sequence), logits_(logits), next_(next) {}
 
   std::unique_ptr<Executor> executor_;
   int sequence_;
-  int logits_;  // output index
+  int logits_;       // output index
+  int next_;         // likewise; -1: the plan has none
+  size_t rows_ = 0;  // of the last run
   // Of one run, kept for their memory.
   std::vector<int32_t> positions_, sequences_, cells_;
 };

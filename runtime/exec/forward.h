@@ -16,11 +16,20 @@ class Forward {
   virtual ~Forward() = default;
 
   // Appends `tokens` (1..max_step_tokens() ids) to the sequence. `rows` are indices into `tokens`;
-  // their logits are put into `logits` as [rows.size(), vocab()], row-major. Without rows the
-  // logits are not computed. On an error the sequence is as it was: ResourceExhausted when the
-  // context is full, OutOfRange for an id or row that does not exist.
+  // their logits are put into `logits` as [rows.size(), vocab()], row-major, unless it is null.
+  // Without rows the logits are not computed. On an error the sequence is as it was:
+  // ResourceExhausted when the context is full, OutOfRange for an id or row that does not exist.
   virtual absl::Status Run(absl::Span<const int32_t> tokens, absl::Span<const int32_t> rows,
                            std::vector<float>* logits) = 0;
+
+  // The logits of the last Run, as it gives them, for a caller that did not ask for them there.
+  virtual void Logits(std::vector<float>* logits) const = 0;
+
+  // What greedy decoding goes on with: for each row of the last Run the lowest id of the largest
+  // logit, -1 where a logit is no number to be trusted (NaN or infinite) or all forbid. An id may
+  // be vocab() or more where the model's output is padded. Empty where the model does not say;
+  // valid until the next Run.
+  virtual absl::Span<const int32_t> next() const { return {}; }
 
   virtual int64_t position() const = 0;         // tokens in the sequence
   virtual int64_t context() const = 0;          // tokens it can hold

@@ -34,6 +34,7 @@ class Generation {
         tokenizer_(tokenizer),
         options_(options),
         sampler_(std::move(sampler)),
+        model_chooses_(sampler_.is_arg_max() && options.top_logits <= 0 && !options.prompt_top),
         decoder_(tokenizer),
         stops_(options.stop) {}
 
@@ -75,7 +76,7 @@ class Generation {
       } else if (options_.max_tokens != 0 && begin + chunk.size() == prompt.size()) {
         rows_.push_back(static_cast<int32_t>(chunk.size() - 1));
       }
-      RENGA_RETURN_IF_ERROR(forward_.Run(chunk, rows_, &logits_));
+      RENGA_RETURN_IF_ERROR(RunModel(chunk));
       for (int32_t id : chunk) sampler_.Accept(id);
       if (options_.prompt_top) {
         for (size_t row = 0; row < chunk.size(); ++row) {
@@ -92,7 +93,7 @@ class Generation {
 
   absl::StatusOr<FinishReason> Decode() {
     while (true) {
-      RENGA_ASSIGN_OR_RETURN(const int32_t id, sampler_.Sample(LastRow()));
+      RENGA_ASSIGN_OR_RETURN(const int32_t id, Choose());
       sampler_.Accept(id);
       const bool end = tokenizer_.IsEndOfGeneration(id);
       Emit(id, end);
@@ -104,9 +105,24 @@ class Generation {
       if (forward_.position() >= forward_.context()) return FinishReason::kLength;
       if (cancelled()) return FinishReason::kInterrupted;
       rows_.assign(1, 0);
-      RENGA_RETURN_IF_ERROR(forward_.Run(absl::MakeConstSpan(&id, 1), rows_, &logits_));
+      RENGA_RETURN_IF_ERROR(RunModel(absl::MakeConstSpan(&id, 1)));
       ++result_.timings.decode_tokens;
     }
+  }
+
+  // The rows' logits are fetched only where something looks at them.
+  absl::Status RunModel(absl::Span<const int32_t> tokens) {
+    return forward_.Run(tokens, rows_, model_chooses_ ? nullptr : &logits_);
+  }
+
+  // The model's own choice where it has one; what is odd about the others, the sampler says.
+  absl::StatusOr<int32_t> Choose() {
+    if (model_chooses_) {
+      const absl::Span<const int32_t> next = forward_.next();
+      if (!next.empty() && next.back() >= 0 && next.back() < forward_.vocab()) return next.back();
+      forward_.Logits(&logits_);
+    }
+    return sampler_.Sample(LastRow());
   }
 
   void Emit(int32_t id, bool end) {
@@ -133,6 +149,7 @@ class Generation {
   const Tokenizer& tokenizer_;
   const GenerateOptions& options_;
   Sampler sampler_;
+  const bool model_chooses_;  // nothing but the arg max of the logits is wanted
   StreamDecoder decoder_;
   StopStrings stops_;
   std::vector<int32_t> rows_;  // of the last run

@@ -1,6 +1,7 @@
 #include "runtime/exec/index_rules.h"
 
 #include <algorithm>
+#include <vector>
 
 #include "absl/types/span.h"
 #include "ir/base/status.h"
@@ -63,6 +64,20 @@ constexpr SpanRule kSpanRules[] = {
     {"attn_values", false, 0, 2},
 };
 
+// Results that kernels write into an operand's storage: the entries that a run does not write must
+// be those of the runs before.
+struct InPlaceRule {
+  std::string_view kernel;
+  size_t output;
+  size_t operand;
+};
+
+constexpr InPlaceRule kInPlaceRules[] = {
+    {"kv_append", 0, 0},
+    {"qkv_rope", 1, 4},
+    {"qkv_rope", 2, 5},
+};
+
 class Checker {
  public:
   Checker(const plan::Plan& plan, const plan::Step& step, size_t index, IndexLimits& limits)
@@ -77,6 +92,7 @@ class Checker {
       if (buffer == nullptr || buffer->type.dtype != DType::kI32) continue;
       RENGA_RETURN_IF_ERROR(CheckOperand(i, *buffer));
     }
+    RENGA_RETURN_IF_ERROR(CheckInPlace());
     for (const SpanRule& rule : kSpanRules) {
       if (rule.kernel == kernel_) RENGA_RETURN_IF_ERROR(CheckSpan(rule));
     }
@@ -153,6 +169,26 @@ class Checker {
     if (rule.counted >= writer.inputs.size() || writer.inputs[rule.counted] < 0) return 0;
     const std::vector<plan::Dim>& shape = plan_.buffers[writer.inputs[rule.counted]].type.shape;
     return rule.axis < shape.size() && shape[rule.axis].symbol < 0 ? shape[rule.axis].value : 0;
+  }
+
+  absl::Status CheckInPlace() const {
+    std::vector<int32_t> written;
+    for (const InPlaceRule& rule : kInPlaceRules) {
+      if (rule.kernel != kernel_) continue;
+      const plan::Buffer* operand = Input(rule.operand);
+      if (operand == nullptr || rule.output >= step_.outputs.size() ||
+          step_.outputs[rule.output] != step_.inputs[rule.operand]) {
+        return absl::InvalidArgumentError(
+            StrCat(where_, ": output ", rule.output, ": expected operand ", rule.operand,
+                   ", which it overwrites, got another buffer; compile it again"));
+      }
+      const int32_t index = step_.outputs[rule.output];
+      if (std::find(written.begin(), written.end(), index) != written.end()) {
+        return Error(rule.operand, "a buffer of its own", operand->name);
+      }
+      written.push_back(index);
+    }
+    return absl::OkStatus();
   }
 
   absl::Status CheckSpan(const SpanRule& rule) {

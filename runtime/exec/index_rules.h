@@ -1,6 +1,6 @@
-// Operands that kernels use as indices. Each must be an input whose values the executor bounds at every
-// run by the very size that the kernel indexes, or the result of a kernel that cannot exceed it (the
-// experts a router chose).
+// Operands that kernels use as indices. Each must be an input whose values the executor bounds at
+// every run by the very size that the kernel indexes, or the result of a kernel that cannot exceed
+// it (the experts a router chose).
 #pragma once
 
 #include <cstdint>
@@ -17,7 +17,8 @@ struct IndexLimits {
 
 // Checks every i32 operand of every step of a valid plan:
 //   InvalidArgument  it is not the input that the kernel's rule names, or what it indexes does not
-//                    have the size that the executor bounds that input by
+//                    have the size that the executor bounds that input by; or a result that
+//                    overwrites an operand is another buffer
 //   Unimplemented    the kernel has no rule for it
 absl::StatusOr<IndexLimits> CheckIndexOperands(const plan::Plan& plan);
 

@@ -82,7 +82,7 @@ absl::StatusOr<int32_t> Sampler::Sample(absl::Span<const float> logits) {
   }
   const bool greedy = params_.temperature <= 0;
   int32_t id = -1;
-  if (greedy && !changes_logits_) {
+  if (is_arg_max()) {
     id = ArgMax(logits);
   } else {
     candidates_.resize(logits.size());

@@ -40,6 +40,9 @@ class Sampler {
   // Tells the penalties of a token: of the prompt, or one that Sample() returned.
   void Accept(int32_t id);
 
+  // Whether Sample() is the arg max of the logits as they are.
+  bool is_arg_max() const { return params_.temperature <= 0 && !changes_logits_; }
+
   uint64_t step() const { return step_; }  // number of tokens sampled
 
  private:

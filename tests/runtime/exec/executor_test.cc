@@ -77,6 +77,62 @@ TEST_F(ExecutorTest, EveryChunkingGivesTheReferencesLogits) {
   }
 }
 
+class FusedExecutorTest : public ::testing::Test {
+ protected:
+  std::unique_ptr<CpuForward> Open() {
+    return CpuForward::Create(model_.shared_plan(), {.threads = 2}).value();
+  }
+
+  SmallModel model_{kSmallFusedGraph};
+};
+
+TEST_F(FusedExecutorTest, EveryChunkingGivesTheReferencesLogitsAndTheirArgMax) {
+  const std::vector<float> expected = ReferenceLogits(model_);
+  for (size_t chunk : {1, 2, 3, 5}) {
+    const std::unique_ptr<CpuForward> forward = Open();
+    std::vector<float> all, logits;
+    for (size_t begin = 0; begin < kTokens.size(); begin += chunk) {
+      const auto tokens = absl::MakeConstSpan(kTokens).subspan(begin, chunk);
+      std::vector<int32_t> rows(tokens.size());
+      std::iota(rows.begin(), rows.end(), 0);
+      const absl::Status status = forward->Run(tokens, rows, &logits);
+      ASSERT_TRUE(status.ok()) << status;
+      all.insert(all.end(), logits.begin(), logits.end());
+      ASSERT_EQ(forward->next().size(), rows.size());
+      for (size_t row = 0; row < rows.size(); ++row) {
+        const auto first = logits.begin() + row * 11;
+        EXPECT_EQ(forward->next()[row], std::max_element(first, first + 11) - first);
+      }
+    }
+    ASSERT_EQ(all.size(), expected.size());
+    for (size_t i = 0; i < all.size(); ++i) {
+      ASSERT_NEAR(all[i], expected[i], 2e-3) << "chunks of " << chunk << ", logit " << i;
+    }
+  }
+}
+
+TEST_F(FusedExecutorTest, LogitsAreThereForWhoAsksLater) {
+  const std::unique_ptr<CpuForward> forward = Open(), other = Open();
+  std::vector<float> logits, later = {1, 2, 3};
+  const std::vector<int32_t> tokens = {3, 1, 4}, rows = {2, 0};
+  ASSERT_TRUE(forward->Run(tokens, rows, &logits).ok());
+  ASSERT_TRUE(other->Run(tokens, rows, nullptr).ok());
+  other->Logits(&later);
+  EXPECT_EQ(later, logits);
+  EXPECT_EQ(other->next(), forward->next());
+  EXPECT_EQ(other->next().size(), 2u);
+  ASSERT_TRUE(other->Run(tokens, {}, nullptr).ok());
+  EXPECT_TRUE(other->next().empty());
+  other->Logits(&later);
+  EXPECT_TRUE(later.empty());
+}
+
+TEST_F(ExecutorTest, SaysNoNextWhereThePlanDoesNot) {
+  const std::unique_ptr<CpuForward> forward = Open();
+  ASSERT_TRUE(forward->Run({1, 2}, {1}, nullptr).ok());
+  EXPECT_TRUE(forward->next().empty());
+}
+
 TEST_F(ExecutorTest, RowsAskedForComeInTheirOrder) {
   const std::unique_ptr<CpuForward> forward = Open();
   std::vector<float> two, all;
@@ -229,6 +285,17 @@ const PlanFault kPlanFaults[] = {
          if (a.name == "page_tokens") a.value = int64_t{2};
      },
      kInvalid, "attribute page_tokens: expected 4 (the plan's), got another"},
+    {"CacheElsewhere",
+     [](Plan& p) {
+       plan::Step& step = StepOf(p, "kv_append");
+       for (size_t i = 0; i < p.buffers.size(); ++i) {
+         const bool cache = p.buffers[i].space == plan::Space::kCache;
+         if (cache && static_cast<int32_t>(i) != step.inputs[0]) {
+           step.outputs[0] = static_cast<int32_t>(i);
+         }
+       }
+     },
+     kInvalid, "output 0: expected operand 0, which it overwrites, got another buffer"},
     {"Gather",
      [](Plan& p) {
        p.buffers[StepOf(p, "gather_rows").inputs[0]].type.shape[0] = {3, 1};

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <limits>
 #include <map>
+#include <optional>
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -41,13 +42,26 @@ class Alphabet : public Forward {
                    std::vector<float>* logits) override {
     runs.emplace_back(tokens.size(), rows.size());
     position_ += static_cast<int64_t>(tokens.size());
-    logits->assign(rows.size() * 9, 0);
+    logits_.assign(rows.size() * 9, 0);
+    next_.clear();
     for (size_t i = 0; i < rows.size(); ++i) {
-      (*logits)[i * 9 + (tokens[rows[i]] + 1) % 9] = 3;
-      (*logits)[i * 9 + (tokens[rows[i]] + 2) % 9] = 2;
+      const int32_t after = (tokens[rows[i]] + 1) % 9;
+      logits_[i * 9 + after] = 3;
+      logits_[i * 9 + (after + 1) % 9] = 2;
+      next_.push_back(says.has_value() ? *says : after);
     }
+    if (spoil_logits && !logits_.empty()) logits_[4] = std::numeric_limits<float>::quiet_NaN();
+    if (logits != nullptr) Logits(logits);
     if (after_run) after_run();
     return absl::OkStatus();
+  }
+  void Logits(std::vector<float>* logits) const override {
+    ++logits_fetched;
+    *logits = logits_;
+  }
+  absl::Span<const int32_t> next() const override {
+    ++next_asked;
+    return says_next ? absl::MakeConstSpan(next_) : absl::Span<const int32_t>();
   }
   int64_t position() const override { return position_; }
   int64_t context() const override { return 12; }
@@ -61,8 +75,14 @@ class Alphabet : public Forward {
 
   std::vector<std::pair<size_t, size_t>> runs;  // tokens, rows
   std::function<void()> after_run;
+  bool says_next = false;
+  std::optional<int32_t> says;  // in place of the letter
+  bool spoil_logits = false;
+  mutable int logits_fetched = 0, next_asked = 0;
 
  private:
+  std::vector<float> logits_;
+  std::vector<int32_t> next_;
   int64_t position_ = 0;
 };
 
@@ -88,6 +108,64 @@ TEST_F(GenerateTest, GoesOnUntilTheModelEnds) {
               ElementsAre(Pair(3, 0), Pair(1, 1), Pair(1, 1), Pair(1, 1), Pair(1, 1), Pair(1, 1)));
   EXPECT_EQ(result.timings.prompt_tokens, 4);
   EXPECT_EQ(result.timings.decode_tokens, 4);
+}
+
+TEST_F(GenerateTest, TheModelsOwnChoicesNeedNoLogits) {
+  const GenerateResult expected = Run({0, 1, 2, 3}).value();
+  Alphabet forward;
+  forward.says_next = true;
+  const GenerateResult result =
+      Generate(forward, *tokenizer_, std::vector<int32_t>{0, 1, 2, 3}, options_).value();
+  EXPECT_EQ(result.ids, expected.ids);
+  EXPECT_EQ(result.text, expected.text);
+  EXPECT_EQ(forward.runs, forward_.runs);
+  EXPECT_EQ(forward.logits_fetched, 0);
+  EXPECT_GT(forward_.logits_fetched, 0);
+}
+
+TEST_F(GenerateTest, TheModelsChoiceIsTakenOnlyWhereNothingElseIsWanted) {
+  forward_.says_next = true;
+  forward_.says = 5;  // not what the logits say
+  options_.max_tokens = 1;
+  EXPECT_THAT(Run({0})->ids, ElementsAre(5));
+  const auto ids_with = [&](void (*change)(GenerateOptions & options)) {
+    GenerateOptions options = options_;
+    change(options);
+    Alphabet forward;
+    forward.says_next = true;
+    forward.says = 5;
+    const auto result = Generate(forward, *tokenizer_, std::vector<int32_t>{0}, options);
+    EXPECT_EQ(forward.next_asked, 0);
+    return result->ids;
+  };
+  EXPECT_THAT(ids_with([](GenerateOptions& o) { o.top_logits = 1; }), ElementsAre(1));
+  EXPECT_THAT(ids_with([](GenerateOptions& o) { o.prompt_top = true; }), ElementsAre(1));
+  EXPECT_THAT(ids_with([](GenerateOptions& o) { o.ignore_eos = true; }), ElementsAre(1));
+  EXPECT_THAT(ids_with([](GenerateOptions& o) {
+                o.sampling.logit_bias = {{2, 2.f}};
+              }),
+              ElementsAre(2));
+  EXPECT_THAT(ids_with([](GenerateOptions& o) { o.sampling.penalties.repeat = 1.5f; }),
+              ElementsAre(1));
+  EXPECT_THAT(ids_with([](GenerateOptions& o) {
+                o.sampling.temperature = 0.01f;
+                o.sampling.top_k = 1;
+              }),
+              ElementsAre(1));
+}
+
+TEST_F(GenerateTest, WhereTheModelChoosesNothingTheSamplerSaysWhy) {
+  options_.max_tokens = 1;
+  forward_.says_next = true;
+  forward_.says = 9;  // a column of padding
+  EXPECT_THAT(Run({0})->ids, ElementsAre(1));
+  forward_.says = -1;
+  EXPECT_THAT(Run({0})->ids, ElementsAre(1));
+  forward_.spoil_logits = true;
+  const absl::Status status = Run({0}).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kDataLoss);
+  EXPECT_EQ(ToStd(status.message()),
+            "sampling: the logit of token 4 is nan; the model computed nonsense, run verify");
 }
 
 TEST_F(GenerateTest, StopsAtTheNumberAskedFor) {

@@ -135,6 +135,65 @@ TEST(IndexRules, AttentionWalksThePagesOfBothCaches) {
             at + "attribute page_tokens: expected 4 (the plan's), got another" + end);
 }
 
+// One step of qkv_rope with inputs and caches as a compiler makes them.
+plan::Plan QkvPlan() {
+  plan::Plan plan;
+  plan.model.vocab = 9;
+  plan.symbols = {{"T", 4}, {"C", 16}};
+  plan.kernels = {{"qkv_rope"}};
+  const plan::Dim t{.symbol = 0}, c{.symbol = 1}, two{.value = 2}, four{.value = 4};
+  const auto buffer = [&](std::string name, DType dtype, std::vector<plan::Dim> shape,
+                          plan::Space space) {
+    plan::Buffer added;
+    added.name = std::move(name);
+    added.type = {dtype, std::move(shape)};
+    added.space = space;
+    plan.buffers.push_back(added);
+  };
+  buffer("x", DType::kF32, {t, four}, plan::Space::kArena);
+  buffer("w", DType::kF32, {four, four}, plan::Space::kWeight);
+  buffer("k", DType::kF16, {c, two, two}, plan::Space::kCache);
+  buffer("v", DType::kF16, {c, two, two}, plan::Space::kCache);
+  buffer("positions", DType::kI32, {t}, plan::Space::kInput);
+  buffer("cells", DType::kI32, {t}, plan::Space::kInput);
+  buffer("q", DType::kF32, {t, two, two}, plan::Space::kArena);
+  plan::Step step;
+  step.name = "0.q";
+  step.kernel = 0;
+  step.inputs = {0, 1, 1, 1, 2, 3, 4, 5, -1};
+  step.outputs = {6, 2, 3};
+  plan.steps = {step};
+  return plan;
+}
+
+std::string QkvError(void (*damage)(plan::Plan& plan)) {
+  plan::Plan plan = QkvPlan();
+  damage(plan);
+  return std::string(CheckIndexOperands(plan).status().message());
+}
+
+TEST(IndexRules, QkvRopeWritesCellsOfBothCachesInPlace) {
+  const std::string at = "step 0 (0.q, kernel qkv_rope): ", end = "; compile it again";
+  EXPECT_EQ(QkvError([](plan::Plan&) {}), "");
+  EXPECT_EQ(QkvError([](plan::Plan& p) { p.steps[0].inputs[6] = 5; }),
+            at + "operand 6: expected the input positions, got cells" + end);
+  EXPECT_EQ(QkvError([](plan::Plan& p) { p.steps[0].inputs[7] = 4; }),
+            at + "operand 7: expected the input cells, got positions" + end);
+  EXPECT_EQ(QkvError([](plan::Plan& p) { p.buffers[5].space = plan::Space::kArena; }),
+            at + "operand 7: expected the input cells, got cells" + end);
+  EXPECT_EQ(QkvError([](plan::Plan& p) { p.buffers[2].type.shape[0] = {.value = 16}; }),
+            at + "operand 4: expected axis 0 of size C, got 16" + end);
+  EXPECT_EQ(QkvError([](plan::Plan& p) { p.buffers[3].type.shape[0] = {.symbol = 0}; }),
+            at + "operand 5: expected axis 0 of size C, got T" + end);
+  EXPECT_EQ(
+      QkvError([](plan::Plan& p) { std::swap(p.steps[0].outputs[1], p.steps[0].outputs[2]); }),
+      at + "output 1: expected operand 4, which it overwrites, got another buffer" + end);
+  EXPECT_EQ(QkvError([](plan::Plan& p) { p.steps[0].outputs.pop_back(); }),
+            at + "output 2: expected operand 5, which it overwrites, got another buffer" + end);
+  EXPECT_EQ(QkvError([](plan::Plan& p) { p.steps[0].inputs[5] = p.steps[0].outputs[2] = 2; }),
+            at + "operand 5: expected a buffer of its own, got k" + end);
+}
+
 TEST(IndexRules, AnIndexThatNoRuleKnows) {
   plan::Plan plan = ExpertPlan(4, 4);
   plan.kernels[1].name = "slice";

@@ -65,9 +65,49 @@ graph @step(%tokens: i32[T], %positions: i32[T], %sequences: i32[T], %cells: i32
 }
 )";
 
+// A like model of fused operators, which also says what greedy decoding goes on with.
+inline constexpr std::string_view kSmallFusedGraph = R"(ir 1
+dim T = 1..5
+dim S = 1..1
+dim R = 1..5
+dim L = 1..14
+dim P = 1..4
+dim C = 1..16
+weight @embd: f32[11,12]
+weight @norm: f32[12]
+weight @q: f32[12,12]
+weight @k: f16[4,12]
+weight @v: f32[4,12]
+weight @q_bias: f32[12]
+weight @k_bias: f32[4]
+weight @v_bias: f32[4]
+weight @o: f32[12,12]
+weight @gate: f16[7,12]
+weight @up: f32[7,12]
+weight @down: f32[12,7]
+weight @mix: f32[12,12]
+weight @out: f16[11,12]
+cache %0.k_cache: f32[C,1,4]
+cache %0.v_cache: f16[C,1,4]
+graph @step(%tokens: i32[T], %positions: i32[T], %sequences: i32[T], %cells: i32[T], %pages: i32[S,P], %rows: i32[R]) {
+  %embed: f32[T,12] = embed(%tokens, @embd)
+  %0.q: f32[T,3,4], %0.keys: f32[C,1,4], %0.values: f16[C,1,4] = qkv_rope(%embed, @q, @k, @v, %0.k_cache, %0.v_cache, %positions, %cells, norm=@norm, q_bias=@q_bias, k_bias=@k_bias, v_bias=@v_bias) {base=10000.0, dims=4, eps=1e-05, factor=1.0, kv_heads=1, magnitude=1.0, pairing=neox, q_heads=3, scaling=none}
+  %0.attn: f32[T,3,4] = attention(%0.q, %0.keys, %0.values, %positions, %sequences, %pages) {causal=true, page_tokens=4, scale=0.5, span=L, window=0}
+  %0.merged: f32[T,12] = merge_heads(%0.attn)
+  %0.sum: f32[T,12] = linear_add(%embed, %0.merged, @o)
+  %0.act: f32[T,7] = gate_up(%0.sum, @gate, @up, norm=@norm) {activation=silu, eps=1e-05}
+  %0.out: f32[T,12] = linear_add(%0.sum, %0.act, @down)
+  %last: f32[R,12] = gather_rows(%0.out, %rows)
+  %mixed: f32[R,12] = norm_linear(%last, @norm, @mix) {eps=1e-05}
+  %logits: f32[R,11], %next: i32[R] = head(%mixed, @out, norm=@norm) {eps=1e-05}
+  return %logits, %0.keys, %0.values, %next
+}
+)";
+
 class SmallModel {
  public:
-  SmallModel() : graph_(Parse(kSmallGraph, "small.ir").value()) {
+  explicit SmallModel(std::string_view text = kSmallGraph)
+      : graph_(Parse(text, "small.ir").value()) {
     folder_ = (std::filesystem::path(::testing::TempDir()) /
                StrCat("small_model_", ::testing::UnitTest::GetInstance()->random_seed(), "_",
                       static_cast<int>(getpid())))
