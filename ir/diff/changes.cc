@@ -49,13 +49,25 @@ void FindReturnChanges(const LineUp& line_up, bool ignore_names, std::vector<Cha
   }
   std::vector<int> met(b.size(), -1);  // place in a
   std::vector<bool> taken(a.size(), false);
+  // Of several values that were fused into one node each goes by its own name, where it has kept
+  // it.
+  for (const bool by_name : {true, false}) {
+    if (by_name && ignore_names) continue;
+    for (size_t i = 0; i < b.size(); ++i) {
+      if (met[i] >= 0) continue;
+      std::vector<int>& open = places[ReturnKey(line_up, line_up.b, b[i])];
+      const auto found = std::find_if(open.rbegin(), open.rend(), [&](int place) {
+        return !by_name || line_up.a.graph.value(a[place]).name == line_up.b.graph.value(b[i]).name;
+      });
+      if (found == open.rend()) continue;
+      met[i] = *found;
+      open.erase(std::next(found).base());
+      taken[met[i]] = true;
+    }
+  }
   std::vector<int> positions, returned;
   for (size_t i = 0; i < b.size(); ++i) {
-    std::vector<int>& open = places[ReturnKey(line_up, line_up.b, b[i])];
-    if (open.empty()) continue;
-    met[i] = open.back();
-    open.pop_back();
-    taken[met[i]] = true;
+    if (met[i] < 0) continue;
     positions.push_back(met[i]);
     returned.push_back(static_cast<int>(i));
   }

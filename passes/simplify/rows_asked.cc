@@ -31,7 +31,10 @@ int64_t Largest(const Graph& graph, const Dim& dim) {
   return dim.is_symbol() ? graph.FindSymbol(dim.symbol)->max : dim.value;
 }
 
-std::string RowsName(const Graph& graph, ValueId id) { return graph.value(id).name + ".rows"; }
+// Outside layers, where the rows asked for are no longer a layer's.
+std::string RowsName(const Graph& graph, ValueId id) {
+  return StrCat("rows.", graph.value(id).name);
+}
 
 // Why the gather at node `g` cannot move above the producer of what it gathers; empty when it can.
 std::string Obstacle(const Graph& graph, const Uses& uses, int g) {

@@ -66,7 +66,7 @@ TEST(DumpAround, AsJson) {
 }
 
 TEST(DumpAround, FindsANodeByWhatItCameFrom) {
-  // After the pass, %4.out.rows does what %logits did, and %logits what %logits_all did.
+  // After the pass, %rows.4.out does what %logits did, and %logits what %logits_all did.
   EXPECT_THAT(Output({"dump", StoryModel(), "--after", "rows-asked", "--around", "logits_all"}),
               HasSubstr("> %logits: "));
 }

@@ -330,13 +330,38 @@ TEST(GraphDiff, RemovedNodesShareALine) {
   EXPECT_EQ(Told(LlamaText(), a), "layer 0 added add(dead)\n");
 }
 
+TEST(GraphDiff, ResultsOfOneFusedNodeAreReturnedUnderTheirOwnNames) {
+  constexpr std::string_view kFrame = R"(ir 1
+dim T = 1..8
+dim R = 1..4
+weight @w: f32[16,4]
+graph @step(%x: f32[T,4], %rows: i32[R]) {
+)";
+  const std::string a = StrCat(kFrame, R"(  %all: f32[T,16] = linear(%x, @w)
+  %logits: f32[R,16] = gather_rows(%all, %rows)
+  %next: i32[R] = arg_max(%logits)
+  return %logits, %next
+}
+)");
+  const std::string b = StrCat(kFrame, R"(  %rows.x: f32[R,4] = gather_rows(%x, %rows) from(%logits)
+  %logits: f32[R,16], %next: i32[R] = head(%rows.x, @w) from(%all, %next)
+  return %logits, %next
+}
+)");
+  for (const auto& [from, to] : {std::pair(a, b), std::pair(b, a)}) {
+    for (const Change& change : DiffGraphs(Parsed(from), Parsed(to)).changes) {
+      EXPECT_NE(change.subject, Subject::kReturn) << change.a_name << " " << change.b_name;
+    }
+  }
+}
+
 constexpr std::string_view kRowsAfter =
     "  %output_norm: f32[T,64] = rms_norm(%1.out, @output_norm.weight) {eps=1e-06}\n"
     "  %logits_all: f32[T,1000] = linear(%output_norm, @token_embd.weight)\n"
     "  %logits: f32[R,1000] = gather_rows(%logits_all, %rows)\n";
 constexpr std::string_view kRowsBefore =
-    "  %1.out.rows: f32[R,64] = gather_rows(%1.out, %rows) from(%logits)\n"
-    "  %output_norm: f32[R,64] = rms_norm(%1.out.rows, @output_norm.weight) {eps=1e-06}\n"
+    "  %rows.1.out: f32[R,64] = gather_rows(%1.out, %rows) from(%logits)\n"
+    "  %output_norm: f32[R,64] = rms_norm(%rows.1.out, @output_norm.weight) {eps=1e-06}\n"
     "  %logits: f32[R,1000] = linear(%output_norm, @token_embd.weight) from(%logits_all)\n";
 
 TEST(GraphDiff, NodesThatTradeNamesMeetByProvenance) {
@@ -350,7 +375,7 @@ TEST(GraphDiff, NodesThatTradeNamesMeetByProvenance) {
     return -1;
   };
   EXPECT_EQ(diff.match_of_a[node(graph_a, "logits_all")], diff.match_of_b[node(graph_b, "logits")]);
-  EXPECT_EQ(diff.match_of_a[node(graph_a, "logits")], diff.match_of_b[node(graph_b, "1.out.rows")]);
+  EXPECT_EQ(diff.match_of_a[node(graph_a, "logits")], diff.match_of_b[node(graph_b, "rows.1.out")]);
   for (const Change& change : diff.changes) {
     EXPECT_NE(change.subject, Subject::kReturn) << "what is returned goes by the same name";
   }
