@@ -154,8 +154,45 @@ TEST_F(LowerTest, AnOperatorWithoutEmitterIsNamed) {
   graph_.nodes[1].op = &op;
   const absl::Status status = Run().status();
   EXPECT_EQ(status.code(), absl::StatusCode::kUnimplemented);
-  EXPECT_THAT(ToStd(status.message()),
-              HasSubstr("node 0.norm: target cpu has no emitter for tan; it has add attention attn_scores"));
+  EXPECT_THAT(
+      ToStd(status.message()),
+      HasSubstr("node 0.norm: target cpu has no emitter for tan; it has add arg_max attention"));
+}
+
+// A step of qkv_rope has three results, two of which are the caches themselves.
+TEST_F(LowerTest, CachesAmongTheResultsAreWrittenInPlace) {
+  graph_ = Parse(R"(ir 1
+dim T = 1..8
+dim R = 1..8
+dim C = 1..32
+weight @norm: f32[8]
+weight @table: f16[10,8]
+cache %0.k_cache: f16[C,5,2]
+cache %0.v_cache: f32[C,5,2]
+graph @step(%tokens: i32[T], %positions: i32[T], %cells: i32[T], %rows: i32[R]) {
+  %embed: f32[T,8] = embed(%tokens, @table)
+  %0.q: f32[T,5,2], %0.keys: f16[C,5,2], %0.values: f32[C,5,2] = qkv_rope(%embed, @table, @table, @table, %0.k_cache, %0.v_cache, %positions, %cells, norm=@norm) {base=10000.0, dims=2, eps=1e-05, factor=1.0, kv_heads=5, magnitude=1.0, pairing=norm, q_heads=5, scaling=none}
+  %last: f32[R,8] = gather_rows(%embed, %rows)
+  %logits: f32[R,10], %next: i32[R] = head(%last, @table, norm=@norm) {eps=1e-05}
+  return %logits, %0.q, %0.keys, %next, %0.values
+}
+)",
+                 "test.ir")
+               .value();
+  const absl::StatusOr<plan::Plan> plan = Run();
+  ASSERT_TRUE(plan.ok()) << plan.status();
+  const plan::Step& step = plan->steps[1];
+  ASSERT_EQ(plan->kernels[step.kernel].name, "qkv_rope");
+  ASSERT_EQ(step.inputs.size(), 15u);
+  ASSERT_EQ(step.outputs.size(), 3u);
+  EXPECT_EQ(step.outputs[1], step.inputs[4]);
+  EXPECT_EQ(step.outputs[2], step.inputs[5]);
+  EXPECT_EQ(plan->buffers[step.inputs[4]].name, "0.k_cache");
+  EXPECT_EQ(plan->buffers[step.inputs[5]].name, "0.v_cache");
+  EXPECT_EQ(plan->buffers[step.outputs[0]].space, plan::Space::kArena);
+  EXPECT_EQ(plan->buffers[step.inputs[8]].name, "norm");
+  for (size_t absent = 9; absent < 15; ++absent) EXPECT_EQ(step.inputs[absent], -1);
+  EXPECT_EQ(plan->outputs, (std::vector<std::string>{"logits", "0.q", "next"}));
 }
 
 TEST(CpuEmitters, EveryOperatorHasOne) {

@@ -23,6 +23,8 @@ def narrow(dtype, x):
         return int(x)
     if dtype == "f16":
         return struct.unpack("<e", struct.pack("<e", x))[0]
+    if math.isfinite(x) and abs(x) >= 2.0**128 - 2.0**103:  # what rounds to more than the largest
+        return math.copysign(math.inf, x)
     bits = struct.unpack("<I", struct.pack("<f", x))[0]
     if dtype == "bf16":
         bits = (bits + 0x7FFF + (bits >> 16 & 1)) & 0xFFFF0000
@@ -102,9 +104,16 @@ def linear_add(residual, x, weight, bias=None):
     return build([*x.shape[:-1], weight.shape[0]], one)
 
 
-def gate_up(x, gate, up, gate_bias=None, up_bias=None, *, activation):
+def gate_up(x, gate, up, norm=None, gate_bias=None, up_bias=None, *, activation, eps=None):
+    def row(i):
+        values = [x.at(*i, k) for k in range(x.shape[-1])]
+        if norm is None:
+            return values
+        size = math.hypot(*values, math.sqrt(eps * len(values))) / math.sqrt(len(values))
+        return [norm.at(k) * v / size for k, v in enumerate(values)]
+
     def project(weight, bias, *i):
-        terms = [weight.at(i[-1], k) * x.at(*i[:-1], k) for k in range(weight.shape[1])]
+        terms = [weight.at(i[-1], k) * h for k, h in enumerate(row(i[:-1]))]
         return math.fsum([*terms, bias.at(i[-1]) if bias else 0.0])
 
     def act(g):
@@ -114,6 +123,63 @@ def gate_up(x, gate, up, gate_bias=None, up_bias=None, *, activation):
 
     return build([*x.shape[:-1], gate.shape[0]],
                  lambda *i: act(project(gate, gate_bias, *i)) * project(up, up_bias, *i))
+
+
+def arg_max(x):
+    def one(*i):
+        row = [x.at(*i, k) for k in range(x.shape[-1])]
+        if any(math.isnan(v) or v == math.inf for v in row) or max(row) == -math.inf:
+            return -1
+        return sorted(range(len(row)), key=lambda k: (-row[k], k))[0]
+
+    return build(x.shape[:-1], one, "i32")
+
+
+def norm_linear(x, norm, weight, bias=None, *, eps):
+    def one(*i):
+        row = [x.at(*i[:-1], k) for k in range(x.shape[-1])]
+        size = math.sqrt(math.fsum(v * v for v in row) / len(row) + eps)
+        dot = math.fsum(weight.at(i[-1], k) * norm.at(k) * v for k, v in enumerate(row))
+        return dot / size + (bias.at(i[-1]) if bias else 0)
+
+    return build([*x.shape[:-1], weight.shape[0]], one)
+
+
+def head(x, weight, norm=None, bias=None, *, eps=None):
+    if norm is None:
+        logits = linear(x, weight, bias)
+    else:
+        logits = norm_linear(x, norm, weight, bias, eps=eps)
+    return logits, arg_max(Array(logits.shape, [narrow("f32", v) for v in logits.v]))
+
+
+def qkv_rope(x, q, k, v, k_cache, v_cache, positions, cells, norm=None, q_bias=None, k_bias=None,
+             v_bias=None, q_norm=None, k_norm=None, factors=None, *, q_heads, kv_heads, eps=None,
+             head_eps=None, **rotation):
+    """A head of a token at a time."""
+    tokens, width = x.shape
+
+    def heads(weight, bias, count, head_norm):
+        size = weight.shape[0] // count
+        result = []
+        for t in range(tokens):
+            row = [x.at(t, i) for i in range(width)]
+            if norm:
+                scale = math.sqrt(math.fsum(e * e for e in row) / width + eps)
+                row = [e / scale * norm.at(i) for i, e in enumerate(row)]
+            for h in range(count):
+                out = [math.fsum([*(weight.at(h * size + n, i) * e for i, e in enumerate(row)),
+                                  bias.at(h * size + n) if bias else 0.0]) for n in range(size)]
+                if head_norm:
+                    scale = math.sqrt(math.fsum(e * e for e in out) / size + head_eps)
+                    out = [e / scale * head_norm.at(n) for n, e in enumerate(out)]
+                result += out
+        return Array([tokens, count, size], result)
+
+    queries = rope(heads(q, q_bias, q_heads, q_norm), positions, factors, **rotation)
+    keys = rope(heads(k, k_bias, kv_heads, k_norm), positions, factors, **rotation)
+    values = heads(v, v_bias, kv_heads, None)
+    return queries, kv_append(k_cache, keys, cells), kv_append(v_cache, values, cells)
 
 
 def rms_norm(x, weight, eps):
@@ -280,9 +346,10 @@ def expert_sum(x, weights):
 
 
 OPS = {f.__name__.rstrip("_"): f for f in (
-    add, attention, attn_scores, attn_values, embed, expert_linear, expert_sum, gate_up,
-    gather_rows, glu, kv_append, linear, linear_add, masked_softmax, merge_heads, moe_route,
-    rms_norm, rope, slice_, split_heads)}
+    add, arg_max, attention, attn_scores, attn_values, embed, expert_linear, expert_sum, gate_up,
+    gather_rows, glu, head, kv_append, linear, linear_add, masked_softmax, merge_heads, moe_route,
+    norm_linear, qkv_rope, rms_norm, rope, slice_, split_heads)}
+
 
 
 def attribute(text):
@@ -344,6 +411,9 @@ def fill(text, name):
         words = numbers.split()
         values[ref] = Array(shape, [narrow(dtype, float(w)) for w in words], dtype)
         out.append((f"// {kind} {ref}:", words))
+    for ref in re.findall(r"^cache (.*?):", graph, re.MULTILINE):
+        dtype, shape = types[ref]
+        values.setdefault(ref, Array(shape, [0.0] * math.prod(shape), dtype))
     for line in graph.splitlines():
         if not (match := NODE.match(line)):
             continue
