@@ -35,7 +35,7 @@ int64_t VocabularyOf(const Graph& graph) {
 // Tokens that one run of the graph can take.
 int64_t MostTokens(const Graph& graph) {
   int64_t most = std::numeric_limits<int64_t>::max();
-  for (const char* name : {"T", "R", "L", "C"}) {
+  for (const char* name : {"T", "L", "C"}) {
     if (const SymbolDef* symbol = graph.FindSymbol(name)) most = std::min(most, symbol->max);
   }
   return most;
@@ -87,9 +87,13 @@ struct Side {
 };
 
 absl::StatusOr<Side> Prepare(const GraphSource& source, bool random, uint64_t seed) {
-  if (!random) return Side{source.graph, source.weights};
-  Side side;
-  side.graph = WithF32Weights(source.graph);
+  Side side{source.graph, source.weights};
+  // The interpreter has no arena that the logits of all tokens would have to fit.
+  for (SymbolDef& symbol : side.graph.symbols) {
+    if (symbol.name == "R") symbol.max = std::max(symbol.max, MostTokens(side.graph));
+  }
+  if (!random) return side;
+  side.graph = WithF32Weights(side.graph);
   absl::StatusOr<WeightBytes> weights = RandomWeights(side.graph, seed);
   if (!weights.ok()) return Annotate(weights.status(), source.label);
   side.weights = *std::move(weights);

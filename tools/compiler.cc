@@ -2,6 +2,7 @@
 
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <chrono>
@@ -75,6 +76,9 @@ absl::Status CheckOptions(const CompileOptions& options) {
   if (options.context) RENGA_RETURN_IF_ERROR(in_range("-c", *options.context, int64_t{1} << 24));
   RENGA_RETURN_IF_ERROR(in_range("--max-seqs", options.max_sequences, 4096));
   RENGA_RETURN_IF_ERROR(in_range("--max-step", options.max_step_tokens, 65536));
+  if (options.max_rows) {
+    RENGA_RETURN_IF_ERROR(in_range("--max-rows", *options.max_rows, options.max_step_tokens));
+  }
   if (options.target != "cpu") {
     return absl::UnimplementedError(StrCat("--target: expected cpu, got ", options.target,
                                            "; this version has no other target"));
@@ -82,13 +86,37 @@ absl::Status CheckOptions(const CompileOptions& options) {
   return absl::OkStatus();
 }
 
+constexpr int64_t kFewRows = 16;
+
 }  // namespace
+
+int64_t MaxRows(const CompileOptions& options) {
+  return options.max_rows.value_or(
+      std::min(options.max_step_tokens, std::max(options.max_sequences, kFewRows)));
+}
+
+absl::StatusOr<GraphOptions> GraphOptionsOf(const GgufFile& file, const CompileOptions& options) {
+  RENGA_RETURN_IF_ERROR(CheckOptions(options));
+  GraphOptions graph;
+  if (options.context) {
+    graph.context = *options.context;
+  } else {
+    RENGA_ASSIGN_OR_RETURN(graph.context, DefaultContext(file));
+  }
+  graph.max_sequences = options.max_sequences;
+  graph.max_step_tokens = options.max_step_tokens;
+  graph.max_rows = MaxRows(options);
+  graph.page_tokens = options.page_tokens;
+  graph.k_type = options.k_type;
+  graph.v_type = options.v_type;
+  return graph;
+}
 
 std::string Describe(const CompileOptions& options) {
   std::string text = StrCat("target=", options.target, " c=", options.context.value_or(0),
                             " seqs=", options.max_sequences, " step=", options.max_step_tokens,
-                            " page=", options.page_tokens, " k=", Name(options.k_type),
-                            " v=", Name(options.v_type));
+                            " rows=", MaxRows(options), " page=", options.page_tokens,
+                            " k=", Name(options.k_type), " v=", Name(options.v_type));
   if (options.only_passes) StrAppend(&text, " only=", StrJoin(*options.only_passes, ","));
   StrAppend(&text, " disabled=", StrJoin(options.disabled_passes, ","));
   return text;
@@ -103,17 +131,7 @@ absl::StatusOr<Compilation> Compile(const std::string& gguf, const CompileOption
   Stopwatch total, lap;
 
   RENGA_ASSIGN_OR_RETURN(const GgufFile file, GgufFile::Open(gguf));
-  GraphOptions graph_options;
-  if (options.context) {
-    graph_options.context = *options.context;
-  } else {
-    RENGA_ASSIGN_OR_RETURN(graph_options.context, DefaultContext(file));
-  }
-  graph_options.max_sequences = options.max_sequences;
-  graph_options.max_step_tokens = options.max_step_tokens;
-  graph_options.page_tokens = options.page_tokens;
-  graph_options.k_type = options.k_type;
-  graph_options.v_type = options.v_type;
+  RENGA_ASSIGN_OR_RETURN(const GraphOptions graph_options, GraphOptionsOf(file, options));
   RENGA_ASSIGN_OR_RETURN(Model model, BuildModel(file, graph_options));
   result.seconds.read = lap.Lap();
 

@@ -18,6 +18,7 @@ struct CompileOptions {
       context;  // tokens a sequence can hold; default: the model's, at most 4,096
   int64_t max_sequences = 1;
   int64_t max_step_tokens = 128;
+  std::optional<int64_t> max_rows;  // of logits that a step may ask for; default: MaxRows
   int64_t page_tokens = 64;
   DType k_type = DType::kF16;
   DType v_type = DType::kF16;
@@ -26,6 +27,13 @@ struct CompileOptions {
   std::string dump_dir;  // created if missing; empty: no dump
   int threads = 0;       // 0: all cores
 };
+
+// Rows of logits that a step may ask for: as given, else enough for every sequence and for a few
+// tokens to be looked at together. The logits of all tokens of a step would be most of its memory.
+int64_t MaxRows(const CompileOptions& options);
+
+// What the frontend is told. Errors as DefaultContext.
+absl::StatusOr<GraphOptions> GraphOptionsOf(const GgufFile& file, const CompileOptions& options);
 
 // The graph as text at one point of the pipeline.
 struct StageText {

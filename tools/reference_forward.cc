@@ -4,6 +4,7 @@
 
 #include "ir/base/status.h"
 #include "ir/text/parse.h"
+#include "runtime/plan/layout.h"
 
 namespace renga {
 namespace {
@@ -121,6 +122,7 @@ class ReferenceForward final : public Forward {
   int64_t position() const override { return position_; }
   int64_t context() const override { return plan_->geometry.context; }
   int64_t max_step_tokens() const override { return plan_->geometry.max_step_tokens; }
+  int64_t max_rows() const override { return plan::SymbolMax(*plan_, "R", max_step_tokens()); }
   int64_t vocab() const override { return plan_->model.vocab; }
   std::string_view device() const override { return "reference"; }
 

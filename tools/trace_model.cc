@@ -12,9 +12,12 @@
 #include "ir/base/status.h"
 #include "ir/text/parse.h"
 #include "ir/trace/axis_names.h"
+#include "ir/trace/positions.h"
+#include "ir/trace/run_params.h"
 #include "ir/trace/stats.h"
 #include "ir/trace/trace_graph.h"
 #include "runtime/exec/executor.h"
+#include "runtime/plan/layout.h"
 
 namespace renga {
 namespace {
@@ -45,6 +48,7 @@ TraceRun RunOf(const plan::Plan& plan, const TraceModelOptions& options) {
   run.producer = plan.producer;
   run.prompt = options.prompt;
   run.ids = options.ids;
+  run.positions = options.positions;
   run.k_type = CacheType(plan, "k_cache");
   run.v_type = CacheType(plan, "v_cache");
   run.ir = plan.ir;
@@ -73,6 +77,7 @@ absl::StatusOr<Trace> TraceOnReference(const OpenedPlan& opened, const Graph& gr
   };
   TraceGraphOptions graph_options;
   graph_options.ids = options.ids;
+  graph_options.positions = options.positions;
   graph_options.threads = threads;
   graph_options.keep = options.keep;
   graph_options.cancel = options.cancel;
@@ -139,15 +144,11 @@ class CpuRecorder {
     value.op = std::string(found->second.op);
     value.dtype = tensor.dtype;
     value.shape.assign(tensor.dims, tensor.dims + tensor.rank);
-    if (plan_.buffers[buffer].space == plan::Space::kCache) {
-      // The pages in use, as the interpreter has them: a fresh sequence has its pages in order.
-      const int64_t page = plan_.geometry.page_tokens;
-      const int64_t used = static_cast<int64_t>(options_.ids.size());
-      value.shape[0] = std::min(value.shape[0], (used + page - 1) / page * page);
-    }
     const int64_t bytes = value.elements() * RowBytes(value.dtype, 1);
-    auto copy = std::make_shared<std::vector<uint8_t>>(tensor.data, tensor.data + bytes);
     value.axes = AxisNames(*found->second.type);
+    // A fresh sequence has its pages in order: its cells come first.
+    value.data = absl::MakeConstSpan(tensor.data, bytes);
+    auto copy = std::make_shared<std::vector<uint8_t>>(TakeKept(trace_->run, &value));
     value.data = *copy;
     value.stats = ComputeStats(value);
     trace_->storage.push_back(std::move(copy));
@@ -177,7 +178,10 @@ absl::StatusOr<Trace> TraceOnCpu(const OpenedPlan& opened, const Graph& graph, i
   std::iota(positions.begin(), positions.end(), 0);
   StepInputs inputs;
   inputs.tokens = options.ids;
-  inputs.positions = inputs.rows = positions;
+  inputs.positions = positions;
+  const std::vector<int32_t> rows =
+      RowsAsked(tokens, options.positions, plan::SymbolMax(*opened.plan, "R", tokens));
+  inputs.rows = rows;
   inputs.sequences = sequences;
   inputs.cells = cells;
   inputs.pages = kv.pages(sequence);
@@ -206,6 +210,7 @@ absl::StatusOr<Trace> TraceModel(const std::string& model, const TraceModelOptio
   OpenOptions open = options.open;
   const int64_t tokens = static_cast<int64_t>(options.ids.size());
   open.compile.max_step_tokens = std::max(open.compile.max_step_tokens, tokens);
+  open.compile.max_rows = open.compile.max_step_tokens;
   RENGA_ASSIGN_OR_RETURN(const OpenedPlan opened, OpenPlan(model, open));
   const plan::Geometry& geometry = opened.plan->geometry;
   if (tokens < 1 || tokens > geometry.context) {

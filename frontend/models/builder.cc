@@ -36,7 +36,7 @@ ModelBuilder::ModelBuilder(const GgufFile& file, std::string_view architecture,
   graph_.symbols = {
       {"T", 1, options.max_step_tokens},
       {"S", 1, options.max_sequences},
-      {"R", 1, options.max_step_tokens},
+      {"R", 1, options.max_rows.value_or(options.max_step_tokens)},
       {"L", 1, options.context},
       {"P", 1, pages},
       {"C", 1, options.max_sequences * pages * options.page_tokens},

@@ -1,6 +1,8 @@
 // A model read from a GGUF file: its graph, and everything else a plan needs to know about it.
 #pragma once
 
+#include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -15,8 +17,9 @@ namespace renga {
 struct GraphOptions {
   int64_t context = 4096;  // tokens a sequence can hold
   int64_t max_sequences = 1;
-  int64_t max_step_tokens = 128;  // tokens of one run, all sequences together
-  int64_t page_tokens = 64;       // cells of a KV page
+  int64_t max_step_tokens = 128;    // tokens of one run, all sequences together
+  std::optional<int64_t> max_rows;  // rows of logits that one run may ask for; unset: its tokens
+  int64_t page_tokens = 64;         // cells of a KV page
   DType k_type = DType::kF16;
   DType v_type = DType::kF16;
 };

@@ -9,6 +9,7 @@
 #include "ir/diff/graph_diff.h"
 #include "ir/text/parse.h"
 #include "ir/trace/error_sources.h"
+#include "ir/trace/positions.h"
 
 namespace renga {
 namespace {
@@ -106,6 +107,7 @@ absl::StatusOr<TraceComparison> CompareMatched(
     const std::vector<std::pair<ValueId, ValueId>>& pairs, const CompareTracesOptions& options) {
   RENGA_RETURN_IF_ERROR(CheckSameTokens(a.run, b.run));
   TraceComparison result;
+  RENGA_ASSIGN_OR_RETURN(result.positions, CommonPositions(a.run, b.run));
   result.a = a.run;
   result.b = b.run;
   result.tolerance = DefaultTolerance(a.run, b.run);
@@ -124,7 +126,10 @@ absl::StatusOr<TraceComparison> CompareMatched(
     const TracedValue& y = b.values[b_index];
     a_used[a_index] = b_used[b_index] = true;
     const double tolerance = std::max({rtol, Roundoff(x.dtype), Roundoff(y.dtype)});
-    absl::StatusOr<ValueError> error = CompareValues(x, y, tolerance);
+    absl::StatusOr<ValueError> error =
+        result.positions.empty()
+            ? CompareValues(x, y, tolerance)
+            : CompareAtPositions(a.run, x, b.run, y, result.positions, tolerance);
     if (!error.ok()) {
       result.skipped.push_back({x.name, y.name, std::string(error.status().message())});
       continue;

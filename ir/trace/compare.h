@@ -56,6 +56,7 @@ struct SkippedPair {
 struct TraceComparison {
   TraceRun a, b;
   Tolerance tolerance;
+  std::vector<int32_t> positions;     // of the tokens compared; empty: all
   std::vector<ComparedValue> values;  // in b's order
   std::vector<int> unexplained;       // indices into values, in order; the first is the verdict
   int worst = -1;                     // largest relative error
@@ -66,7 +67,8 @@ struct TraceComparison {
   bool equal() const;
 };
 
-// InvalidArgument for runs of other tokens, naming the first that differs; for traces without their
+// InvalidArgument for runs of other tokens, naming the first that differs; for traces that keep
+// no position in common; for traces without their
 // graph or with one that does not parse.
 absl::StatusOr<TraceComparison> CompareTraces(const Trace& a, const Trace& b,
                                               const CompareTracesOptions& options = {});

@@ -339,6 +339,11 @@ absl::StatusOr<LogComparison> CompareWithLog(const Trace& trace, const LlamaLog&
     return absl::InvalidArgumentError(
         "the trace: expected the graph that was run in its metadata, got none");
   }
+  if (!trace.run.positions.empty()) {
+    return absl::InvalidArgumentError(
+        "the trace: expected all positions, since the log has sums over them, got some only; trace "
+        "without --positions");
+  }
   RENGA_ASSIGN_OR_RETURN(const Graph graph, Parse(trace.run.ir, "graph of the trace"));
   RENGA_ASSIGN_OR_RETURN(const LogRun run,
                          RunOfTokens(log, static_cast<int64_t>(trace.run.ids.size())));

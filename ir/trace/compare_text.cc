@@ -107,6 +107,11 @@ std::string RunText(const TraceRun& run) {
   return absl::CHexEscape(text);
 }
 
+std::string PositionsText(const TraceComparison& comparison) {
+  if (comparison.positions.empty()) return "";
+  return StrCat(" at positions ", StrJoin(comparison.positions, ","));
+}
+
 // Columns, each as wide as its longest cell; numbers to the right.
 std::string Table(const std::vector<std::vector<std::string>>& rows,
                   const std::vector<bool>& right) {
@@ -165,8 +170,8 @@ std::string VerdictText(const TraceComparison& comparison) {
 
 std::string TraceComparisonText(const TraceComparison& comparison) {
   std::string text = StrCat("a ", RunText(comparison.a), ", b ", RunText(comparison.b), ", ",
-                            comparison.a.ids.size(), " tokens, tolerance ",
-                            absl::StrFormat("%g", comparison.tolerance.rtol), ": ",
+                            comparison.a.ids.size(), " tokens", PositionsText(comparison),
+                            ", tolerance ", absl::StrFormat("%g", comparison.tolerance.rtol), ": ",
                             comparison.tolerance.reason, "\n");
   std::vector<Line> lines = LinesByRole(comparison);
   const size_t identical = std::erase_if(lines, [&](const Line& line) {

@@ -7,6 +7,7 @@
 #include "ir/base/mapped_file.h"
 #include "ir/base/status.h"
 #include "ir/trace/plain_text.h"
+#include "ir/trace/positions.h"
 #include "ir/trace/safetensors.h"
 #include "ir/trace/trace.h"
 #include "ir/trace/trace_keys.h"
@@ -32,7 +33,7 @@ absl::StatusOr<std::string> Text(const SafeTensors& file, std::string_view key) 
   return *std::move(decoded);
 }
 
-absl::StatusOr<std::vector<int32_t>> Ids(std::string_view text) {
+absl::StatusOr<std::vector<int32_t>> Numbers(std::string_view key, std::string_view text) {
   std::vector<int32_t> ids;
   const char* at = text.data();
   const char* end = at + text.size();
@@ -41,13 +42,39 @@ absl::StatusOr<std::vector<int32_t>> Ids(std::string_view text) {
     const auto [next, error] = std::from_chars(at, end, id);
     if (error != std::errc() || id < 0 || (next != end && *next != ',') || next + 1 == end) {
       return absl::InvalidArgumentError(
-          StrCat("metadata ids: expected numbers separated by commas, got an error at byte ",
+          StrCat("metadata ", key, ": expected numbers separated by commas, got an error at byte ",
                  at - text.data()));
     }
     ids.push_back(id);
     at = next == end ? end : next + 1;
   }
   return ids;
+}
+
+absl::Status CheckPositions(const TraceRun& run) {
+  int64_t last = -1;
+  for (const int32_t position : run.positions) {
+    if (position <= last || position >= static_cast<int64_t>(run.ids.size())) {
+      return absl::InvalidArgumentError(
+          StrCat("metadata positions: expected ascending numbers below ", run.ids.size(),
+                 ", the number of ids, got ", position));
+    }
+    last = position;
+  }
+  return absl::OkStatus();
+}
+
+// Gives the value the positions of its rows, where the run keeps some only.
+absl::Status TakePositions(const TraceRun& run, TracedValue* value) {
+  if (run.positions.empty() || !RowsAreTokens(*value)) return absl::OkStatus();
+  const int64_t kept = static_cast<int64_t>(run.positions.size()), rows = value->shape[0];
+  if (rows > kept || (value->axes[0] == "token" && rows != kept)) {
+    return absl::InvalidArgumentError(StrCat("tensor ", EncodePlainText(value->name),
+                                             ": expected rows for the ", kept,
+                                             " positions that are kept, got ", rows));
+  }
+  value->positions.assign(run.positions.end() - rows, run.positions.end());
+  return absl::OkStatus();
 }
 
 absl::StatusOr<TraceRun> ReadRun(const SafeTensors& file) {
@@ -77,7 +104,10 @@ absl::StatusOr<TraceRun> ReadRun(const SafeTensors& file) {
     RENGA_ASSIGN_OR_RETURN(*field, Text(file, key));
   }
   RENGA_ASSIGN_OR_RETURN(const std::string ids, Text(file, trace_keys::kIds));
-  RENGA_ASSIGN_OR_RETURN(run.ids, Ids(ids));
+  RENGA_ASSIGN_OR_RETURN(run.ids, Numbers(trace_keys::kIds, ids));
+  RENGA_ASSIGN_OR_RETURN(const std::string positions, Text(file, trace_keys::kPositions));
+  RENGA_ASSIGN_OR_RETURN(run.positions, Numbers(trace_keys::kPositions, positions));
+  RENGA_RETURN_IF_ERROR(CheckPositions(run));
   return run;
 }
 
@@ -160,6 +190,7 @@ absl::StatusOr<Trace> Read(absl::Span<const uint8_t> bytes) {
     value.dtype = found->second->dtype;
     value.shape = found->second->shape;
     value.data = found->second->data;
+    RENGA_RETURN_IF_ERROR(TakePositions(trace.run, &value));
     tensors.erase(found);  // a name that comes again is no tensor any more
     trace.values.push_back(std::move(value));
   }

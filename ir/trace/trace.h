@@ -34,6 +34,9 @@ struct TracedValue {
   DType dtype = DType::kF32;      // f32, f16, bf16 or i32
   std::vector<int64_t> shape;     // row-major, outermost first
   std::vector<std::string> axes;  // one per size: "token", "head", "dim", "key", "cell", "row", ...
+  // Of the tokens that the first axis counts, where the run keeps some positions only; else empty:
+  // its index is the token's position.
+  std::vector<int32_t> positions;
   ValueStats stats;
   absl::Span<const uint8_t> data;  // dense, little-endian; owned by the trace
 
@@ -53,7 +56,9 @@ struct TraceRun {
   std::string producer;      // "renga 0.1.0"
   std::string prompt;        // text where there was one
   std::vector<int32_t> ids;  // all tokens that were run, in order, BOS included
-  std::string k_type;        // element types of the caches, "f16"; empty where there are none
+  // Of the tokens whose rows are kept, ascending; empty: all (positions.h).
+  std::vector<int32_t> positions;
+  std::string k_type;  // element types of the caches, "f16"; empty where there are none
   std::string v_type;
   std::string ir;  // the graph that was run, text form
 };

@@ -8,6 +8,7 @@
 #include "ir/base/status.h"
 #include "ir/text/print.h"
 #include "ir/trace/axis_names.h"
+#include "ir/trace/positions.h"
 #include "ir/trace/run_params.h"
 #include "ir/trace/stats.h"
 
@@ -50,19 +51,20 @@ absl::StatusOr<Trace> TraceGraph(const Graph& graph, const WeightBytes& weights,
   trace.run.model = options.model;
   trace.run.device = "reference";
   trace.run.ids = options.ids;
+  trace.run.positions = options.positions;
   trace.run.k_type = CacheType(graph, "k_cache");
   trace.run.v_type = CacheType(graph, "v_cache");
   trace.run.ir = Print(graph);
   const int threads = options.threads > 0
                           ? options.threads
                           : std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
-  SymbolValues symbols = RunSymbols(graph, options.ids), fixed;
+  SymbolValues symbols = RunSymbols(graph, options.ids, options.positions), fixed;
   if (const SymbolDef* cells = graph.FindSymbol("C"); cells != nullptr) {
     fixed["C"] = std::clamp(symbols["P"] * PageTokens(graph), cells->min, cells->max);
   }
   std::vector<HostTensor> params;
   for (const ValueId id : graph.params) {
-    RENGA_ASSIGN_OR_RETURN(HostTensor param, RunParam(graph, id, options.ids));
+    RENGA_ASSIGN_OR_RETURN(HostTensor param, RunParam(graph, id, options.ids, options.positions));
     params.push_back(std::move(param));
   }
   RENGA_ASSIGN_OR_RETURN(const auto interpreter,
@@ -73,13 +75,15 @@ absl::StatusOr<Trace> TraceGraph(const Graph& graph, const WeightBytes& weights,
     for (size_t r = 0; r < results.size(); ++r) {
       const Value& declared = graph.value(node.results[r]);
       if (options.keep && !options.keep(declared.name)) continue;
-      auto bytes = std::make_shared<std::vector<uint8_t>>(BytesOf(*results[r]));
+      const std::vector<uint8_t> all = BytesOf(*results[r]);
       TracedValue value;
       value.name = declared.name;
       value.op = std::string(node.op->name);
       value.dtype = results[r]->dtype;
       value.shape = results[r]->shape;
       value.axes = AxisNames(declared.type);
+      value.data = all;
+      auto bytes = std::make_shared<std::vector<uint8_t>>(TakeKept(trace.run, &value));
       value.data = *bytes;
       value.stats = ComputeStats(value);
       trace.storage.push_back(std::move(bytes));

@@ -18,6 +18,12 @@ std::string AxisName(const TracedValue& value, size_t axis) {
   return StrCat("axis ", axis);
 }
 
+// Of element `at` of an axis, as a reader counts.
+int64_t IndexOf(const TracedValue& value, size_t axis, int64_t at) {
+  const bool listed = axis == 0 && at < static_cast<int64_t>(value.positions.size());
+  return listed ? value.positions[at] : at;
+}
+
 // The stretch of each side that is compared, in elements.
 struct Overlap {
   int64_t a_begin = 0, b_begin = 0, size = 0;
@@ -64,8 +70,9 @@ class Marks {
       if (size - begin < 2 || marked == 0) continue;
       if (marked == 1 && size > 2) {
         const auto at = std::find(seen.begin(), seen.end(), true) - seen.begin();
-        parts.push_back(StrCat("only ", AxisName(value_, axis), " ", at));
-      } else if (axis == 0 && begin == 0 && !seen[0] && marked == size - 1) {
+        parts.push_back(StrCat("only ", AxisName(value_, axis), " ", IndexOf(value_, axis, at)));
+      } else if (axis == 0 && begin == 0 && IndexOf(value_, 0, 0) == 0 && !seen[0] &&
+                 marked == size - 1) {
         parts.push_back(StrCat(AxisName(value_, axis), " 0 equal"));
       }
     }
@@ -94,7 +101,7 @@ std::string CoordinatesText(const TracedValue& value, int64_t index) {
   std::vector<std::string> parts(value.shape.size());
   for (size_t axis = value.shape.size(); axis-- > 0;) {
     const int64_t size = std::max<int64_t>(value.shape[axis], 1);
-    parts[axis] = StrCat(AxisName(value, axis), " ", index % size);
+    parts[axis] = StrCat(AxisName(value, axis), " ", IndexOf(value, axis, index % size));
     index /= size;
   }
   return StrJoin(parts, ", ");

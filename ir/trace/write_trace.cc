@@ -44,6 +44,7 @@ absl::Status WriteTrace(const Trace& trace, const std::string& path) {
   add(trace_keys::kProducer, run.producer);
   add(trace_keys::kPrompt, run.prompt);
   add(trace_keys::kIds, StrJoin(run.ids, ","));
+  add(trace_keys::kPositions, StrJoin(run.positions, ","));
   add(trace_keys::kKType, run.k_type);
   add(trace_keys::kVType, run.v_type);
   add(trace_keys::kIr, run.ir);

@@ -39,6 +39,13 @@ absl::Status CheckNext(const plan::Plan& plan) {
 
 }  // namespace
 
+CpuForward::CpuForward(std::unique_ptr<Executor> executor, int sequence, int logits, int next)
+    : executor_(std::move(executor)),
+      sequence_(sequence),
+      logits_(logits),
+      next_(next),
+      max_rows_(plan::SymbolMax(executor_->plan(), "R", max_step_tokens())) {}
+
 absl::StatusOr<std::unique_ptr<CpuForward>> CpuForward::Create(
     std::shared_ptr<const plan::Plan> plan, const ExecutorOptions& options) {
   RENGA_ASSIGN_OR_RETURN(std::unique_ptr<Executor> executor,

@@ -23,18 +23,19 @@ class CpuForward : public Forward {
   int64_t position() const override { return executor_->kv().position(sequence_); }
   int64_t context() const override { return executor_->plan().geometry.context; }
   int64_t max_step_tokens() const override { return executor_->plan().geometry.max_step_tokens; }
+  int64_t max_rows() const override { return max_rows_; }
   int64_t vocab() const override { return executor_->plan().model.vocab; }
   absl::Status Truncate(int64_t position) override;
   std::string_view device() const override { return "cpu"; }
 
  private:
-  CpuForward(std::unique_ptr<Executor> executor, int sequence, int logits, int next)
-      : executor_(std::move(executor)), sequence_(sequence), logits_(logits), next_(next) {}
+  CpuForward(std::unique_ptr<Executor> executor, int sequence, int logits, int next);
 
   std::unique_ptr<Executor> executor_;
   int sequence_;
-  int logits_;       // output index
-  int next_;         // likewise; -1: the plan has none
+  int logits_;  // output index
+  int next_;    // likewise; -1: the plan has none
+  int64_t max_rows_;
   size_t rows_ = 0;  // of the last run
   // Of one run, kept for their memory.
   std::vector<int32_t> positions_, sequences_, cells_;

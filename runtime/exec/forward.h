@@ -15,8 +15,9 @@ class Forward {
  public:
   virtual ~Forward() = default;
 
-  // Appends `tokens` (1..max_step_tokens() ids) to the sequence. `rows` are indices into `tokens`;
-  // their logits are put into `logits` as [rows.size(), vocab()], row-major, unless it is null.
+  // Appends `tokens` (1..max_step_tokens() ids) to the sequence. `rows` are at most max_rows()
+  // indices into `tokens`; their logits are put into `logits` as [rows.size(), vocab()], row-major,
+  // unless it is null.
   // Without rows the logits are not computed. On an error the sequence is as it was:
   // ResourceExhausted when the context is full, OutOfRange for an id or row that does not exist.
   virtual absl::Status Run(absl::Span<const int32_t> tokens, absl::Span<const int32_t> rows,
@@ -34,6 +35,7 @@ class Forward {
   virtual int64_t position() const = 0;         // tokens in the sequence
   virtual int64_t context() const = 0;          // tokens it can hold
   virtual int64_t max_step_tokens() const = 0;  // of one Run
+  virtual int64_t max_rows() const = 0;         // of one Run
   virtual int64_t vocab() const = 0;            // logits of a row
 
   // Forgets the tokens from `position` on. OutOfRange unless 0 <= position <= position().

@@ -59,7 +59,10 @@ class Generation {
 
   int64_t ChunkTokens() const {
     int64_t tokens = forward_.max_step_tokens();
-    if (options_.prompt_top) tokens = std::min(tokens, kMaxLogits / forward_.vocab());
+    if (options_.prompt_top) {
+      // Every token's logits are asked for: no more tokens than that.
+      tokens = std::min({tokens, forward_.max_rows(), kMaxLogits / forward_.vocab()});
+    }
     return std::max<int64_t>(tokens, 1);
   }
 

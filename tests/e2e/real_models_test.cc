@@ -3,8 +3,6 @@
 // recorded continuation is fed as input, so that every position is compared even after a near tie.
 #include <algorithm>
 #include <cmath>
-#include <cstdlib>
-#include <fstream>
 #include <string>
 #include <vector>
 
@@ -12,6 +10,7 @@
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"
 #include "sys/stat.h"
+#include "tests/support/real_model.h"
 #include "tools/open_model.h"
 
 namespace renga {
@@ -23,28 +22,12 @@ struct RealModel {
   double llamacpp_kl;  // mean KL of llama.cpp's usual run from the exact one; 0: ids must be equal
 };
 
-std::string CacheFolder() {
-  if (const char* cache = std::getenv("XDG_CACHE_HOME"); cache != nullptr && *cache != '\0') {
-    return std::string(cache) + "/renga/models/";
-  }
-  const char* home = std::getenv("HOME");
-  return std::string(home == nullptr ? "" : home) + "/.cache/renga/models/";
-}
-
 std::vector<RealModel> Models() {
   return {
       {"stories260K", RENGA_SOURCE_DIR "/tests/data/stories260K.gguf", 0},
-      {"smollm2-135m", CacheFolder() + "SmolLM2-135M-Instruct.Q4_1.gguf", 0.0032},
-      {"qwen2.5-coder-0.5b", CacheFolder() + "Qwen2.5-Coder-0.5B-Instruct.Q4_K_M.gguf", 0.0014},
+      {"smollm2-135m", SmolLm2(), 0.0032},
+      {"qwen2.5-coder-0.5b", QwenCoder(), 0.0014},
   };
-}
-
-std::vector<nlohmann::json> ReadRecord(const std::string& name) {
-  std::ifstream file(std::string(RENGA_SOURCE_DIR "/tests/data/reference/") + name +
-                     ".exact.jsonl");
-  std::vector<nlohmann::json> cases;
-  for (std::string line; std::getline(file, line);) cases.push_back(nlohmann::json::parse(line));
-  return cases;
 }
 
 int ArgMax(const float* logits, int64_t vocab) {
@@ -80,6 +63,7 @@ class RealModelTest : public testing::TestWithParam<RealModel> {
     OpenOptions options;
     options.device = device;
     options.use_cache = false;
+    options.compile.max_rows = options.compile.max_step_tokens;  // every position is looked at
     auto opened = OpenModel(GetParam().path, options);
     EXPECT_TRUE(opened.ok()) << opened.status();
     return opened.ok() ? *std::move(opened) : OpenedModel();
@@ -94,7 +78,7 @@ TEST_P(RealModelTest, ReferenceIsExactAndCpuIsClose) {
   const int64_t vocab = reference.forward->vocab();
   double divergence = 0, worst_logit = 0;
   int64_t positions = 0, agreeing = 0;
-  for (const nlohmann::json& record : ReadRecord(GetParam().record)) {
+  for (const nlohmann::json& record : ReadExactRecord(GetParam().record)) {
     SCOPED_TRACE(record["id"].get<std::string>());
     const std::vector<int32_t> prompt = record["prompt_ids"], greedy = record["greedy_ids"];
     EXPECT_THAT(reference.tokenizer->Encode(record["text"].get<std::string>()).value(),

@@ -12,6 +12,7 @@
 #include <algorithm>
 #include <chrono>
 #include <csignal>
+#include <filesystem>
 #include <string>
 #include <thread>
 #include <vector>
@@ -26,6 +27,7 @@ struct ProcessOptions {
   bool close_stdout = false;         // nobody reads: the pipe's other end is closed at once
   bool interrupt_on_output = false;  // SIGINT as soon as something is on stdout
   bool interrupt_on_note = false;    // SIGINT as soon as something is on stderr
+  std::string interrupt_on_file;     // SIGINT as soon as there is a file anywhere in this folder
   std::string cache;                 // XDG_CACHE_HOME; empty: a folder that cannot be made
   int timeout_s = 120;               // SIGKILL then
 };
@@ -72,6 +74,14 @@ namespace process_internal {
   _exit(127);
 }
 
+inline bool HasFile(const std::string& folder) {
+  std::error_code ignored;
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(folder, ignored)) {
+    if (entry.is_regular_file(ignored)) return true;
+  }
+  return false;
+}
+
 // One read of what is there; false at the end.
 inline bool Drain(int fd, std::string* text) {
   char buffer[1 << 14];
@@ -113,7 +123,13 @@ inline ProcessResult RunProcess(const std::string& program, const std::vector<st
   }
   while ((out_open || err_open) && seconds() < options.timeout_s) {
     pollfd fds[2] = {{out_open ? out[0] : -1, POLLIN, 0}, {err_open ? err[0] : -1, POLLIN, 0}};
-    if (poll(fds, 2, 100) <= 0) continue;
+    const bool watch = !options.interrupt_on_file.empty() && !interrupted;
+    const int ready = poll(fds, 2, watch ? 5 : 100);
+    if (watch && process_internal::HasFile(options.interrupt_on_file)) {
+      interrupted = true;
+      kill(child, SIGINT);
+    }
+    if (ready <= 0) continue;
     if (fds[0].revents != 0) out_open = process_internal::Drain(out[0], &result.out);
     if (fds[1].revents != 0) err_open = process_internal::Drain(err[0], &result.err);
     const bool interrupt = (options.interrupt_on_output && !result.out.empty()) ||

@@ -1,6 +1,7 @@
 // `trace`, and `dump` of what it wrote: every value of a run, and nothing where there is none.
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <set>
 #include <string>
@@ -137,6 +138,125 @@ TEST_F(TraceVerb, IdsAndNodesChooseWhatIsRunAndKept) {
   ASSERT_EQ(some["nodes"].size(), 5u);
   EXPECT_EQ(some["nodes"][0]["name"], "0.k_proj");
   EXPECT_EQ(JsonOutput({"dump", Path()})["nodes"], some["nodes"]);
+}
+
+TEST_F(TraceVerb, PositionsChooseTokens) {
+  const std::string all = folder_.File("all.trace");
+  Output({"trace", StoryModel(), "-p", kPrompt, "-o", all});
+  for (const std::string device : {"cpu", "reference"}) {
+    const Json some =
+        JsonOutput(TraceArgs({"-p", kPrompt, "--device", device, "--positions", "0,-2..-1,3"}));
+    EXPECT_EQ(some["positions"], Json({0, 3, 4}));
+    EXPECT_EQ(some, JsonOutput({"dump", Path()}));
+    for (const Json& node : some["nodes"]) {
+      if (node["axes"][0] == "token" || node["axes"][0] == "row") {
+        EXPECT_EQ(node["shape"][0], 3) << node;
+      } else {
+        EXPECT_EQ(node["axes"][0], "cell") << node;
+        EXPECT_EQ(node["shape"][0], 5) << node;
+      }
+    }
+  }
+  EXPECT_EQ(JsonOutput({"dump", all})["positions"], Json(nullptr));
+  EXPECT_THAT(Output({"dump", Path(), "--node", "0.q"}), HasSubstr("\npositions 0,3,4\n"));
+  Trace({"-p", kPrompt, "--positions", "1..3"});
+  const Json equal = JsonOutput({"diff", all, Path()});
+  EXPECT_EQ(equal["equal"], true);
+  EXPECT_EQ(equal["positions"], Json({1, 2, 3}));
+  EXPECT_THAT(equal["verdict"].get<std::string>(), StartsWith("identical: "));
+  const std::string other = folder_.File("other.trace");
+  Output({"trace", StoryModel(), "-p", kPrompt, "--positions", "-2,-1", "-o", other});
+  EXPECT_EQ(JsonOutput({"diff", Path(), other})["positions"], Json({3}));
+  Output({"trace", StoryModel(), "-p", kPrompt, "--positions", "-1", "-o", other});
+  const ProcessResult none = Renga({"diff", Path(), other});
+  EXPECT_TRUE(none.IsCleanError(2)) << none.Describe();
+  EXPECT_THAT(none.err, HasSubstr("1,2,3 in a and 4 in b"));
+}
+
+// A log of llama.cpp has sums over all tokens.
+TEST_F(TraceVerb, SomePositionsAreNotComparedWithALog) {
+  const std::string log = RENGA_SOURCE_DIR "/tests/data/eval-callback/stories260K.log.gz";
+  Trace({"-p", kPrompt});
+  EXPECT_EQ(Renga({"diff", Path(), log}).exit_code, 0);
+  Trace({"-p", kPrompt, "--positions", "0..3"});
+  const ProcessResult result = Renga({"diff", Path(), log});
+  EXPECT_TRUE(result.IsCleanError(2)) << result.Describe();
+  EXPECT_THAT(result.err, HasSubstr("trace without --positions"));
+}
+
+TEST_F(TraceVerb, APlanOfFewRowsHasTheLogitsOfTheLastTokens) {
+  const std::string plan = folder_.File("m.plan"), few = folder_.File("few.trace");
+  Output({"compile", StoryModel(), "-o", plan, "--max-rows", "2"});
+  Trace({"-p", kPrompt});
+  for (const Args& positions : {Args{}, Args{"--positions", "0,2..3"}}) {
+    Args args = {"trace", plan, "-p", kPrompt, "-o", few};
+    args.insert(args.end(), positions.begin(), positions.end());
+    Output(args);
+    const Json logits = JsonOutput({"dump", few, "--node", "logits"})["nodes"][0];
+    EXPECT_EQ(logits["shape"], Json({2, 512}));
+    EXPECT_THAT(JsonOutput({"diff", Path(), few})["verdict"].get<std::string>(),
+                StartsWith("identical: "));
+  }
+}
+
+// Statistics of a cache are those of the cells that were written.
+TEST_F(TraceVerb, CachesHaveTheCellsWritten) {
+  for (const std::string device : {"cpu", "reference"}) {
+    Trace({"-p", kPrompt, "--device", device, "--kv-type", "k=f32,v=f32"});
+    const Json nodes = JsonOutput({"dump", Path()})["nodes"];
+    std::map<std::string, Json> by_name;
+    for (const Json& node : nodes) by_name[node["name"]] = node;
+    for (const char* name : {"0.k", "3.v"}) {
+      const Json &written = by_name[name], &cells = by_name[std::string(name) + "_cells"];
+      EXPECT_EQ(cells["axes"][0], "cell");
+      for (const char* field : {"shape", "min", "max", "mean", "rms", "zeros"}) {
+        EXPECT_EQ(cells[field], written[field]) << name << " " << field << " on " << device;
+      }
+    }
+  }
+}
+
+TEST_F(TraceVerb, DiffOfPositionsNamesTokens) {
+  const std::string reference = folder_.File("reference.trace");
+  Output({"trace", StoryModel(), "--ids", "1,403,407,261,378", "--kv-type", "k=f32,v=f32", "-o",
+          reference, "--positions", "3,4", "--device", "reference"});
+  Trace({"--ids", "1,403,407,261,378", "--positions", "4"});
+  const Json json = JsonOutput({"diff", reference, Path()});
+  EXPECT_EQ(json["positions"], Json({4}));
+  for (const Json& node : json["nodes"]) {
+    const std::string worst = node["worst"];
+    EXPECT_TRUE(worst.starts_with("token 4") || worst.starts_with("row 4") ||
+                worst.starts_with("cell "))
+        << worst;
+  }
+}
+
+TEST_F(TraceVerb, WrongPositions) {
+  const auto positions = [this](const std::string& text) {
+    return TraceArgs({"-p", kPrompt, "--positions", text});
+  };
+  ExpectError(positions("5"), {"--positions: expected -5..4", "5 tokens, got 5"});
+  ExpectError(positions("-6"), {"--positions: expected -5..4", "got -6"});
+  ExpectError(positions("3..1"), {"a range that ascends, got 3..1"});
+  for (const std::string text : {"", "x", "0,", "1..", "..2", "0x1", "1...2", "1-2"}) {
+    ExpectError(positions(text), {"--positions: expected positions and ranges such as 0,3..5,-1"});
+  }
+}
+
+TEST_F(TraceVerb, AnInterruptLeavesNoFile) {
+  std::string ids = "1";
+  for (int i = 1; i < 2000; ++i) ids += "," + std::to_string(i % 500 + 3);
+  for (const std::string device : {"reference", "cpu"}) {
+    // The run begins once its plan is in the cache, and takes long without fused attention.
+    const TempFolder cache;
+    const ProcessResult result = Renga(TraceArgs({"--ids", ids, "--device", device, "--passes",
+                                                  "rows-asked", "--nodes", "logits"}),
+                                       {.interrupt_on_file = cache.path(), .cache = cache.path()});
+    EXPECT_EQ(result.exit_code, 130) << result.Describe();
+    EXPECT_EQ(result.out, "");
+    EXPECT_THAT(result.err, Not(HasSubstr("error")));
+    EXPECT_TRUE(std::filesystem::is_empty(folder_.path())) << "something was left behind";
+  }
 }
 
 TEST_F(TraceVerb, PlansAreTracedToo) {

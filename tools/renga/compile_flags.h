@@ -16,6 +16,7 @@ struct CompileFlags {
   std::optional<int64_t> context;
   std::optional<int64_t> max_sequences;
   std::optional<int64_t> max_step_tokens;
+  std::optional<int64_t> max_rows;
   std::string kv_type;                // "k=f16,v=f16"; either may be missing
   std::optional<std::string> passes;  // names separated by commas; "" is none
   std::vector<std::string> disabled_passes;

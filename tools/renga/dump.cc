@@ -137,7 +137,7 @@ RunFn Add(CLI::App& app) {
   app.add_option("--after", flags->after,
                  "the graph after this pass, or after `frontend` (default: frontend for a GGUF, as "
                  "it is for .ir, the last for a plan)");
-  app.add_option("--layer", flags->layer, "only this layer");
+  app.add_option("--layer", flags->layer, "only this layer; -1 is what stands outside layers");
   app.add_option("--node", flags->node, "only nodes (weights: tensors) of this name; * and ?");
   app.add_option("--around", flags->around,
                  "only this node, what leads to it and what reads it (ir)");

@@ -1,7 +1,11 @@
 // dump --stage ir: the graph.
+#include <optional>
+#include <vector>
+
 #include "ir/base/status.h"
 #include "ir/text/print.h"
 #include "tools/renga/dump_around.h"
+#include "tools/renga/dump_filter.h"
 #include "tools/renga/dump_input.h"
 #include "tools/view/dot.h"
 
@@ -43,21 +47,26 @@ Json NodeJson(const Graph& graph, const Node& node) {
           {"provenance", node.provenance}};
 }
 
-// `around` null: the nodes that the filters keep.
-Json GraphJson(const DumpFlags& flags, const Graph& graph, const Neighbourhood* around) {
+// By node: whether the filters keep it.
+absl::StatusOr<std::vector<bool>> FilteredNodes(const DumpFlags& flags, const Graph& graph) {
+  DumpFilter filter(flags, "nodes");
+  std::vector<bool> kept;
+  for (const Node& node : graph.nodes) {
+    const std::string_view name = NodeName(graph, node);
+    kept.push_back(filter.Keeps(name, LayerOf(name), node.provenance));
+  }
+  RENGA_RETURN_IF_ERROR(filter.CheckFound());
+  return kept;
+}
+
+// Only the nodes that are kept.
+Json GraphJson(const Graph& graph, const std::vector<bool>& kept, const Neighbourhood* around) {
   Json symbols = Json::array(), nodes = Json::array(), returns = Json::array();
   for (const SymbolDef& symbol : graph.symbols) {
     symbols.push_back({{"name", symbol.name}, {"min", symbol.min}, {"max", symbol.max}});
   }
-  if (around != nullptr) {
-    for (const int n : around->nodes) nodes.push_back(NodeJson(graph, graph.nodes[n]));
-  } else {
-    for (const Node& node : graph.nodes) {
-      const std::string_view name = NodeName(graph, node);
-      if (flags.Keeps(name, LayerOf(name), node.provenance)) {
-        nodes.push_back(NodeJson(graph, node));
-      }
-    }
+  for (size_t n = 0; n < graph.nodes.size(); ++n) {
+    if (kept[n]) nodes.push_back(NodeJson(graph, graph.nodes[n]));
   }
   for (const ValueId id : graph.returns) returns.push_back(RefText(graph.value(id)));
   Json json = {{"name", graph.name},
@@ -78,31 +87,26 @@ Json GraphJson(const DumpFlags& flags, const Graph& graph, const Neighbourhood* 
 absl::StatusOr<std::string> DumpIr(const DumpFlags& flags, FileKind kind) {
   RENGA_ASSIGN_OR_RETURN(const DumpedGraph dumped, GraphOf(flags, kind, /*all_passes=*/false));
   const Graph& graph = dumped.graph;
-  if (!flags.around.empty()) {
-    RENGA_ASSIGN_OR_RETURN(const Neighbourhood around,
+  std::optional<Neighbourhood> around;
+  std::vector<bool> kept;
+  if (flags.around.empty()) {
+    RENGA_ASSIGN_OR_RETURN(kept, FilteredNodes(flags, graph));
+  } else {
+    RENGA_ASSIGN_OR_RETURN(around,
                            NodesAround(graph, flags.around, flags.depth.value_or(kAroundDepth)));
-    if (flags.dot) {
-      std::vector<bool> kept(graph.nodes.size());
-      for (const int node : around.nodes) kept[node] = true;
-      return GraphDot(graph,
-                      [&](const Node& node) -> bool { return kept[&node - graph.nodes.data()]; });
-    }
-    return flags.json ? JsonText(GraphJson(flags, graph, &around))
-                      : NeighbourhoodText(graph, around);
+    kept.resize(graph.nodes.size());
+    for (const int node : around->nodes) kept[node] = true;
   }
-  if (flags.json) return JsonText(GraphJson(flags, graph, nullptr));
   if (flags.dot) {
-    return GraphDot(graph, [&](const Node& node) {
-      const std::string_view name = NodeName(graph, node);
-      return flags.Keeps(name, LayerOf(name), node.provenance);
-    });
+    return GraphDot(graph,
+                    [&](const Node& node) -> bool { return kept[&node - graph.nodes.data()]; });
   }
+  if (flags.json) return JsonText(GraphJson(graph, kept, around ? &*around : nullptr));
+  if (around) return NeighbourhoodText(graph, *around);
   if (!flags.filtered()) return Print(graph);
   std::string text;
-  for (const Node& node : graph.nodes) {
-    const std::string_view name = NodeName(graph, node);
-    if (!flags.Keeps(name, LayerOf(name), node.provenance)) continue;
-    StrAppend(&text, "  ", PrintNode(graph, node), "\n");
+  for (size_t n = 0; n < graph.nodes.size(); ++n) {
+    if (kept[n]) StrAppend(&text, "  ", PrintNode(graph, graph.nodes[n]), "\n");
   }
   return text;
 }

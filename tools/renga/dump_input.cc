@@ -11,6 +11,7 @@
 #include "passes/core/pipeline.h"
 #include "passes/core/runner.h"
 #include "runtime/plan/serialize.h"
+#include "tools/renga/pass_names.h"
 #include "tools/renga/text.h"
 
 namespace renga {
@@ -32,14 +33,7 @@ bool LooksLikeIr(std::string_view text) {
 
 absl::StatusOr<Graph> FrontendGraph(const std::string& path, const CompileOptions& options) {
   RENGA_ASSIGN_OR_RETURN(const GgufFile file, GgufFile::Open(path));
-  GraphOptions graph_options;
-  RENGA_ASSIGN_OR_RETURN(graph_options.context, DefaultContext(file));
-  if (options.context) graph_options.context = *options.context;
-  graph_options.max_sequences = options.max_sequences;
-  graph_options.max_step_tokens = options.max_step_tokens;
-  graph_options.page_tokens = options.page_tokens;
-  graph_options.k_type = options.k_type;
-  graph_options.v_type = options.v_type;
+  RENGA_ASSIGN_OR_RETURN(const GraphOptions graph_options, GraphOptionsOf(file, options));
   RENGA_ASSIGN_OR_RETURN(Model model, BuildModel(file, graph_options));
   return std::move(model.graph);
 }
@@ -53,17 +47,11 @@ absl::StatusOr<Graph> ParseFile(const std::string& path) {
   return Parse(TextOf(file), path);
 }
 
-absl::Status Contains(const std::vector<std::string>& names, const std::string& after) {
-  if (std::find(names.begin(), names.end(), after) != names.end()) return absl::OkStatus();
-  return absl::InvalidArgumentError(
-      StrCat("--after: expected one of ", StrJoin(names, ", "), ", got ", after));
-}
-
 // The passes to run: those that the flags leave in, up to the one asked for.
 absl::StatusOr<std::vector<std::string>> PassesToRun(const DumpFlags& flags,
                                                      const CompileOptions& options,
                                                      bool all_passes) {
-  std::vector<std::string> names, selected = {"frontend"};
+  std::vector<std::string> names;
   for (const Pass& pass : DefaultPipeline()) {
     const std::string name(pass.name);
     const auto has = [&name](const std::vector<std::string>& list) {
@@ -73,10 +61,13 @@ absl::StatusOr<std::vector<std::string>> PassesToRun(const DumpFlags& flags,
     if (has(options.disabled_passes)) continue;
     names.push_back(name);
   }
-  selected.insert(selected.end(), names.begin(), names.end());
   if (flags.after.empty() || all_passes) return all_passes ? names : std::vector<std::string>();
-  RENGA_RETURN_IF_ERROR(Contains(selected, flags.after));
-  const auto last = std::find(names.begin(), names.end(), flags.after);
+  RENGA_ASSIGN_OR_RETURN(const std::string after, PassOrFrontendNamed("--after", flags.after));
+  const auto last = std::find(names.begin(), names.end(), after);
+  if (last == names.end() && after != "frontend") {
+    return absl::InvalidArgumentError(
+        StrCat("--after: ", after, " is left out by --passes or --disable-pass"));
+  }
   names.erase(last == names.end() ? names.begin() : last + 1, names.end());
   return names;
 }
@@ -85,12 +76,13 @@ absl::StatusOr<std::vector<std::string>> PassesToRun(const DumpFlags& flags,
 absl::StatusOr<DumpedGraph> GraphOfPlan(const DumpFlags& flags, bool all_passes) {
   RENGA_ASSIGN_OR_RETURN(plan::Plan plan, plan::LoadPlan(flags.model.model));
   const std::string last = plan.passes.empty() ? "frontend" : plan.passes.back().name;
-  if (!flags.after.empty() && flags.after != last && flags.after != "frontend") {
+  const std::string after = WithDashes(flags.after);
+  if (!after.empty() && after != last && after != "frontend") {
     return absl::InvalidArgumentError(StrCat("--after: a plan keeps the graphs after frontend and ",
                                              last, " only, got ", flags.after,
                                              "; dump the GGUF instead"));
   }
-  const bool first = flags.after == "frontend";
+  const bool first = after == "frontend";
   RENGA_ASSIGN_OR_RETURN(Graph graph, Parse(first ? plan.source_ir : plan.ir,
                                             StrCat(flags.model.model, ": the plan's graph")));
   DumpedGraph dumped{std::move(graph), std::move(plan.passes), std::move(plan.ledger), {}};
@@ -119,9 +111,12 @@ bool DumpFlags::Keeps(std::string_view name) const { return Keeps(name, LayerOf(
 bool DumpFlags::Keeps(std::string_view name, int of_layer,
                       const std::vector<std::string>& provenance) const {
   if (layer && of_layer != *layer) return false;
-  return MatchesGlob(node, name) ||
+  // As it is printed elsewhere: %3.q, @blk.3.attn_q.weight.
+  std::string_view glob = node;
+  if (glob.starts_with('%') || glob.starts_with('@')) glob.remove_prefix(1);
+  return MatchesGlob(glob, name) ||
          std::any_of(provenance.begin(), provenance.end(),
-                     [this](const std::string& source) { return MatchesGlob(node, source); });
+                     [glob](const std::string& source) { return MatchesGlob(glob, source); });
 }
 
 absl::StatusOr<DumpedGraph> GraphOf(const DumpFlags& flags, FileKind kind, bool all_passes) {
@@ -156,6 +151,20 @@ absl::StatusOr<DumpedGraph> GraphOf(const DumpFlags& flags, FileKind kind, bool 
          std::move(entry.reason)});
   }
   return result;
+}
+
+absl::StatusOr<PassHistory> PassHistoryOf(const DumpFlags& flags, FileKind kind) {
+  if (kind != FileKind::kIr) {
+    RENGA_ASSIGN_OR_RETURN(const OpenedPlan opened, PlanOf(flags, kind));
+    return PassHistory{opened.plan->passes, opened.plan->ledger, opened.plan->model.layers};
+  }
+  RENGA_ASSIGN_OR_RETURN(DumpedGraph dumped, GraphOf(flags, kind, /*all_passes=*/true));
+  PassHistory history{std::move(dumped.passes), std::move(dumped.ledger)};
+  for (const Node& node : dumped.graph.nodes) {
+    const int64_t layer = LayerOf(NodeName(dumped.graph, node));
+    history.layers = std::max(history.layers, layer + 1);
+  }
+  return history;
 }
 
 absl::StatusOr<OpenedPlan> PlanOf(const DumpFlags& flags, FileKind kind) {

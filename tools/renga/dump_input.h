@@ -58,6 +58,14 @@ absl::StatusOr<DumpedGraph> GraphOf(const DumpFlags& flags, FileKind kind, bool 
 // The plan of a GGUF or plan. InvalidArgument for .ir, naming the stage.
 absl::StatusOr<OpenedPlan> PlanOf(const DumpFlags& flags, FileKind kind);
 
+// What was done to the graph of any kind of file by all passes.
+struct PassHistory {
+  std::vector<plan::PassRecord> passes;
+  std::vector<plan::LedgerEntry> ledger;
+  int64_t layers = 0;  // of the model
+};
+absl::StatusOr<PassHistory> PassHistoryOf(const DumpFlags& flags, FileKind kind);
+
 // A layer's number, null outside layers.
 inline Json LayerJson(int layer) { return layer < 0 ? Json(nullptr) : Json(layer); }
 

@@ -6,6 +6,7 @@
 #include "runtime/plan/layout.h"
 #include "runtime/plan/lifetime.h"
 #include "runtime/plan/print.h"
+#include "tools/renga/dump_filter.h"
 #include "tools/renga/dump_input.h"
 #include "tools/renga/memory_map.h"
 #include "tools/renga/text.h"
@@ -83,6 +84,9 @@ std::string MemoryText(const DumpFlags& flags, const plan::Plan& plan) {
 
 absl::StatusOr<std::string> DumpMemory(const DumpFlags& flags, FileKind kind) {
   RENGA_ASSIGN_OR_RETURN(const OpenedPlan opened, PlanOf(flags, kind));
+  DumpFilter filter(flags, "buffers");
+  filter.AddLayers(opened.plan->model.layers);
+  RENGA_RETURN_IF_ERROR(filter.CheckFound());
   if (flags.json) return JsonText(MemoryJson(flags, *opened.plan));
   return MemoryText(flags, *opened.plan);
 }

@@ -1,4 +1,4 @@
-// dump --stage passes, ledger: what was done to the graph.
+// dump --stage passes: what was done to the graph.
 #include <algorithm>
 
 #include "absl/strings/str_format.h"
@@ -10,21 +10,6 @@
 
 namespace renga {
 namespace {
-
-// The pass records and ledger of any kind of file.
-struct History {
-  std::vector<plan::PassRecord> passes;
-  std::vector<plan::LedgerEntry> ledger;
-};
-
-absl::StatusOr<History> HistoryOf(const DumpFlags& flags, FileKind kind) {
-  if (kind == FileKind::kIr) {
-    RENGA_ASSIGN_OR_RETURN(DumpedGraph dumped, GraphOf(flags, kind, /*all_passes=*/true));
-    return History{std::move(dumped.passes), std::move(dumped.ledger)};
-  }
-  RENGA_ASSIGN_OR_RETURN(const OpenedPlan opened, PlanOf(flags, kind));
-  return History{opened.plan->passes, opened.plan->ledger};
-}
 
 // What happened between two texts of a graph.
 struct Story {
@@ -92,10 +77,6 @@ std::string PassText(const plan::PassRecord& pass, size_t width) {
                          pass.nodes_after, pass.milliseconds);
 }
 
-std::string_view ResultText(plan::LedgerResult result) {
-  return result == plan::LedgerResult::kMatched ? "matched" : "rejected";
-}
-
 }  // namespace
 
 absl::StatusOr<std::string> DumpPasses(const DumpFlags& flags, FileKind kind) {
@@ -103,7 +84,7 @@ absl::StatusOr<std::string> DumpPasses(const DumpFlags& flags, FileKind kind) {
   if (flags.diff) {
     RENGA_ASSIGN_OR_RETURN(told, TellPasses(flags, kind));
   } else {
-    RENGA_ASSIGN_OR_RETURN(History history, HistoryOf(flags, kind));
+    RENGA_ASSIGN_OR_RETURN(PassHistory history, PassHistoryOf(flags, kind));
     told.passes = std::move(history.passes);
   }
   Json passes = Json::array();
@@ -124,33 +105,6 @@ absl::StatusOr<std::string> DumpPasses(const DumpFlags& flags, FileKind kind) {
               told.of_all->text.empty() ? "    nothing\n" : told.of_all->text);
   }
   return flags.json ? JsonText(json) : text;
-}
-
-absl::StatusOr<std::string> DumpLedger(const DumpFlags& flags, FileKind kind) {
-  RENGA_ASSIGN_OR_RETURN(const History history, HistoryOf(flags, kind));
-  Json entries = Json::array();
-  std::string text;
-  size_t node_width = 4, pass_width = 4;
-  for (const plan::LedgerEntry& entry : history.ledger) {
-    node_width = std::max(node_width, entry.node.size());
-    pass_width = std::max(pass_width, entry.pass.size());
-  }
-  for (const plan::LedgerEntry& entry : history.ledger) {
-    if (!flags.Keeps(entry.node, entry.layer, {})) continue;
-    const std::string_view result = ResultText(entry.result);
-    if (flags.json) {
-      entries.push_back({{"pass", entry.pass},
-                         {"node", entry.node},
-                         {"layer", LayerJson(entry.layer)},
-                         {"result", std::string(result)},
-                         {"reason", entry.reason}});
-    } else {
-      StrAppend(&text, absl::StrFormat("%-*s  %-8s  %-*s  %s\n", static_cast<int>(node_width),
-                                       entry.node, ToAbsl(result), static_cast<int>(pass_width),
-                                       entry.pass, entry.reason));
-    }
-  }
-  return flags.json ? JsonText({{"entries", std::move(entries)}}) : text;
 }
 
 }  // namespace renga

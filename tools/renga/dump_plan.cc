@@ -2,6 +2,7 @@
 #include "ir/base/status.h"
 #include "runtime/plan/layout.h"
 #include "runtime/plan/print.h"
+#include "tools/renga/dump_filter.h"
 #include "tools/renga/dump_input.h"
 
 namespace renga {
@@ -44,7 +45,20 @@ Json BufferJson(const plan::Plan& plan, const plan::Buffer& buffer) {
   return json;
 }
 
-Json PlanJson(const DumpFlags& flags, const plan::Plan& plan) {
+// Indices of the steps that the filters keep.
+absl::StatusOr<std::vector<size_t>> FilteredSteps(const DumpFlags& flags, const plan::Plan& plan) {
+  DumpFilter filter(flags, "steps");
+  filter.AddLayers(plan.model.layers);
+  std::vector<size_t> kept;
+  for (size_t i = 0; i < plan.steps.size(); ++i) {
+    const plan::Step& step = plan.steps[i];
+    if (filter.Keeps(step.name, step.layer, step.provenance)) kept.push_back(i);
+  }
+  RENGA_RETURN_IF_ERROR(filter.CheckFound());
+  return kept;
+}
+
+Json PlanJson(const plan::Plan& plan, const std::vector<size_t>& kept) {
   Json files = Json::array(), symbols = Json::array(), kernels = Json::array();
   Json buffers = Json::array(), steps = Json::array();
   for (const ModelFile& file : plan.files) {
@@ -55,9 +69,7 @@ Json PlanJson(const DumpFlags& flags, const plan::Plan& plan) {
   }
   for (const plan::Kernel& kernel : plan.kernels) kernels.push_back(kernel.name);
   for (const plan::Buffer& buffer : plan.buffers) buffers.push_back(BufferJson(plan, buffer));
-  for (const plan::Step& step : plan.steps) {
-    if (flags.Keeps(step.name, step.layer, step.provenance)) steps.push_back(StepJson(plan, step));
-  }
+  for (const size_t step : kept) steps.push_back(StepJson(plan, plan.steps[step]));
   const ModelInfo& model = plan.model;
   return {{"target", plan.target},
           {"producer", plan.producer},
@@ -92,14 +104,11 @@ Json PlanJson(const DumpFlags& flags, const plan::Plan& plan) {
 absl::StatusOr<std::string> DumpPlan(const DumpFlags& flags, FileKind kind) {
   RENGA_ASSIGN_OR_RETURN(const OpenedPlan opened, PlanOf(flags, kind));
   const plan::Plan& plan = *opened.plan;
-  if (flags.json) return JsonText(PlanJson(flags, plan));
+  RENGA_ASSIGN_OR_RETURN(const std::vector<size_t> kept, FilteredSteps(flags, plan));
+  if (flags.json) return JsonText(PlanJson(plan, kept));
   if (!flags.filtered()) return plan::PrintPlan(plan);
   std::string text;
-  for (size_t i = 0; i < plan.steps.size(); ++i) {
-    const plan::Step& step = plan.steps[i];
-    if (!flags.Keeps(step.name, step.layer, step.provenance)) continue;
-    StrAppend(&text, plan::PrintStep(plan, i), "\n");
-  }
+  for (const size_t step : kept) StrAppend(&text, plan::PrintStep(plan, step), "\n");
   return text;
 }
 

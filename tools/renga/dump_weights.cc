@@ -5,6 +5,7 @@
 #include "absl/strings/str_format.h"
 #include "ir/base/status.h"
 #include "ir/text/parse.h"
+#include "tools/renga/dump_filter.h"
 #include "tools/renga/dump_input.h"
 #include "tools/renga/text.h"
 
@@ -27,17 +28,24 @@ UsesByName UsesOf(const Graph& graph) {
   return uses;
 }
 
+// `blk.3.attn_q.weight` is of layer 3, as is any node whose name starts with "3.".
+int LayerOfTensor(std::string_view name) {
+  constexpr std::string_view kBlock = "blk.";
+  return name.starts_with(kBlock) ? LayerOf(name.substr(kBlock.size())) : -1;
+}
+
 // Weights of a graph's text: no file, so no places and digests.
 absl::StatusOr<std::string> DumpGraphWeights(const DumpFlags& flags) {
   RENGA_ASSIGN_OR_RETURN(const DumpedGraph dumped,
                          GraphOf(flags, FileKind::kIr, /*all_passes=*/false));
   const Graph& graph = dumped.graph;
   const UsesByName uses = UsesOf(graph);
+  DumpFilter filter(flags, "tensors");
   Json weights = Json::array();
   std::string text;
   for (const ValueId id : graph.weights) {
     const Value& value = graph.value(id);
-    if (!flags.Keeps(value.name)) continue;
+    if (!filter.Keeps(value.name, LayerOfTensor(value.name), {})) continue;
     const auto used = uses.find(value.name);
     const std::vector<std::string> by =
         used == uses.end() ? std::vector<std::string>() : used->second;
@@ -48,13 +56,8 @@ absl::StatusOr<std::string> DumpGraphWeights(const DumpFlags& flags) {
                 by.empty() ? "unused" : StrJoin(by, " "), "\n");
     }
   }
+  RENGA_RETURN_IF_ERROR(filter.CheckFound());
   return flags.json ? JsonText({{"weights", std::move(weights)}}) : text;
-}
-
-// `blk.3.attn_q.weight` is of layer 3, as is any node whose name starts with "3.".
-int LayerOfTensor(std::string_view name) {
-  constexpr std::string_view kBlock = "blk.";
-  return name.starts_with(kBlock) ? LayerOf(name.substr(kBlock.size())) : -1;
 }
 
 Json WeightJson(const plan::Plan& plan, const plan::Weight& weight,
@@ -90,6 +93,8 @@ absl::StatusOr<std::string> DumpWeights(const DumpFlags& flags, FileKind kind) {
   // The graph as the frontend made it: its node names are those of the other stages.
   RENGA_ASSIGN_OR_RETURN(const Graph graph, Parse(plan.source_ir, "the plan's graph"));
   const UsesByName uses = UsesOf(graph);
+  DumpFilter filter(flags, "tensors");
+  filter.AddLayers(plan.model.layers);
   Json weights = Json::array(), ignored = Json::array();
   std::string text;
   size_t width = 0;
@@ -100,7 +105,7 @@ absl::StatusOr<std::string> DumpWeights(const DumpFlags& flags, FileKind kind) {
   for (const plan::Weight& weight : plan.weights) {
     const std::string& name = weight.source.name;
     bytes += weight.source.bytes;
-    if (!flags.Keeps(name, LayerOfTensor(name), {})) continue;
+    if (!filter.Keeps(name, LayerOfTensor(name), {})) continue;
     const auto used = uses.find(name);
     const std::vector<std::string> by =
         used == uses.end() ? std::vector<std::string>() : used->second;
@@ -111,7 +116,7 @@ absl::StatusOr<std::string> DumpWeights(const DumpFlags& flags, FileKind kind) {
     }
   }
   for (const IgnoredTensor& tensor : plan.ignored) {
-    if (!flags.Keeps(tensor.name, LayerOfTensor(tensor.name), {})) continue;
+    if (!filter.Keeps(tensor.name, LayerOfTensor(tensor.name), {})) continue;
     if (flags.json) {
       ignored.push_back({{"name", tensor.name}, {"reason", tensor.reason}});
     } else {
@@ -120,6 +125,7 @@ absl::StatusOr<std::string> DumpWeights(const DumpFlags& flags, FileKind kind) {
                                 EscapeForTerminal(tensor.name), EscapeForTerminal(tensor.reason)));
     }
   }
+  RENGA_RETURN_IF_ERROR(filter.CheckFound());
   const size_t total = plan.weights.size() + plan.ignored.size();
   if (flags.json) {
     return JsonText({{"weights", std::move(weights)},

@@ -44,6 +44,9 @@ std::string TraceText(const Trace& trace, const KeepValue& keep) {
   StrAppend(&text, "\n");
   if (!run.prompt.empty()) StrAppend(&text, "prompt ", Quoted(run.prompt), "\n");
   StrAppend(&text, "ids ", StrJoin(run.ids, ","), "\n");
+  if (!run.positions.empty()) {
+    StrAppend(&text, "positions ", StrJoin(run.positions, ","), "\n");
+  }
   TextTable table;
   table.Add({"value", "operator", "type", "min", "max", "mean", "rms", "zeros"});
   for (const TracedValue& value : trace.values) {
@@ -54,6 +57,10 @@ std::string TraceText(const Trace& trace, const KeepValue& keep) {
                CountText(stats.nans, "NaN"), CountText(stats.infs, "infinite")});
   }
   return text + table.Text();
+}
+
+Json PositionsJson(const std::vector<int32_t>& positions) {
+  return positions.empty() ? Json(nullptr) : Json(positions);
 }
 
 Json TraceJson(const Trace& trace, const KeepValue& keep) {
@@ -77,10 +84,15 @@ Json TraceJson(const Trace& trace, const KeepValue& keep) {
                      {"infs", stats.infs}});
   }
   const TraceRun& run = trace.run;
-  return {{"model", run.model},       {"model_digest", run.model_digest},
-          {"device", run.device},     {"target", run.target},
-          {"prompt", run.prompt},     {"ids", run.ids},
-          {"k_type", run.k_type},     {"v_type", run.v_type},
+  return {{"model", run.model},
+          {"model_digest", run.model_digest},
+          {"device", run.device},
+          {"target", run.target},
+          {"prompt", run.prompt},
+          {"ids", run.ids},
+          {"positions", PositionsJson(run.positions)},
+          {"k_type", run.k_type},
+          {"v_type", run.v_type},
           {"nodes", std::move(nodes)}};
 }
 

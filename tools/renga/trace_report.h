@@ -20,4 +20,7 @@ std::string TraceText(const Trace& trace, const KeepValue& keep);
 // {model, device, ..., ids, nodes[{name, op, layer, type, shape, axes, stats...}]}
 Json TraceJson(const Trace& trace, const KeepValue& keep);
 
+// Positions that are kept or compared: a list, null for all.
+Json PositionsJson(const std::vector<int32_t>& positions);
+
 }  // namespace renga

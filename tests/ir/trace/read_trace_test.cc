@@ -116,6 +116,25 @@ TEST_F(TraceFileTest, RunsComeBack) {
   EXPECT_EQ(read.Find("e"), nullptr);
 }
 
+TEST_F(TraceFileTest, PositionsComeBackAndFitTheRows) {
+  Trace trace;
+  trace.run.ids = {1, 403, 407};
+  trace.run.positions = {0, 2};
+  AddTraced(trace, "a", "linear", {2, 2}, {"token", "dim"}, {1, -2, 0, 4});
+  AddTraced(trace, "b", "linear", {1, 2}, {"row", "dim"}, {1, -2});
+  AddTraced(trace, "c", "kv_append", {3}, {"cell"}, {1, -2, 3});
+  const Trace read = RoundTrip(trace);
+  ASSERT_EQ(read.values.size(), 3u);
+  EXPECT_THAT(read.run.positions, ElementsAre(0, 2));
+  EXPECT_THAT(read.values[0].positions, ElementsAre(0, 2));
+  EXPECT_THAT(read.values[1].positions, ElementsAre(2));
+  EXPECT_THAT(read.values[2].positions, ElementsAre());
+  trace.run.positions = {0};
+  ASSERT_TRUE(WriteTrace(trace, folder_.File("x.trace")).ok());
+  EXPECT_THAT(ToStd(ReadTrace(folder_.File("x.trace")).status().message()),
+              HasSubstr("tensor a: expected rows for the 1 positions that are kept, got 2"));
+}
+
 TEST_F(TraceFileTest, AnyBytesMayBeNames) {
   Trace trace = SmallTrace();
   const std::string odd[] = {"\xff\xfe", "a\"b", "back\\slash\\x41", std::string("nul\0.", 5)};
@@ -148,15 +167,21 @@ TEST_F(TraceFileTest, TwoValuesOfOneNameAreNotWritten) {
 TEST_F(TraceFileTest, MetadataIsChecked) {
   EXPECT_THAT(ErrorWith("format", std::nullopt), HasSubstr("format"));
   EXPECT_THAT(ErrorWith("format", "pt"), HasSubstr("a safetensors file of something else"));
-  EXPECT_THAT(ErrorWith("version", "2"),
-              AllOf(HasSubstr("version: expected 1, got 2"), HasSubstr("trace it again")));
+  EXPECT_THAT(ErrorWith("version", "1"),
+              AllOf(HasSubstr("version: expected 2, got 1"), HasSubstr("trace it again")));
   for (const std::string key : {"version", "model", "model_digest", "device", "target", "producer",
-                                "prompt", "ids", "k_type", "v_type", "ir"}) {
+                                "prompt", "ids", "positions", "k_type", "v_type", "ir"}) {
     EXPECT_THAT(ErrorWith(key, std::nullopt), HasSubstr("metadata " + key + ": expected a text"));
   }
   EXPECT_THAT(ErrorWith("prompt", "\\q"), HasSubstr("metadata prompt: expected backslashes"));
   for (const std::string ids : {"1,,2", "x", "1 2", "-1", "2147483648", ",1"}) {
     EXPECT_THAT(ErrorWith("ids", ids), HasSubstr("metadata ids: expected numbers")) << ids;
+  }
+  EXPECT_THAT(ErrorWith("positions", "0,x"), HasSubstr("metadata positions: expected numbers"));
+  for (const std::string positions : {"3", "1,1", "2,0"}) {
+    EXPECT_THAT(ErrorWith("positions", positions),
+                HasSubstr("metadata positions: expected ascending numbers below 3"))
+        << positions;
   }
 }
 

@@ -66,6 +66,7 @@ class Alphabet : public Forward {
   int64_t position() const override { return position_; }
   int64_t context() const override { return 12; }
   int64_t max_step_tokens() const override { return 3; }
+  int64_t max_rows() const override { return rows; }
   int64_t vocab() const override { return 9; }
   absl::Status Truncate(int64_t position) override {
     position_ = position;
@@ -79,6 +80,7 @@ class Alphabet : public Forward {
   std::optional<int32_t> says;  // in place of the letter
   bool spoil_logits = false;
   mutable int logits_fetched = 0, next_asked = 0;
+  int64_t rows = 3;  // max_rows()
 
  private:
   std::vector<float> logits_;
@@ -194,6 +196,30 @@ TEST_F(GenerateTest, PromptTopReportsEveryPosition) {
       result.prompt_top,
       ElementsAre(ElementsAre(Pair(1, 3), Pair(2, 2)), ElementsAre(Pair(6, 3), Pair(7, 2)),
                   ElementsAre(Pair(8, 3), Pair(0, 2)), ElementsAre(Pair(3, 3), Pair(4, 2))));
+}
+
+// A model that gives fewer rows of logits than it takes tokens reads the prompt in more steps, with
+// the same result.
+TEST_F(GenerateTest, PromptTopAsksForNoMoreRowsThanThereAre) {
+  options_.max_tokens = 0;
+  options_.top_logits = 2;
+  options_.prompt_top = true;
+  const std::vector<int32_t> prompt = {0, 5, 7, 2, 4};
+  const GenerateResult whole = Run(prompt).value();
+  EXPECT_THAT(forward_.runs, ElementsAre(Pair(3, 3), Pair(2, 2)));
+  for (const size_t rows : {1, 2}) {
+    ASSERT_TRUE(forward_.Truncate(0).ok());
+    forward_.runs.clear();
+    forward_.rows = static_cast<int64_t>(rows);
+    EXPECT_EQ(Run(prompt)->prompt_top, whole.prompt_top);
+    for (const auto& [tokens, asked] : forward_.runs) EXPECT_LE(asked, rows);
+  }
+  // Without them the steps are as long as ever.
+  options_.prompt_top = false;
+  ASSERT_TRUE(forward_.Truncate(0).ok());
+  forward_.runs.clear();
+  ASSERT_TRUE(Run(prompt).ok());
+  EXPECT_THAT(forward_.runs, ElementsAre(Pair(3, 0), Pair(2, 0)));
 }
 
 TEST_F(GenerateTest, TopLogitsComeWithEveryToken) {
