@@ -6,7 +6,6 @@
 
 #include "gtest/gtest.h"
 #include "ir/base/strings.h"
-#include "passes/core/pipeline.h"
 #include "tests/tools/process.h"
 
 namespace renga {
@@ -65,27 +64,6 @@ void ExpectRecordedIds(const std::string& device) {
 
 TEST(Run, ReferenceWritesTheRecordedIds) { ExpectRecordedIds("reference"); }
 TEST(Run, CpuWritesTheRecordedIds) { ExpectRecordedIds("cpu"); }
-
-// Fused or not: the ids are the same, on both devices.
-TEST(Run, EverySubsetOfPassesWritesTheRecordedIds) {
-  const Record record = ReadRecords()[0];
-  const size_t passes = DefaultPipeline().size();
-  for (uint32_t subset = 0; subset < uint32_t{1} << passes; ++subset) {
-    std::vector<std::string_view> names;
-    for (size_t i = 0; i < passes; ++i) {
-      if ((subset >> i & 1) != 0) names.push_back(DefaultPipeline()[i].name);
-    }
-    for (const std::string device : {"cpu", "reference"}) {
-      const size_t tokens = device == "cpu" ? record.greedy_ids.size() : 8;
-      const Json json = Parsed(Renga(
-          With(Greedy(record.text, static_cast<int>(tokens)),
-               {"--ignore-eos", "--device", device, "--json", "--passes", StrJoin(names, ",")})));
-      EXPECT_EQ(json["ids"],
-                std::vector<int>(record.greedy_ids.begin(), record.greedy_ids.begin() + tokens))
-          << device << " with passes " << StrJoin(names, ",");
-    }
-  }
-}
 
 TEST(Run, JsonHasTheDocumentedFields) {
   const Json json = Parsed(Renga(With(Greedy("Once upon a time", 4), {"--json", "--logits", "3"})));

@@ -1,5 +1,6 @@
 // renga compile MODEL.gguf -o X.plan
 #include <chrono>
+#include <cstdio>
 #include <map>
 #include <memory>
 #include <string>
@@ -9,11 +10,14 @@
 #include "ir/base/status.h"
 #include "runtime/plan/serialize.h"
 #include "tools/compiler.h"
+#include "tools/fusion_summary.h"
 #include "tools/renga/command.h"
 #include "tools/renga/compile_flags.h"
 #include "tools/renga/dump_input.h"
+#include "tools/renga/errors.h"
 #include "tools/renga/output.h"
 #include "tools/renga/progress.h"
+#include "tools/renga/table.h"
 #include "tools/renga/text.h"
 
 namespace renga {
@@ -25,6 +29,7 @@ struct Flags {
   std::string target = "cpu";
   std::string dump_dir;
   int threads = 0;
+  bool require_fusion = false;
   bool json = false;
   CompileFlags compile;
 };
@@ -85,19 +90,32 @@ std::string KvTypes(const plan::Plan& plan) {
   return StrJoin(names, "/");
 }
 
-std::string PassesText(const plan::Plan& plan) {
-  std::string text;
-  for (const plan::PassRecord& pass : plan.passes) {
-    if (!pass.changed) continue;
-    StrAppend(&text, text.empty() ? "" : ", ", pass.name, " (", pass.nodes_before, " -> ",
-              pass.nodes_after, " nodes)");
+// With --require-fusion: names whatever was not fused. AnswerIsNo where that is anything.
+absl::Status RequireFusion(const plan::Plan& plan) {
+  const FusionSummary summary = SummarizeFusion(plan.passes, plan.ledger);
+  const std::vector<std::string> left_out = FusionsLeftOut(plan.passes);
+  if (summary.rejected.empty() && left_out.empty()) return absl::OkStatus();
+  TextTable table;
+  for (const plan::LedgerEntry* entry : summary.rejected) {
+    table.Add({entry->pass, entry->node, entry->reason});
   }
-  int64_t matched = 0, rejected = 0;
-  for (const plan::LedgerEntry& entry : plan.ledger) {
-    ++(entry.result == plan::LedgerResult::kMatched ? matched : rejected);
+  for (const std::string& pass : left_out) {
+    table.Add({pass, "all nodes", "left out by --passes or --disable-pass"});
   }
-  return StrCat(text.empty() ? "nothing changed" : text, "  ", matched, " matched, ", rejected,
-                " rejected");
+  const std::string text =
+      StrCat("not fused:\n", table.Text("  "), "--require-fusion: ", summary.rejected.size(),
+             " rejected, ", left_out.size(), left_out.size() == 1 ? " pass" : " passes",
+             " left out; no plan was written\n");
+  std::fputs(text.c_str(), stderr);
+  return AnswerIsNo();
+}
+
+Json FusionJson(const FusionSummary& summary) {
+  Json fusion = Json::object();
+  for (const FusionCount& count : summary.passes) {
+    fusion[count.name] = {{"matched", count.matched}, {"candidates", count.candidates}};
+  }
+  return fusion;
 }
 
 std::string StepsText(const plan::Plan& plan) {
@@ -118,7 +136,8 @@ std::string Text(const Flags& flags, const Compilation& compilation, uint64_t by
              model.head_dim, "  vocab ", WithCommas(model.vocab), "  ",
              model.file_type.empty() ? "" : StrCat(EscapeForTerminal(model.file_type), " "), "(",
              TypesText(plan), ")\n");
-  StrAppend(&text, "passes ", PassesText(plan), "\n", "plan   ", StepsText(plan), "\n");
+  StrAppend(&text, "fused  ", FusionText(SummarizeFusion(plan.passes, plan.ledger)), "\n",
+            "plan   ", StepsText(plan), "\n");
   StrAppend(&text, "needs  weights ", BytesText(memory.weights), " + kv ", BytesText(memory.kv),
             " (", WithCommas(plan.geometry.context), " tokens",
             plan.geometry.max_sequences > 1 ? StrCat(" x ", plan.geometry.max_sequences) : "", ", ",
@@ -134,6 +153,7 @@ Json ToJson(const Flags& flags, const Compilation& compilation, const Digest& di
             uint64_t bytes) {
   const plan::Plan& plan = compilation.plan;
   const CompileSeconds& seconds = compilation.seconds;
+  const FusionSummary fusion = SummarizeFusion(plan.passes, plan.ledger);
   // The cpu target's kernels are part of the program: none is compiled or cached.
   return {{"plan", flags.output},
           {"digest", digest.ToHex()},
@@ -143,6 +163,8 @@ Json ToJson(const Flags& flags, const Compilation& compilation, const Digest& di
           {"compiled", 0},
           {"cached", 0},
           {"steps", plan.steps.size()},
+          {"fusion", FusionJson(fusion)},
+          {"rejected", fusion.rejected.size()},
           {"seconds",
            {{"read", seconds.read},
             {"passes", seconds.passes},
@@ -171,6 +193,10 @@ absl::Status Run(const Flags& flags) {
   Progress progress(StrCat("compiling ", flags.model));
   RENGA_ASSIGN_OR_RETURN(Compilation compilation, Compile(flags.model, options));
   RENGA_RETURN_IF_ERROR(CheckOutput(flags, compilation.plan));
+  if (flags.require_fusion) {
+    progress.Stop();
+    RENGA_RETURN_IF_ERROR(RequireFusion(compilation.plan));
+  }
   RENGA_ASSIGN_OR_RETURN(const std::string bytes, plan::Serialize(compilation.plan));
   RENGA_ASSIGN_OR_RETURN(const Digest digest, DigestOfPlan(compilation.plan));
   RENGA_RETURN_IF_ERROR(WriteResult(flags.output, bytes));
@@ -189,9 +215,13 @@ RunFn Add(CLI::App& app) {
   AddCompileFlags(app, &flags->compile);
   app.add_option("--dump-dir", flags->dump_dir,
                  "write the graph after every pass into this folder");
+  app.add_flag("--require-fusion", flags->require_fusion,
+               "exit 1 and write nothing where a fusion was rejected or left out, naming each");
   app.add_option("-j,--threads", flags->threads, "threads (default: all cores)");
-  app.add_flag("--json", flags->json,
-               "one JSON object: plan, digest, target, kernels, compiled, cached, seconds, memory");
+  app.add_flag(
+      "--json", flags->json,
+      "one JSON object: plan, digest, target, kernels, compiled, cached, fusion, rejected, "
+      "seconds, memory");
   return [flags] { return Run(*flags); };
 }
 
@@ -202,7 +232,8 @@ const Command kCompileCommand = {
     .summary = "makes a plan of a GGUF",
     .examples =
         "  renga compile model.gguf -o model.plan                 # then: renga run model.plan\n"
-        "  renga compile model.gguf -o model.plan -c 8192 --dump-dir stages    # keep every graph",
+        "  renga compile model.gguf -o model.plan -c 8192 --dump-dir stages    # keep every graph\n"
+        "  renga compile model.gguf -o model.plan --require-fusion  # exit 1 unless all was fused",
     .add = Add,
 };
 
