@@ -94,8 +94,10 @@ class CpuRecorder {
               Trace* trace)
       : executor_(executor), plan_(executor.plan()), options_(options), trace_(trace) {
     for (const Node& node : graph.nodes) {
+      std::vector<std::string>& results = results_[std::string(NodeName(graph, node))];
       for (const ValueId id : node.results) {
         values_[graph.value(id).name] = {&graph.value(id).type, node.op->name, values_.size()};
+        results.push_back(graph.value(id).name);
       }
     }
     for (size_t i = 0; i < plan_.buffers.size(); ++i) {
@@ -107,10 +109,13 @@ class CpuRecorder {
 
   absl::Status AfterStep(int step) {
     if (options_.cancel != nullptr && *options_.cancel) return absl::CancelledError("interrupted");
-    for (const int32_t buffer : plan_.steps[step].outputs) {
+    const std::vector<int32_t>& outputs = plan_.steps[step].outputs;
+    for (size_t i = 0; i < outputs.size(); ++i) {
+      const int32_t buffer = outputs[i];
       if (plan_.buffers[buffer].space == plan::Space::kCache) {
-        // The step is named after the cache's new state; the buffer is the cache.
-        Record(plan_.steps[step].name, buffer);
+        // The buffer is the cache; the result names its new state.
+        const auto node = results_.find(plan_.steps[step].name);
+        if (node != results_.end() && i < node->second.size()) Record(node->second[i], buffer);
         continue;
       }
       Record(plan_.buffers[buffer].name, buffer);
@@ -160,6 +165,7 @@ class CpuRecorder {
   const TraceModelOptions& options_;
   Trace* trace_;
   std::map<std::string, Source, std::less<>> values_;
+  std::map<std::string, std::vector<std::string>, std::less<>> results_;  // of a node, by its name
   std::map<int, std::vector<int>> views_;
 };
 
