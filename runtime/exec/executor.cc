@@ -222,7 +222,8 @@ absl::Status Executor::CheckSizes(const StepInputs& inputs) const {
   RENGA_RETURN_IF_ERROR(CheckCount("sequences", inputs.sequences.size(), inputs.tokens.size()));
   RENGA_RETURN_IF_ERROR(CheckCount("cells", inputs.cells.size(), inputs.tokens.size()));
   if (const int64_t max = plan::SymbolMax(*plan_, "R", rows); rows > max) {
-    return absl::InvalidArgumentError(StrCat("rows: expected at most ", max, ", got ", rows));
+    return absl::InvalidArgumentError(StrCat("rows: expected at most ", max, ", got ", rows,
+                                             "; compile for more with --max-rows"));
   }
   if (sequences < 1 || sequences > geometry.max_sequences) {
     return absl::InvalidArgumentError(
