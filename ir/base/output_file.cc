@@ -1,6 +1,7 @@
 #include "ir/base/output_file.h"
 
 #include <fcntl.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -8,6 +9,7 @@
 #include <cstring>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "ir/base/status.h"
 
 namespace renga {
@@ -42,6 +44,15 @@ struct Temporary {
   std::string name;
 };
 
+// Unlike a process id, different for each thread, and for containers that share a folder.
+std::string RandomHex() {
+  uint64_t number = 0;
+  if (getrandom(&number, sizeof(number), 0) != sizeof(number)) {
+    number = static_cast<uint64_t>(getpid());
+  }
+  return absl::StrCat(absl::Hex(number, absl::kZeroPad16));
+}
+
 // A file without a name where the file system has such: then nothing is left behind even by a
 // process that is killed while it writes. Else one beside `path`.
 absl::StatusOr<Temporary> OpenTemporary(const std::string& path) {
@@ -75,8 +86,7 @@ absl::Status WriteFileAtomically(const std::string& path,
   if (status.ok() && fsync(temporary.fd) != 0) status = Failed(path, "flush", errno);
   if (status.ok() && !temporary.named) {
     const std::string descriptor = StrCat("/proc/self/fd/", temporary.fd);
-    temporary.name = StrCat(path, ".tmp.", getpid());
-    unlink(temporary.name.c_str());  // of an earlier process with this id
+    temporary.name = StrCat(path, ".tmp.", RandomHex());
     if (linkat(AT_FDCWD, descriptor.c_str(), AT_FDCWD, temporary.name.c_str(), AT_SYMLINK_FOLLOW) ==
         0) {
       temporary.named = true;
