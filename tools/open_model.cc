@@ -3,7 +3,6 @@
 #include <sys/stat.h>
 
 #include <chrono>
-#include <cstdlib>
 #include <filesystem>
 #include <system_error>
 #include <thread>
@@ -16,6 +15,7 @@
 #include "runtime/exec/cpu_forward.h"
 #include "runtime/memory/weights.h"
 #include "runtime/plan/serialize.h"
+#include "tools/cache_folder.h"
 #include "tools/reference_forward.h"
 
 namespace renga {
@@ -120,13 +120,7 @@ absl::StatusOr<std::unique_ptr<Forward>> OpenForward(const OpenedPlan& opened,
 
 }  // namespace
 
-std::string PlanCacheFolder() {
-  const char* cache = std::getenv("XDG_CACHE_HOME");
-  if (cache != nullptr && *cache != '\0') return StrCat(cache, "/renga/plans");
-  const char* home = std::getenv("HOME");
-  if (home != nullptr && *home != '\0') return StrCat(home, "/.cache/renga/plans");
-  return "";
-}
+std::string PlanCacheFolder() { return CacheFolder("plans"); }
 
 absl::StatusOr<bool> IsPlan(const std::string& path) {
   RENGA_ASSIGN_OR_RETURN(const MappedFile file, MappedFile::Open(path));
