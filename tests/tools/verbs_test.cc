@@ -316,6 +316,50 @@ TEST(Devices, SaysWhatIsThereAndWhyOthersAreNot) {
   EXPECT_EQ(json["devices"][2]["available"], false);
   EXPECT_FALSE(json["devices"][2]["reason"].get<std::string>().empty());
   EXPECT_EQ(json["plans"]["count"], 0);
+  EXPECT_EQ(json["cubins"]["count"], 0);
+}
+
+// Sets a variable for the programs this test starts.
+class ScopedVariable {
+ public:
+  ScopedVariable(const char* name, const std::string& value) : name_(name) {
+    setenv(name, value.c_str(), 1);
+  }
+  ~ScopedVariable() { unsetenv(name_); }
+
+ private:
+  const char* name_;
+};
+
+TEST(Devices, SaysWhetherKernelsCanBeCompiled) {
+  const TempFolder folder;
+  const ScopedVariable variable("RENGA_NVRTC", folder.path());
+  EXPECT_THAT(Output({"devices"}), HasSubstr("nvrtc      not available: no usable libnvrtc in the "
+                                             "folder of RENGA_NVRTC; tried "));
+  const Json absent = JsonOutput({"devices", "--json"});
+  EXPECT_EQ(absent["nvrtc"]["available"], false);
+  EXPECT_THAT(absent["nvrtc"]["reason"].get<std::string>(), HasSubstr("tools/fetch-nvrtc"));
+  const std::string from = std::string(RENGA_BINARY_DIR) + "/fake_nvrtc/";
+  std::filesystem::copy_file(from + "fake_nvrtc_12_4.so", folder.File("libnvrtc.so.12"));
+  std::filesystem::copy_file(from + "fake_builtins.so", folder.File("libnvrtc-builtins.so.12.4"));
+  EXPECT_THAT(Output({"devices"}),
+              HasSubstr("nvrtc      12.4, compiles for sm_80 sm_86 sm_89 sm_90a, /"));
+  const Json there = JsonOutput({"devices", "--json"});
+  EXPECT_EQ(there["nvrtc"]["available"], true);
+  EXPECT_EQ(there["nvrtc"]["version"], "12.4");
+  EXPECT_EQ(there["nvrtc"]["targets"], Json({"sm_80", "sm_86", "sm_89", "sm_90a"}));
+}
+
+TEST(Devices, CountsTheCachedKernels) {
+  const TempFolder cache;
+  std::filesystem::create_directories(cache.File("renga/cubins"));
+  cache.Write("renga/cubins/00112233445566778899aabbccddeeff.cubin", std::string(3000, 'x'));
+  cache.Write("renga/cubins/notes.txt", "no kernel");
+  const ProcessResult result = Renga({"devices", "--json"}, {.cache = cache.path()});
+  const Json cubins = Json::parse(result.out)["cubins"];
+  EXPECT_EQ(cubins["count"], 1);
+  EXPECT_EQ(cubins["bytes"], 3000);
+  EXPECT_EQ(cubins["folder"], cache.File("renga/cubins"));
 }
 
 TEST(Completion, ScriptsKnowEveryVerbAndFlag) {

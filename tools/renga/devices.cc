@@ -11,7 +11,9 @@
 #include <thread>
 
 #include "absl/strings/str_format.h"
+#include "codegen/nvrtc/cache.h"
 #include "ir/base/status.h"
+#include "tools/nvrtc.h"
 #include "tools/open_model.h"
 #include "tools/renga/command.h"
 #include "tools/renga/output.h"
@@ -53,11 +55,43 @@ CachedPlans FindCachedPlans() {
   return plans;
 }
 
+// "13.0, for sm_80 sm_90a, /usr/lib/libnvrtc.so.13", or why there is none.
+std::string NvrtcText(const absl::StatusOr<std::shared_ptr<const codegen::NvrtcLibrary>>& nvrtc) {
+  if (!nvrtc.ok()) {
+    std::string_view reason = ToStd(nvrtc.status().message());
+    if (reason.starts_with("nvrtc: ")) reason.remove_prefix(7);
+    return StrCat("not available: ", EscapeOnOneLine(reason));
+  }
+  const codegen::NvrtcLibrary& library = **nvrtc;
+  return StrCat(codegen::ToString(library.version()), ", compiles for ",
+                StrJoin(library.SupportedTargets(), " "), ", ", EscapeOnOneLine(library.path()));
+}
+
+Json NvrtcJson(const absl::StatusOr<std::shared_ptr<const codegen::NvrtcLibrary>>& nvrtc) {
+  if (!nvrtc.ok()) {
+    return {{"available", false}, {"reason", std::string(ToStd(nvrtc.status().message()))}};
+  }
+  const codegen::NvrtcLibrary& library = **nvrtc;
+  return {{"available", true},
+          {"version", codegen::ToString(library.version())},
+          {"path", library.path()},
+          {"targets", library.SupportedTargets()}};
+}
+
+// "3 cached, 1.2 MiB, in FOLDER"
+std::string CacheText(std::string_view folder, int64_t count, uint64_t bytes) {
+  if (folder.empty()) return "none are kept: neither XDG_CACHE_HOME nor HOME is set";
+  return StrCat(count, " cached, ", BytesText(bytes), ", in ", EscapeForTerminal(folder));
+}
+
 absl::Status Run(bool as_json) {
   const unsigned cores = std::max(1u, std::thread::hardware_concurrency());
   const std::string simd = SimdTarget();
   const std::string no_cuda = "this version has no cuda device";
   const CachedPlans plans = FindCachedPlans();
+  const auto nvrtc = LoadNvrtc();
+  const std::string cubin_folder = CubinCacheFolder();
+  const codegen::CubinCacheUsage cubins = codegen::UsageOfCubinCache(cubin_folder);
   if (as_json) {
     Json devices = Json::array();
     devices.push_back({{"name", "cpu"},
@@ -71,24 +105,24 @@ absl::Status Run(bool as_json) {
         {{"name", "cuda"}, {"kind", "cuda"}, {"available", false}, {"reason", no_cuda}});
     return WriteStdout(JsonText(
         {{"devices", std::move(devices)},
-         {"plans", {{"folder", plans.folder}, {"count", plans.count}, {"bytes", plans.bytes}}}}));
+         {"plans", {{"folder", plans.folder}, {"count", plans.count}, {"bytes", plans.bytes}}},
+         {"nvrtc", NvrtcJson(nvrtc)},
+         {"cubins",
+          {{"folder", cubin_folder}, {"count", cubins.count}, {"bytes", cubins.bytes}}}}));
   }
   std::string text = StrCat("cpu        ", cores, cores == 1 ? " core" : " cores", ", SIMD ", simd,
                             ", ", BytesText(PhysicalMemory()), " of memory\n");
   StrAppend(&text, "reference  the interpreter that says what is right; slow\n",
             "cuda       not available: ", no_cuda, "\n");
-  if (plans.folder.empty()) {
-    StrAppend(&text, "plans      none are kept: neither XDG_CACHE_HOME nor HOME is set\n");
-  } else {
-    StrAppend(&text, "plans      ", plans.count, " cached, ", BytesText(plans.bytes), ", in ",
-              EscapeForTerminal(plans.folder), "\n");
-  }
+  StrAppend(&text, "nvrtc      ", NvrtcText(nvrtc), "\n");
+  StrAppend(&text, "plans      ", CacheText(plans.folder, plans.count, plans.bytes), "\n");
+  StrAppend(&text, "cubins     ", CacheText(cubin_folder, cubins.count, cubins.bytes), "\n");
   return WriteStdout(text);
 }
 
 RunFn Add(CLI::App& app) {
   auto json = std::make_shared<bool>(false);
-  app.add_flag("--json", *json, "one JSON object: devices[], plans");
+  app.add_flag("--json", *json, "one JSON object: devices[], plans, nvrtc, cubins");
   return [json] { return Run(*json); };
 }
 
@@ -96,7 +130,7 @@ RunFn Add(CLI::App& app) {
 
 const Command kDevicesCommand = {
     .name = "devices",
-    .summary = "what this machine offers, and the plans cached on it",
+    .summary = "what this machine offers, and what is cached on it",
     .examples =
         "  renga devices            # the devices and why others are not there\n"
         "  renga devices --json     # the same for scripts",
