@@ -54,7 +54,7 @@ TEST(CompareValuesTest, AGraphIsIdenticalToItself) {
   const GraphSource source = Source(Stories());
   const ValuesReport report = Compare(source, source);
   EXPECT_TRUE(report.comparison.equal());
-  EXPECT_EQ(VerdictText(report.comparison), "identical: 119 values, every element");
+  EXPECT_EQ(VerdictText(report.comparison), "identical: 120 values, every element");
   EXPECT_EQ(report.ids.size(), 9u);
   EXPECT_THAT(ValuesReportText(report),
               StartsWith("weights of stories260K.gguf; 9 random ids below 512 (seed 1): "));

@@ -54,7 +54,7 @@ TEST_F(DumpFilterTest, LayersThatAreNot) {
 
 TEST_F(DumpFilterTest, NodesThatAreNot) {
   EXPECT_THAT(Error(StoryModel(), {"--node", "3.scoers"}),
-              HasSubstr("--node '3.scoers': none of the 119 nodes has this name; did you mean "
+              HasSubstr("--node '3.scoers': none of the 120 nodes has this name; did you mean "
                         "'3.scores'"));
   EXPECT_THAT(Error(StoryModel(), {"--node", "3.scoers", "--json"}), HasSubstr("'3.scores'"));
   EXPECT_THAT(Error(StoryModel(), {"--node", "lgoits", "--layer", "2"}), HasSubstr("of layer 2"));

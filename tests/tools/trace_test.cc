@@ -77,9 +77,7 @@ TEST_F(TraceVerb, EveryValueOfARunIsInTheFile) {
   EXPECT_EQ(json["ids"], Json({1, 403, 407, 261, 378}));
   EXPECT_EQ(json["k_type"], "f16");
   std::set<std::string> nodes, values;
-  const std::string plan = folder_.File("m.plan");
-  Output({"compile", StoryModel(), "-o", plan});
-  const Json graph = JsonOutput({"dump", plan});
+  const Json graph = JsonOutput({"dump", StoryModel()});
   for (const Json& node : graph["nodes"]) nodes.insert(node["name"]);
   for (const Json& value : json["nodes"]) {
     values.insert(value["name"]);
@@ -89,7 +87,10 @@ TEST_F(TraceVerb, EveryValueOfARunIsInTheFile) {
     EXPECT_GT(value["rms"], 0) << value;
   }
   EXPECT_EQ(values, nodes);
-  const Json& logits = json["nodes"].back();
+  const Json& next = json["nodes"].back();
+  EXPECT_EQ(next["name"], "next");
+  EXPECT_EQ(next["shape"], Json({5}));
+  const Json& logits = json["nodes"][json["nodes"].size() - 2];
   EXPECT_EQ(logits["name"], "logits");
   EXPECT_EQ(logits["shape"], Json({5, 512}));
   EXPECT_EQ(logits["axes"], Json({"row", "dim"}));
@@ -102,7 +103,7 @@ TEST_F(TraceVerb, LogitsAreThoseOfARun) {
     top = std::max(top, position[0][1].get<double>());
   }
   for (const std::string device : {"cpu", "reference"}) {
-    Trace({"-p", kPrompt, "--device", device});
+    Trace({"-p", kPrompt, "--device", device, "--fused"});
     const Json json = JsonOutput({"dump", Path(), "--node", "logits"});
     ASSERT_EQ(json["nodes"].size(), 1u);
     EXPECT_EQ(json["device"], device);
@@ -187,7 +188,7 @@ TEST_F(TraceVerb, SomePositionsAreNotComparedWithALog) {
 TEST_F(TraceVerb, APlanOfFewRowsHasTheLogitsOfTheLastTokens) {
   const std::string plan = folder_.File("m.plan"), few = folder_.File("few.trace");
   Output({"compile", StoryModel(), "-o", plan, "--max-rows", "2"});
-  Trace({"-p", kPrompt});
+  Trace({"-p", kPrompt, "--fused"});
   for (const Args& positions : {Args{}, Args{"--positions", "0,2..3"}}) {
     Args args = {"trace", plan, "-p", kPrompt, "-o", few};
     args.insert(args.end(), positions.begin(), positions.end());
@@ -262,7 +263,7 @@ TEST_F(TraceVerb, AnInterruptLeavesNoFile) {
 TEST_F(TraceVerb, PlansAreTracedToo) {
   const std::string plan = folder_.File("m.plan");
   Output({"compile", StoryModel(), "-o", plan});
-  Trace({"-p", kPrompt});
+  Trace({"-p", kPrompt, "--fused"});
   const Json gguf = JsonOutput({"dump", Path()});
   Output({"trace", plan, "-p", kPrompt, "-o", Path()});
   EXPECT_EQ(JsonOutput({"dump", Path()}), gguf);

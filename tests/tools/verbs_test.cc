@@ -201,7 +201,7 @@ TEST(Dump, PlanStepsHaveTheDocumentedFields) {
     outside += step["layer"].is_null();
   }
   EXPECT_GT(outside, 0);
-  EXPECT_EQ(json["outputs"], Json({"logits"}));
+  EXPECT_EQ(json["outputs"], Json({"logits", "next"}));
   EXPECT_THAT(Output({"dump", StoryModel(), "--stage", "plan"}), HasSubstr("step 0 "));
 }
 

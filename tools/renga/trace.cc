@@ -30,6 +30,7 @@ struct Flags {
   std::string nodes;
   std::optional<std::string> positions;
   std::string output;
+  bool fused = false;
   bool json = false;
 };
 
@@ -37,6 +38,11 @@ absl::StatusOr<Trace> Record(const Flags& flags, const TokenIds& tokens,
                              const std::atomic<bool>& cancel) {
   TraceModelOptions options;
   RENGA_ASSIGN_OR_RETURN(options.open, flags.model.Options());
+  CompileOptions& compile = options.open.compile;
+  if (!flags.fused && !compile.only_passes && compile.disabled_passes.empty()) {
+    // Every value, also those that fused nodes keep inside. A plan is what it is.
+    compile.only_passes.emplace();
+  }
   options.ids = tokens.ids;
   options.prompt = tokens.text;
   if (!flags.nodes.empty()) {
@@ -88,6 +94,8 @@ RunFn Add(CLI::App& app) {
   app.add_option("--positions", flags->positions,
                  "only the rows of these tokens: 0,3..5,-1 (ranges with both ends; negative counts "
                  "from the end); caches stay whole");
+  app.add_flag("--fused", flags->fused,
+               "of a GGUF: what its compiled plan computes, not every value of the model's graph");
   app.add_option("-o,--output", flags->output, "the trace, a safetensors file; all or nothing")
       ->required();
   app.add_flag("--json", flags->json, "one JSON object: what was run, and statistics of nodes[]");
