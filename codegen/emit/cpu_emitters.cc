@@ -9,7 +9,7 @@ namespace {
 constexpr Emitter kCpu[] = {
     {"add", EmitKernel, "add"},
     {"arg_max", EmitKernel, "arg_max"},
-    {"attention", EmitScores, "attention"},
+    {"attention", EmitAttention, "attention"},
     {"attn_scores", EmitScores, "attn_scores"},
     {"attn_values", EmitKernel, "attn_values"},
     {"embed", EmitKernel, "embed"},

@@ -17,6 +17,10 @@ absl::Status EmitKernel(const Node& node, std::string_view kernel, PlanBuilder& 
 // attn_scores has it as its last axis, and the kernel of attention finds it among the positions.
 absl::Status EmitScores(const Node& node, std::string_view kernel, PlanBuilder& builder);
 
+// As EmitScores; the kernel is `kernel`, or its variant that reads the caches as they are stored
+// where that is the faster one. The choice is noted.
+absl::Status EmitAttention(const Node& node, std::string_view kernel, PlanBuilder& builder);
+
 // No step: the result shows the operand's bytes in another shape.
 absl::Status EmitView(const Node& node, std::string_view kernel, PlanBuilder& builder);
 

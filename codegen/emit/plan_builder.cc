@@ -62,6 +62,12 @@ void PlanBuilder::AddStep(const Node& node, std::string_view kernel,
   plan_.steps.push_back(std::move(step));
 }
 
+void PlanBuilder::Choose(const Node& node, std::string_view what, std::string_view chosen,
+                         std::vector<std::string> considered, std::string reason) {
+  choices_.push_back({std::string(NodeName(graph_, node)), std::string(what), std::string(chosen),
+                      std::move(considered), std::move(reason)});
+}
+
 int32_t PlanBuilder::KernelIndex(std::string_view name) {
   const auto [found, added] =
       kernels_.try_emplace(std::string(name), static_cast<int32_t>(plan_.kernels.size()));

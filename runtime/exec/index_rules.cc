@@ -21,14 +21,26 @@ struct IndexRule {
 };
 
 constexpr IndexRule kIndexRules[] = {
-    {"attention", 3, "positions", -1, ""},   {"attention", 4, "sequences", 5, "S"},
-    {"attention", 5, "pages", 1, "C"},       {"attention", 5, "pages", 2, "C"},
-    {"attn_scores", 2, "sequences", 3, "S"}, {"attn_scores", 3, "pages", 1, "C"},
-    {"attn_values", 2, "sequences", 3, "S"}, {"attn_values", 3, "pages", 1, "C"},
-    {"embed", 0, "tokens", 1, ""},           {"gather_rows", 1, "rows", 0, "T"},
-    {"kv_append", 2, "cells", 0, "C"},       {"masked_softmax", 1, "positions", -1, ""},
-    {"qkv_rope", 6, "positions", -1, ""},    {"qkv_rope", 7, "cells", 4, "C"},
-    {"qkv_rope", 7, "cells", 5, "C"},        {"rope", 1, "positions", -1, ""},
+    {"attention", 3, "positions", -1, ""},
+    {"attention", 4, "sequences", 5, "S"},
+    {"attention", 5, "pages", 1, "C"},
+    {"attention", 5, "pages", 2, "C"},
+    {"attention_direct", 3, "positions", -1, ""},
+    {"attention_direct", 4, "sequences", 5, "S"},
+    {"attention_direct", 5, "pages", 1, "C"},
+    {"attention_direct", 5, "pages", 2, "C"},
+    {"attn_scores", 2, "sequences", 3, "S"},
+    {"attn_scores", 3, "pages", 1, "C"},
+    {"attn_values", 2, "sequences", 3, "S"},
+    {"attn_values", 3, "pages", 1, "C"},
+    {"embed", 0, "tokens", 1, ""},
+    {"gather_rows", 1, "rows", 0, "T"},
+    {"kv_append", 2, "cells", 0, "C"},
+    {"masked_softmax", 1, "positions", -1, ""},
+    {"qkv_rope", 6, "positions", -1, ""},
+    {"qkv_rope", 7, "cells", 4, "C"},
+    {"qkv_rope", 7, "cells", 5, "C"},
+    {"rope", 1, "positions", -1, ""},
 };
 
 // Operand `operand` of `kernel`, not an input but computed by steps of the kernel `producer`, whose
@@ -47,7 +59,8 @@ constexpr ProducedRule kProducedRules[] = {
 };
 
 // Kernels that walk a page table: their pages must be the plan's.
-constexpr std::string_view kPagedKernels[] = {"attention", "attn_scores", "attn_values"};
+constexpr std::string_view kPagedKernels[] = {"attention", "attention_direct", "attn_scores",
+                                              "attn_values"};
 
 // Those of them that walk the key positions 0..n-1, where n is a size: it must be L, which the
 // executor keeps within the table it was given. attention walks to the largest of the positions,

@@ -1,4 +1,5 @@
-// Speed of the cpu target's attention: one fused step against the three it replaces.
+// Speed of the cpu target's attention: one fused step, and its variant that reads the caches as
+// they are stored, against the three steps they replace.
 //
 //   cpu_attention_bench [threads]
 //
@@ -117,7 +118,8 @@ void Measure(const Case& c, ThreadPool& pool) {
   }
   const plan::Attr page_tokens{"page_tokens", kPage}, scale{"scale", 0.125};
   const plan::Attr causal{"causal", true}, window{"window", int64_t{0}};
-  std::vector<std::vector<Step>> apart(kLayers), fused(kLayers);
+  std::vector<std::vector<Step>> apart(kLayers), fused(kLayers), direct(kLayers);
+  const bool whole_vectors = c.width % 16 == 0;
   for (int64_t i = 0; i < kLayers; ++i) {
     Tensor *k = &caches[2 * i], *v = &caches[2 * i + 1];
     apart[i].emplace_back(kAttnScores, std::vector<Tensor*>{&q, k, &sequences, &table}, &s,
@@ -126,26 +128,29 @@ void Measure(const Case& c, ThreadPool& pool) {
                           std::vector<plan::Attr>{causal, window});
     apart[i].emplace_back(kAttnValues, std::vector<Tensor*>{&p, v, &sequences, &table}, &other,
                           std::vector<plan::Attr>{page_tokens});
-    fused[i].emplace_back(kAttention,
-                          std::vector<Tensor*>{&q, k, v, &positions, &sequences, &table}, &y,
-                          std::vector<plan::Attr>{causal, page_tokens, scale, window});
+    const std::vector<Tensor*> in = {&q, k, v, &positions, &sequences, &table};
+    const std::vector<plan::Attr> attrs = {causal, page_tokens, scale, window};
+    fused[i].emplace_back(kAttention, in, &y, attrs);
+    direct[i].emplace_back(whole_vectors ? kAttentionDirect : kAttention, in, &y, attrs);
   }
   const int64_t calls =
       std::max<int64_t>(kLayers, static_cast<int64_t>(0.02 / (Time(apart, kLayers, pool) + 1e-6)));
-  double best_apart = 1e9, best_fused = 1e9;
+  double best_apart = 1e9, best_fused = 1e9, best_direct = 1e9;
   for (int turn = 0; turn < 7; ++turn) {
     best_apart = std::min(best_apart, Time(apart, calls, pool));
     best_fused = std::min(best_fused, Time(fused, calls, pool));
+    best_direct = std::min(best_direct, Time(direct, calls, pool));
   }
   const double macs = 2.0 * static_cast<double>(c.heads * c.width) *
                       static_cast<double>(c.tokens * (2 * c.span - c.tokens + 1) / 2);
   std::printf(
       "%2lld/%lld heads of %3lld  T %3lld  L %4lld  three steps %9.1f us  attention %9.1f us "
-      "%6.1f GFLOP/s  ratio %.2f\n",
+      "%6.1f GFLOP/s  ratio %.2f  direct %9.1f us  ratio %.2f\n",
       static_cast<long long>(c.heads), static_cast<long long>(c.kv_heads),
       static_cast<long long>(c.width), static_cast<long long>(c.tokens),
       static_cast<long long>(c.span), best_apart * 1e6, best_fused * 1e6,
-      2 * macs / best_fused / 1e9, best_apart / best_fused);
+      2 * macs / best_fused / 1e9, best_apart / best_fused, best_direct * 1e6,
+      best_fused / best_direct);
 }
 
 int Main(int argc, char** argv) {

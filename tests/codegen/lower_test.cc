@@ -195,6 +195,67 @@ graph @step(%tokens: i32[T], %positions: i32[T], %cells: i32[T], %rows: i32[R]) 
   EXPECT_EQ(plan->outputs, (std::vector<std::string>{"logits", "0.q", "next"}));
 }
 
+// The choice for heads of `width`, `heads` of them for two key heads, and the kernel of the step.
+Choice AttentionChoice(int64_t heads, int64_t width) {
+  const Graph graph =
+      Parse(
+          StrCat(
+              R"(ir 1
+dim T = 1..8
+dim S = 1..1
+dim L = 1..32
+dim P = 1..8
+cache %k: f16[32,2,)",
+              width, R"(]
+cache %v: bf16[32,2,16]
+graph @step(%q: f32[T,)",
+              heads, ",", width, R"(], %positions: i32[T], %sequences: i32[T], %pages: i32[S,P]) {
+  %3.mix: f32[T,)",
+              heads,
+              R"(,16] = attention(%q, %k, %v, %positions, %sequences, %pages) {causal=true, page_tokens=4, scale=0.5, span=L, window=0}
+  return %3.mix, %k, %v
+}
+)"),
+          "attention.ir")
+          .value();
+  plan::Plan plan;
+  for (const SymbolDef& symbol : graph.symbols) plan.symbols.push_back({symbol.name, symbol.max});
+  PlanBuilder builder(graph, plan);
+  for (const ValueId param : graph.params) {
+    EXPECT_TRUE(builder.AddBuffer(param, plan::Space::kInput, 0).ok());
+  }
+  for (const ValueId cache : graph.caches) {
+    EXPECT_TRUE(builder.AddBuffer(cache, plan::Space::kCache, 0).ok());
+  }
+  const Emitter* emitter = FindEmitter("cpu", "attention");
+  const absl::Status status = emitter->emit(graph.nodes[0], emitter->kernel, builder);
+  EXPECT_TRUE(status.ok()) << status;
+  EXPECT_EQ(builder.choices().size(), 1u);
+  const Choice choice = builder.choices()[0];
+  EXPECT_EQ(plan.kernels[plan.steps[0].kernel].name, choice.chosen);
+  EXPECT_EQ(choice.node, "3.mix");
+  EXPECT_EQ(choice.what, "kernel");
+  EXPECT_EQ(choice.considered, (std::vector<std::string>{"attention", "attention_direct"}));
+  return choice;
+}
+
+TEST(CpuEmitters, AttentionIsChosenByHeadsAndSaysWhy) {
+  Choice choice = AttentionChoice(14, 64);
+  EXPECT_EQ(choice.chosen, "attention_direct");
+  EXPECT_EQ(choice.reason,
+            "7 query heads share a key head: for a token at a time, no more than 8, converting its "
+            "keys costs more than it saves");
+  EXPECT_EQ(AttentionChoice(16, 16).chosen, "attention_direct");
+  choice = AttentionChoice(18, 64);
+  EXPECT_EQ(choice.chosen, "attention");
+  EXPECT_EQ(choice.reason,
+            "9 query heads share a key head: converting its keys once serves them all");
+  choice = AttentionChoice(4, 24);
+  EXPECT_EQ(choice.chosen, "attention");
+  EXPECT_EQ(choice.reason,
+            "heads of 24 and 16 are no multiples of 16, so that their rows must be padded");
+}
+
 TEST(CpuEmitters, EveryOperatorHasOne) {
   for (const OpDef* op : AllOps()) {
     EXPECT_NE(FindEmitter("cpu", op->name), nullptr) << op->name << " has no emitter for cpu";

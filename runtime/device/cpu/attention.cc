@@ -5,11 +5,17 @@
 // head of one token) treats every chunk by itself and then folds the chunks in order. That is the
 // whole arithmetic: whether one thread walks through all chunks of many rows, or many threads take
 // a chunk each, is decided by how much there is to do and changes no bit of the result.
+//
+// attention_direct is the same, to the bit, with another way for few rows: where a run has no more
+// than kDirectRows of them, keys and values are read as the cache has them, each time they are
+// needed, instead of being converted to f32 once for all rows.
 #include <algorithm>
+#include <iterator>
 #include <limits>
 #include <utility>
 
 #include "ir/base/status.h"
+#include "ir/base/strings.h"
 #include "runtime/device/cpu/attention_math.h"
 #include "runtime/device/cpu/kernels.h"
 #include "runtime/device/cpu/paged_cache.h"
@@ -23,6 +29,7 @@ constexpr int64_t kPositions = QueryRows::kPositions;
 constexpr int64_t kChunk = 256;              // key positions, whole blocks
 constexpr int64_t kMaxRows = 256;            // that share a conversion of keys and values
 constexpr int64_t kFewRows = 32;             // a run and kv head
+constexpr int64_t kDirectRows = 8;           // where both were measured, direct won up to 7
 constexpr int64_t kMaxPartBytes = 32 << 20;  // of chunks that wait to be folded
 
 // Tokens [from, to), all of one sequence.
@@ -39,6 +46,8 @@ struct Visible {
 
 struct Attention {
   PagedCache keys, values;
+  const StoredRows* stored_keys = nullptr;  // both are set for attention_direct
+  const StoredRows* stored_values = nullptr;
   float scale = 1;
   bool causal = true;
   int64_t window = 0;
@@ -154,6 +163,7 @@ class Call {
     float* weights;      // of the block's positions
     SoftmaxState part;   // of the chunk at hand
     SoftmaxState whole;  // of all chunks so far
+    bool direct;         // keys and values are not converted
   };
 
   Work Prepare(const Run& run, int64_t kv_head, int worker) {
@@ -174,6 +184,9 @@ class Call {
     work.weights = ScratchCarver::At<float>(base, weights_at);
     work.part = At(base, part_at);
     work.whole = At(base, whole_at);
+    work.direct = op_.stored_keys != nullptr && work.rows <= kDirectRows;
+    // Of the block only what stands for positions without a cell is used then.
+    if (work.direct) std::fill_n(work.block, std::max(k_stride_, v_stride_), 0.0f);
     for (int64_t r = 0; r < work.rows; ++r) {
       float* to =
           std::copy_n(q_ + Row(run, kv_head, r) * k_width_, k_width_, work.q + r * k_stride_);
@@ -209,6 +222,10 @@ class Call {
       // No other cell than those that are seen is read: it may never have been written.
       const QueryRows rows{work.rows,  k_stride_, v_stride_,    work.q,
                            work.begin, work.end,  work.weights, op_.scale};
+      if (work.direct) {
+        Direct(rows, pages, kv_head, at, from, to, work);
+        continue;
+      }
       op_.keys.Load(call_.inputs[1].data, pages, table_width_, kv_head, at + from, to - from,
                     k_width_, work.block + from * k_stride_, missing + from);
       const bool all = std::find(missing + from, missing + to, true) == missing + to;
@@ -217,6 +234,25 @@ class Call {
                       v_width_, work.block + from * v_stride_, missing + from);
       MixValues(rows, work.block, work.part);
     }
+  }
+
+  // The rows over positions [from, to) of the block that begins at `at`.
+  void Direct(const QueryRows& rows, const int32_t* pages, int64_t kv_head, int64_t at,
+              int64_t from, int64_t to, Work& work) const {
+    const uint8_t* none = reinterpret_cast<const uint8_t*>(work.block);
+    const uint8_t* entries[StoredRows::kEntries];
+    bool missing[kPositions];
+    const auto find = [&](const PagedCache& cache, size_t operand) {
+      std::fill_n(entries, from, none);
+      cache.Find(call_.inputs[operand].data, pages, table_width_, kv_head, at + from, to - from,
+                 none, entries + from, missing + from);
+      std::fill(entries + to, std::end(entries), none);
+    };
+    find(op_.keys, 1);
+    const bool all = std::find(missing + from, missing + to, true) == missing + to;
+    op_.stored_keys->weigh(rows, entries, all ? nullptr : missing, work.part);
+    find(op_.values, 2);
+    op_.stored_values->mix(rows, entries, work.part);
   }
 
   // All chunks of one run and kv head, folded as they come.
@@ -273,8 +309,7 @@ class Call {
   int64_t span_ = 0;  // key positions of this run: one more than the last
 };
 
-absl::StatusOr<PreparedKernel> Prepare(const StepSignature& step) {
-  const StepCheck check(step, {"q", "k_cache", "v_cache", "pos", "seq", "pages", "sinks"}, {"y"});
+absl::StatusOr<Attention> Check(const StepCheck& check) {
   RENGA_RETURN_IF_ERROR(check.Counts(6));
   RENGA_RETURN_IF_ERROR(check.OnlyAttrs({"causal", "page_tokens", "scale", "window"}));
   RENGA_RETURN_IF_ERROR(check.InType(0, {DType::kF32}, 3));
@@ -299,11 +334,36 @@ absl::StatusOr<PreparedKernel> Prepare(const StepSignature& step) {
   RENGA_RETURN_IF_ERROR(check.SameDim("y", check.Out(0), 0, "q", q.shape[0]));
   RENGA_RETURN_IF_ERROR(check.SameDim("y", check.Out(0), 1, "q", q.shape[1]));
   RENGA_RETURN_IF_ERROR(check.SameDim("y", check.Out(0), 2, "v_cache", check.In(2).shape[2]));
+  return op;
+}
+
+StepCheck CheckOf(const StepSignature& step) {
+  return StepCheck(step, {"q", "k_cache", "v_cache", "pos", "seq", "pages", "sinks"}, {"y"});
+}
+
+absl::StatusOr<PreparedKernel> Prepare(const StepSignature& step) {
+  RENGA_ASSIGN_OR_RETURN(const Attention op, Check(CheckOf(step)));
+  return [op](const KernelCall& call) { Call(op, call).Execute(); };
+}
+
+absl::StatusOr<PreparedKernel> PrepareDirect(const StepSignature& step) {
+  const StepCheck check = CheckOf(step);
+  RENGA_ASSIGN_OR_RETURN(Attention op, Check(check));
+  const std::pair<size_t, std::string_view> caches[] = {{1, "k_cache"}, {2, "v_cache"}};
+  for (const auto& [operand, name] : caches) {
+    RENGA_ASSIGN_OR_RETURN(const int64_t width, check.ConstDim(operand, 2));
+    if (width == FloatStride(width)) continue;
+    return check.Error(StrCat(name, " has shape ", check.ShapeText(check.In(operand)),
+                              ", expected a multiple of 16 at axis 2"));
+  }
+  op.stored_keys = FindStoredRows(check.In(1).dtype);
+  op.stored_values = FindStoredRows(check.In(2).dtype);
   return [op](const KernelCall& call) { Call(op, call).Execute(); };
 }
 
 }  // namespace
 
 const KernelDef kAttention = {"attention", Prepare};
+const KernelDef kAttentionDirect = {"attention_direct", PrepareDirect};
 
 }  // namespace renga::cpu

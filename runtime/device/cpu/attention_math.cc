@@ -24,10 +24,39 @@ HWY_INLINE VF ExpBelow(VF x) { return hn::IfThenElse(hn::IsNaN(x), x, hn::Exp(DF
 
 HWY_INLINE float ExpBelow(float x) { return hn::GetLane(ExpBelow(hn::Set(DF(), x))); }
 
+// Where the keys or values of a block are: converted, one after the other,
+struct Converted {
+  const float* rows;
+  int64_t stride;
+  HWY_INLINE VF Load(int64_t j, int64_t i) const { return hn::LoadU(DF(), rows + j * stride + i); }
+  HWY_INLINE void Prefetch(int64_t) const {}
+};
+
+// or as the cache has them; T is what Highway calls the type.
+template <typename T>
+struct Stored {
+  const uint8_t* const* rows;
+  int64_t bytes;  // of a row
+  HWY_INLINE VF Load(int64_t j, int64_t i) const {
+    if constexpr (sizeof(T) == 4) {
+      return hn::LoadU(DF(), reinterpret_cast<const float*>(rows[j]) + i);
+    } else {
+      return hn::PromoteTo(DF(),
+                           hn::LoadU(hn::Rebind<T, DF>(), reinterpret_cast<const T*>(rows[j]) + i));
+    }
+  }
+  // A head's rows lie too far apart for the processor to foresee them.
+  HWY_INLINE void Prefetch(int64_t j) const {
+    constexpr int64_t kLineBytes = 64;
+    const uint8_t* ahead = rows[j + StoredRows::kAhead];
+    for (int64_t at = 0; at < bytes; at += kLineBytes) __builtin_prefetch(ahead + at);
+  }
+};
+
 // Rows [0, kRows) of scores, for positions [from, to), multiples of 4. Twelve sums, three queries
 // and a key fill the sixteen registers of AVX2.
-template <int kRows>
-HWY_INLINE void Scores(const QueryRows& rows, const float* q, const float* k, int64_t from,
+template <int kRows, class Keys>
+HWY_INLINE void Scores(const QueryRows& rows, const float* q, const Keys& keys, int64_t from,
                        int64_t to, float* HWY_RESTRICT scores) {
   const DF df;
   const hn::FixedTag<float, 4> d4;
@@ -39,14 +68,14 @@ HWY_INLINE void Scores(const QueryRows& rows, const float* q, const float* k, in
       RENGA_UNROLL
       for (int c = 0; c < 4; ++c) sum[r][c] = hn::Zero(df);
     }
-    const float* key = k + j * stride;
+    for (int c = 0; c < 4; ++c) keys.Prefetch(j + c);
     for (int64_t i = 0; i < stride; i += kF) {
       VF query[kRows];
       RENGA_UNROLL
       for (int r = 0; r < kRows; ++r) query[r] = hn::LoadU(df, q + r * stride + i);
       RENGA_UNROLL
       for (int c = 0; c < 4; ++c) {
-        const VF v = hn::LoadU(df, key + c * stride + i);
+        const VF v = keys.Load(j + c, i);
         RENGA_UNROLL
         for (int r = 0; r < kRows; ++r) sum[r][c] = hn::MulAdd(v, query[r], sum[r][c]);
       }
@@ -61,9 +90,9 @@ HWY_INLINE void Scores(const QueryRows& rows, const float* q, const float* k, in
 }
 
 // kVectors vectors of kRows rows of acc += sum over j in [from, to) of p[j] v[j].
-template <int kRows, int kVectors>
-HWY_INLINE void MixSome(const float* p, const float* v, int64_t stride, int64_t from, int64_t to,
-                        float* acc) {
+template <int kRows, int kVectors, class Values>
+HWY_INLINE void MixSome(const float* p, const Values& v, int64_t at, int64_t stride, int64_t from,
+                        int64_t to, float* acc) {
   const DF df;
   VF sum[kRows][kVectors];
   RENGA_UNROLL
@@ -72,12 +101,13 @@ HWY_INLINE void MixSome(const float* p, const float* v, int64_t stride, int64_t 
     for (int c = 0; c < kVectors; ++c) sum[r][c] = hn::LoadU(df, acc + r * stride + c * kF);
   }
   for (int64_t j = from; j < to; ++j) {
+    if (at == 0) v.Prefetch(j);
     VF weight[kRows];
     RENGA_UNROLL
     for (int r = 0; r < kRows; ++r) weight[r] = hn::Set(df, p[r * kBlock + j]);
     RENGA_UNROLL
     for (int c = 0; c < kVectors; ++c) {
-      const VF value = hn::LoadU(df, v + j * stride + c * kF);
+      const VF value = v.Load(j, at + c * kF);
       RENGA_UNROLL
       for (int r = 0; r < kRows; ++r) sum[r][c] = hn::MulAdd(weight[r], value, sum[r][c]);
     }
@@ -89,16 +119,16 @@ HWY_INLINE void MixSome(const float* p, const float* v, int64_t stride, int64_t 
   }
 }
 
-template <int kRows>
-HWY_INLINE void Mix(const float* p, const float* v, int64_t stride, int64_t from, int64_t to,
+template <int kRows, class Values>
+HWY_INLINE void Mix(const float* p, const Values& v, int64_t stride, int64_t from, int64_t to,
                     float* acc) {
   if (from >= to) return;
   constexpr int kVectors = kRows == 1 ? 8 : 4;  // sums enough to hide an addition's latency
   int64_t i = 0;
   for (; i + kVectors * kF <= stride; i += kVectors * kF) {
-    MixSome<kRows, kVectors>(p, v + i, stride, from, to, acc + i);
+    MixSome<kRows, kVectors>(p, v, i, stride, from, to, acc + i);
   }
-  for (; i < stride; i += kF) MixSome<kRows, 1>(p, v + i, stride, from, to, acc + i);
+  for (; i < stride; i += kF) MixSome<kRows, 1>(p, v, i, stride, from, to, acc + i);
 }
 
 HWY_INLINE void Scale(float factor, int64_t n, float* x) {
@@ -141,8 +171,8 @@ HWY_INLINE void Softmax(float* s, int64_t n, const SoftmaxState& state, int64_t 
 }
 
 // Rows [first, first + kRows), each of which sees a key.
-template <int kRows>
-HWY_INLINE void Weigh(const QueryRows& rows, int64_t first, const float* keys, const bool* missing,
+template <int kRows, class Keys>
+HWY_INLINE void Weigh(const QueryRows& rows, int64_t first, const Keys& keys, const bool* missing,
                       const SoftmaxState& state) {
   const int32_t* begin = rows.begin + first;
   const int32_t* end = rows.end + first;
@@ -161,8 +191,8 @@ HWY_INLINE void Weigh(const QueryRows& rows, int64_t first, const float* keys, c
 }
 
 // The same rows, and the values.
-template <int kRows>
-HWY_INLINE void MixRows(const QueryRows& rows, int64_t first, const float* values,
+template <int kRows, class Values>
+HWY_INLINE void MixRows(const QueryRows& rows, int64_t first, const Values& values,
                         const SoftmaxState& state) {
   const int32_t* begin = rows.begin + first;
   const int32_t* end = rows.end + first;
@@ -251,15 +281,49 @@ HWY_INLINE void FinishRow(const SoftmaxState& state, int64_t row, int64_t v_stri
 
 }  // namespace
 
-void WeighAll(const QueryRows& rows, const float* keys, const bool* missing,
+void WeighAll(const QueryRows& rows, const float* block, const bool* missing,
               const SoftmaxState& state) {
+  const Converted keys{block, rows.k_stride};
   ForRows(rows, [&](auto count, int64_t first)
                     HWY_ATTR { Weigh<decltype(count)::value>(rows, first, keys, missing, state); });
 }
 
-void MixAll(const QueryRows& rows, const float* values, const SoftmaxState& state) {
+void MixAll(const QueryRows& rows, const float* block, const SoftmaxState& state) {
+  const Converted values{block, rows.v_stride};
   ForRows(rows, [&](auto count, int64_t first)
                     HWY_ATTR { MixRows<decltype(count)::value>(rows, first, values, state); });
+}
+
+namespace {
+
+template <typename T>
+void WeighStored(const QueryRows& rows, const uint8_t* const* at, const bool* missing,
+                 const SoftmaxState& state) {
+  const Stored<T> keys{at, rows.k_stride * static_cast<int64_t>(sizeof(T))};
+  ForRows(rows, [&](auto count, int64_t first)
+                    HWY_ATTR { Weigh<decltype(count)::value>(rows, first, keys, missing, state); });
+}
+
+template <typename T>
+void MixStored(const QueryRows& rows, const uint8_t* const* at, const SoftmaxState& state) {
+  const Stored<T> values{at, rows.v_stride * static_cast<int64_t>(sizeof(T))};
+  ForRows(rows, [&](auto count, int64_t first)
+                    HWY_ATTR { MixRows<decltype(count)::value>(rows, first, values, state); });
+}
+
+constexpr StoredRows kStored[] = {
+    {DType::kF32, WeighStored<float>, MixStored<float>},
+    {DType::kF16, WeighStored<hwy::float16_t>, MixStored<hwy::float16_t>},
+    {DType::kBF16, WeighStored<hwy::bfloat16_t>, MixStored<hwy::bfloat16_t>},
+};
+
+}  // namespace
+
+const StoredRows* FindStoredRowsImpl(DType type) {
+  for (const StoredRows& stored : kStored) {
+    if (stored.type == type) return &stored;
+  }
+  return nullptr;
 }
 
 void Fold(const SoftmaxState& from, int64_t from_row, int64_t count, int64_t v_stride,
@@ -282,6 +346,7 @@ namespace renga::cpu {
 
 HWY_EXPORT(WeighAll);
 HWY_EXPORT(MixAll);
+HWY_EXPORT(FindStoredRowsImpl);
 HWY_EXPORT(Fold);
 HWY_EXPORT(Finish);
 
@@ -292,6 +357,10 @@ void WeighKeys(const QueryRows& rows, const float* keys, const bool* missing,
 
 void MixValues(const QueryRows& rows, const float* values, const SoftmaxState& state) {
   HWY_DYNAMIC_DISPATCH(MixAll)(rows, values, state);
+}
+
+const StoredRows* FindStoredRows(DType type) {
+  return HWY_DYNAMIC_DISPATCH(FindStoredRowsImpl)(type);
 }
 
 void FoldRows(const SoftmaxState& from, int64_t from_row, int64_t count, int64_t v_stride,

@@ -4,6 +4,8 @@
 
 #include <cstdint>
 
+#include "ir/base/dtype.h"
+
 namespace renga::cpu {
 
 // A softmax that is not finished: over the keys seen so far, the largest score, the sum of
@@ -39,6 +41,22 @@ void WeighKeys(const QueryRows& rows, const float* keys, const bool* missing,
 
 // Adds the block's weighted values, in order.
 void MixValues(const QueryRows& rows, const float* values, const SoftmaxState& state);
+
+// WeighKeys and MixValues, to the bit, of keys and values that stay as a cache stores them: entry j
+// of a table points to position j's row, of D numbers without padding (D = stride). Entries that no
+// row of queries sees point anywhere that may be read.
+struct StoredRows {
+  static constexpr int64_t kAhead = 8;  // entries that are prefetched
+  static constexpr int64_t kEntries = QueryRows::kPositions + kAhead;  // of a table
+
+  DType type;
+  void (*weigh)(const QueryRows& rows, const uint8_t* const* keys, const bool* missing,
+                const SoftmaxState& state);
+  void (*mix)(const QueryRows& rows, const uint8_t* const* values, const SoftmaxState& state);
+};
+
+// For f32, f16 and bf16; nullptr for other types. Chosen for the machine's instruction set.
+const StoredRows* FindStoredRows(DType type);
 
 // Row `row + i` of `into` goes on with the keys of row `from_row + i` of `from`, which come later,
 // for i < count. A state without keys changes nothing.

@@ -8,6 +8,7 @@ namespace renga::cpu {
 extern const KernelDef kAdd;
 extern const KernelDef kArgMax;
 extern const KernelDef kAttention;
+extern const KernelDef kAttentionDirect;
 extern const KernelDef kAttnScores;
 extern const KernelDef kAttnValues;
 extern const KernelDef kEmbed;

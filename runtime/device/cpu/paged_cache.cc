@@ -33,6 +33,19 @@ void PagedCache::Load(const uint8_t* cache, const int32_t* pages, int64_t table_
   }
 }
 
+void PagedCache::Find(const uint8_t* cache, const int32_t* pages, int64_t table_width, int64_t head,
+                      int64_t begin, int64_t count, const uint8_t* none, const uint8_t** rows,
+                      bool* missing) const {
+  for (int64_t i = 0; i < count;) {
+    const int64_t here = std::min(count - i, page_tokens - (begin + i) % page_tokens);
+    const uint8_t* cell = Cell(cache, pages, table_width, begin + i);
+    for (int64_t r = 0; r < here; ++r, ++i) {
+      missing[i] = cell == nullptr;
+      rows[i] = cell == nullptr ? none : cell + r * cell_bytes + head * head_bytes;
+    }
+  }
+}
+
 absl::StatusOr<PagedCache> PreparePagedCache(const StepCheck& check, const PagedOperands& operands,
                                              const plan::Dim& tokens, const plan::Dim& heads) {
   PagedCache paged;

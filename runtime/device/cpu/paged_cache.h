@@ -45,6 +45,12 @@ struct PagedCache {
   // without a cell become zeros and are reported by `missing`.
   void Load(const uint8_t* cache, const int32_t* pages, int64_t table_width, int64_t head,
             int64_t begin, int64_t count, int64_t width, float* rows, bool* missing) const;
+
+  // Where head `head` of the same positions is stored: rows[0..count); `none` where there is no
+  // cell, which `missing` reports.
+  void Find(const uint8_t* cache, const int32_t* pages, int64_t table_width, int64_t head,
+            int64_t begin, int64_t count, const uint8_t* none, const uint8_t** rows,
+            bool* missing) const;
 };
 
 // Which operands of a step are the cache [C,K,D], seq i32[T] and pages i32[S,P].

@@ -6,10 +6,11 @@ namespace {
 // Sorted by name (tested). An explicit list: linkers drop objects of a static library that nobody
 // refers to, and with them kernels that registered themselves.
 constexpr const KernelDef* kKernels[] = {
-    &kAdd,          &kArgMax,    &kAttention, &kAttnScores,    &kAttnValues, &kEmbed,
-    &kExpertLinear, &kExpertSum, &kGateUp,    &kGatherRows,    &kGlu,        &kHead,
-    &kKvAppend,     &kLinear,    &kLinearAdd, &kMaskedSoftmax, &kMoeRoute,   &kNormLinear,
-    &kQkvRope,      &kRmsNorm,   &kRope,      &kSlice,
+    &kAdd,        &kArgMax,        &kAttention,    &kAttentionDirect, &kAttnScores,
+    &kAttnValues, &kEmbed,         &kExpertLinear, &kExpertSum,       &kGateUp,
+    &kGatherRows, &kGlu,           &kHead,         &kKvAppend,        &kLinear,
+    &kLinearAdd,  &kMaskedSoftmax, &kMoeRoute,     &kNormLinear,      &kQkvRope,
+    &kRmsNorm,    &kRope,          &kSlice,
 };
 
 }  // namespace

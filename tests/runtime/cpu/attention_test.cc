@@ -236,6 +236,81 @@ TEST(AttentionEdgeTest, LargeScores) {
   EXPECT_NEAR(y.floats()[1], 0, 1e-3);
 }
 
+// attention_direct is attention, to the bit: for few rows and many, pages that are missing, blocks
+// that are seen in part.
+TEST(AttentionDirectTest, EqualsAttention) {
+  constexpr int64_t kPage = 5, kColumns = 70, kCells = kPage * (2 * kColumns + 1);
+  ThreadPool one(1), three(3);
+  constexpr DType kTypes[] = {DType::kF32, DType::kF16, DType::kBF16};
+  std::mt19937 random(11);
+  std::vector<int32_t> pages(2 * kColumns);
+  std::iota(pages.begin(), pages.end(), 1);
+  std::shuffle(pages.begin(), pages.end(), random);
+  pages[2] = pages[20] = pages[kColumns + 3] = -1;
+  int turn = 0;
+  for (const auto& [heads, kv_heads] :
+       {std::pair<int64_t, int64_t>{3, 3}, {6, 2}, {7, 1}, {9, 1}}) {
+    for (const auto& [width, v_width] :
+         {std::pair<int64_t, int64_t>{16, 48}, {64, 64}, {128, 16}}) {
+      for (const int64_t tokens : {1, 2, 3, 9}) {
+        const DType k_type = kTypes[turn % 3], v_type = kTypes[turn / 3 % 3];
+        const Mask mask{turn % 4 != 0, turn % 5 == 0 ? 37 : 0, turn % 2 == 0};
+        ++turn;
+        SCOPED_TRACE(::testing::Message()
+                     << heads << "/" << kv_heads << " heads of " << width << " and " << v_width
+                     << " tokens " << tokens << " turn " << turn);
+        const auto cache = [&](DType type, int64_t columns, int seed) {
+          Tensor made = Tensor::Make(type, {kCells, kv_heads, columns});
+          Tensor x = Tensor::Floats({kCells, kv_heads, columns},
+                                    RandomFloats(kCells * kv_heads * columns, seed));
+          std::vector<int32_t> all(kCells);
+          std::iota(all.begin(), all.end(), 0);
+          Tensor cells = Tensor::Ints({kCells}, all);
+          RunStep("kv_append", {&made, &x, &cells}, {&made}, {}, one);
+          // Nobody may read the page that is nobody's.
+          std::fill_n(made.bytes.begin(), made.bytes.size() / (2 * kColumns + 1), 0xFF);
+          return made;
+        };
+        Tensor k = cache(k_type, width, 1), v = cache(v_type, v_width, 2);
+        std::vector<int32_t> at(tokens), sequence(tokens);
+        for (int64_t t = 0; t < tokens; ++t) {
+          at[t] = static_cast<int32_t>((t * 97 + turn * 31) % (kPage * kColumns));
+          sequence[t] = t % 5 == 4 ? 1 : 0;
+        }
+        Tensor q = Tensor::Floats({tokens, heads, width}, RandomFloats(tokens * heads * width, 3));
+        Tensor positions = Tensor::Ints({tokens}, at), sequences = Tensor::Ints({tokens}, sequence);
+        Tensor table = Tensor::Ints({2, kColumns}, pages);
+        Tensor sinks = Tensor::Floats({heads}, RandomFloats(heads, 4));
+        Tensor want = Tensor::Make(DType::kF32, {tokens, heads, v_width}), got = want;
+        const std::vector<Tensor*> in = {
+            &q, &k, &v, &positions, &sequences, &table, mask.sinks ? &sinks : nullptr};
+        RunStep("attention", in, {&want}, Attrs(mask, kPage, 0.2), one);
+        for (const float y : want.floats()) ASSERT_TRUE(std::isfinite(y));
+        for (ThreadPool* pool : {&one, &three}) {
+          RunStep("attention_direct", in, {&got}, Attrs(mask, kPage, 0.2), *pool);
+          EXPECT_EQ(got.floats(), want.floats());
+        }
+      }
+    }
+  }
+}
+
+TEST(AttentionDirectTest, RefusesHeadsThatAreNoWholeVectors) {
+  Tensor q = Tensor::Make(DType::kF32, {1, 2, 16}), k = Tensor::Make(DType::kF16, {8, 1, 16});
+  Tensor v = Tensor::Make(DType::kF16, {8, 1, 24}), y = Tensor::Make(DType::kF32, {1, 2, 24});
+  Tensor positions = Tensor::Make(DType::kI32, {1}), pages = Tensor::Make(DType::kI32, {1, 1});
+  const std::vector<plan::Attr> attrs = Attrs({true, 0, false}, 8, 1);
+  EXPECT_EQ(Refusal("attention", {&q, &k, &v, &positions, &positions, &pages}, {&y}, attrs), "");
+  EXPECT_EQ(Refusal("attention_direct", {&q, &k, &v, &positions, &positions, &pages}, {&y}, attrs),
+            "step 'the.step': v_cache has shape [8,1,24], expected a multiple of 16 at axis 2");
+  EXPECT_EQ(Refusal("attention_direct", {&q, &k, &k, &positions, &positions, &pages}, {&q}, attrs),
+            "");
+  Tensor k8 = Tensor::Make(DType::kF16, {8, 1, 8}), q8 = Tensor::Make(DType::kF32, {1, 2, 8});
+  EXPECT_EQ(
+      Refusal("attention_direct", {&q8, &k8, &k, &positions, &positions, &pages}, {&q}, attrs),
+      "step 'the.step': k_cache has shape [8,1,8], expected a multiple of 16 at axis 2");
+}
+
 TEST(AttentionRefusalTest, NamesWhatIsWrongWithTheFusedStep) {
   Tensor q = Tensor::Make(DType::kF32, {2, 6, 8}), k = Tensor::Make(DType::kF16, {10, 2, 8});
   Tensor v = Tensor::Make(DType::kF16, {10, 2, 5}), pos = Tensor::Make(DType::kI32, {2});

@@ -17,10 +17,12 @@ TEST(RegistryTest, SortedFindableAndAllTheDocumentedOnes) {
   for (const KernelDef* kernel : all) EXPECT_EQ(FindKernel(kernel->name), kernel);
   EXPECT_EQ(FindKernel("no_such_kernel"), nullptr);
   for (const std::string_view name :
-       {"embed",       "rms_norm",       "linear",        "add",       "rope",    "kv_append",
-        "attn_scores", "masked_softmax", "attn_values",   "attention", "gate_up", "linear_add",
-        "norm_linear", "qkv_rope",       "head",          "arg_max",   "glu",     "gather_rows",
-        "slice",       "moe_route",      "expert_linear", "expert_sum"}) {
+       {"embed",       "rms_norm",      "linear",           "add",
+        "rope",        "kv_append",     "attn_scores",      "masked_softmax",
+        "attn_values", "attention",     "attention_direct", "gate_up",
+        "linear_add",  "norm_linear",   "qkv_rope",         "head",
+        "arg_max",     "glu",           "gather_rows",      "slice",
+        "moe_route",   "expert_linear", "expert_sum"}) {
     EXPECT_NE(FindKernel(name), nullptr) << name;
   }
 }

@@ -135,6 +135,31 @@ TEST(IndexRules, AttentionWalksThePagesOfBothCaches) {
             at + "attribute page_tokens: expected 4 (the plan's), got another" + end);
 }
 
+TEST(IndexRules, AttentionDirectIsBoundLikeAttention) {
+  plan::Plan good = AttentionPlan();
+  good.kernels[0].name = "attention_direct";
+  EXPECT_TRUE(CheckIndexOperands(good).ok()) << CheckIndexOperands(good).status();
+  void (*const damages[])(plan::Plan & plan) = {
+      [](plan::Plan& p) { p.steps[0].inputs[3] = 4; },
+      [](plan::Plan& p) { p.steps[0].inputs[4] = 3; },
+      [](plan::Plan& p) { p.buffers[1].type.shape[0] = {.value = 16}; },
+      [](plan::Plan& p) { p.buffers[2].type.shape[0] = {.value = 9}; },
+      [](plan::Plan& p) { p.buffers[5].type.shape[0] = {.symbol = 0}; },
+      [](plan::Plan& p) { p.steps[0].attrs[0].value = int64_t{3}; },
+  };
+  for (const auto damage : damages) {
+    plan::Plan plan = AttentionPlan();
+    damage(plan);
+    const std::string expected(CheckIndexOperands(plan).status().message());
+    EXPECT_NE(expected, "");
+    plan.kernels[0].name = "attention_direct";
+    std::string got(CheckIndexOperands(plan).status().message());
+    const size_t at = got.find("attention_direct");
+    ASSERT_NE(at, std::string::npos) << got;
+    EXPECT_EQ(got.replace(at, 16, "attention"), expected);
+  }
+}
+
 // One step of qkv_rope with inputs and caches as a compiler makes them.
 plan::Plan QkvPlan() {
   plan::Plan plan;
