@@ -62,9 +62,17 @@ void Execute(plan::Plan plan, Outcome* outcome) {
   }
 }
 
-TEST(PlanMutation, OfBytes) {
+// Of primitive operators, and of fused ones.
+class PlanMutation : public ::testing::TestWithParam<std::string_view> {};
+
+INSTANTIATE_TEST_SUITE_P(Graphs, PlanMutation, ::testing::Values(kSmallGraph, kSmallFusedGraph),
+                         [](const auto& info) {
+                           return info.param == kSmallGraph ? "Primitive" : "Fused";
+                         });
+
+TEST_P(PlanMutation, OfBytes) {
   std::mt19937 random(Seed());
-  const SmallModel model;
+  const SmallModel model(GetParam());
   const std::string file = plan::Serialize(model.plan()).value();
   const std::string body = file.substr(0, file.size() - plan::kTrailerBytes);
   Outcome outcome;
@@ -103,7 +111,7 @@ void Mutate(std::mt19937& random, plan::Plan& plan) {
       if (!step.inputs.empty()) step.inputs[random() % step.inputs.size()] = -1;
       break;
     case 2:
-      step.outputs[0] = any;
+      step.outputs[random() % step.outputs.size()] = any;
       break;
     case 3:
       step.kernel = static_cast<int32_t>(random() % plan.kernels.size());
@@ -134,9 +142,9 @@ void Mutate(std::mt19937& random, plan::Plan& plan) {
   }
 }
 
-TEST(PlanMutation, OfConsistentPlans) {
+TEST_P(PlanMutation, OfConsistentPlans) {
   std::mt19937 random(Seed());
-  const SmallModel model;
+  const SmallModel model(GetParam());
   Outcome outcome;
   for (int i = 0; i < 3000; ++i) {
     plan::Plan plan = model.plan();
