@@ -3,9 +3,10 @@
 //
 //   cpu_fusion_bench [threads]
 //
-// Times are processor time of the process, which with one thread also holds on a busy machine; the
-// two are measured in turns, and the best of the turns counts. Successive calls walk through copies
-// of the weights that exceed the caches, as a model's layers do.
+// Times are processor time of the process, which with one thread also holds on a busy machine. The
+// two are measured in turns: the best turn of each is printed, and the middle one of the ratios of
+// neighbouring turns, which what else the machine does disturbs least. Successive calls walk
+// through copies of the weights that exceed the caches, as a model's layers do.
 #include <algorithm>
 #include <cstdint>
 #include <cstdio>
@@ -98,16 +99,21 @@ double Time(const std::vector<std::vector<Step>>& layers, int64_t calls, ThreadP
 void Compare(const std::string& name, int64_t tokens, const std::vector<Steps>& apart,
              const std::vector<Steps>& fused, ThreadPool& pool) {
   const int64_t layers = static_cast<int64_t>(apart.size());
-  const int64_t calls = std::max<int64_t>(
-      1, static_cast<int64_t>(0.03 / (Time(apart, std::min<int64_t>(layers, 3), pool) + 1e-6)));
+  const double once = Time(apart, std::min<int64_t>(layers, 3), pool) + 1e-6;
+  const int64_t calls = std::max<int64_t>(1, static_cast<int64_t>(0.01 / once));
+  const int turns = std::clamp(static_cast<int>(1.0 / (once * static_cast<double>(calls))), 9, 51);
   double best_apart = 1e9, best_fused = 1e9;
-  for (int turn = 0; turn < 9; ++turn) {
-    best_apart = std::min(best_apart, Time(apart, calls, pool));
-    best_fused = std::min(best_fused, Time(fused, calls, pool));
+  std::vector<double> ratios;
+  for (int turn = 0; turn < turns; ++turn) {
+    const double a = Time(apart, calls, pool), b = Time(fused, calls, pool);
+    best_apart = std::min(best_apart, a);
+    best_fused = std::min(best_fused, b);
+    ratios.push_back(a / b);
   }
+  std::nth_element(ratios.begin(), ratios.begin() + turns / 2, ratios.end());
   std::printf("%-40s  T %3lld  apart %9.1f us  fused %9.1f us  ratio %.3f\n", name.c_str(),
               static_cast<long long>(tokens), best_apart * 1e6, best_fused * 1e6,
-              best_apart / best_fused);
+              ratios[turns / 2]);
 }
 
 void Projections(DType type, int64_t n, int64_t k, int64_t tokens, ThreadPool& pool) {
