@@ -107,14 +107,14 @@ class PageTest(unittest.TestCase):
 class Dump(PageTest):
     def test_layers_open_and_close(self):
         self.open("stories")
-        self.assertEqual(self.count(".node"), 3)  # embedding and output
+        self.assertEqual(self.count(".node"), 5)  # embedding and output
         self.page.click(".section:nth-child(3) .head")
-        self.assertEqual(self.count(".node"), 3 + 23)
+        self.assertEqual(self.count(".node"), 5 + 23)
         self.assertIn("as layer 0", self.text(".section:nth-child(4) .head"))
         self.page.click(".section:nth-child(3) .head")
-        self.assertEqual(self.count(".node"), 3)
+        self.assertEqual(self.count(".node"), 5)
         self.page.click("#open-all")
-        self.assertEqual(self.count(".node"), 119 + 16)
+        self.assertEqual(self.count(".node"), 120 + 16)
         self.assertFits()
 
     def test_search_finds_a_layers_weights(self):
@@ -161,9 +161,9 @@ class Dump(PageTest):
         page.press("ArrowLeft")
         page.press("ArrowLeft")
         self.assertEqual(self.focused(), "layer 0")
-        self.assertEqual(self.count(".node"), 3)
+        self.assertEqual(self.count(".node"), 5)
         page.press("End")
-        self.assertEqual(self.focused(), "%logits")
+        self.assertEqual(self.focused(), "%next")
         # Exactly one item is in the tab order.
         self.assertEqual(page.run("document.querySelectorAll('#tree [tabindex=\"0\"]').length"), 1)
 
@@ -202,8 +202,9 @@ class Dump(PageTest):
         self.assertEqual(self.text("#details h2"), "%3.q_proj")
         page.run("choose('%logits')")
         self.assertIn("%logits_all: f32[T,512] = linear(", self.text("#details"))
-        self.assertIn("✗ rejected", self.text("#details"))
-        page.run("history.go(-2)")  # before the first choice
+        page.run("choose('%output_norm')")
+        self.assertIn("✓ matched", self.text("#details"))
+        page.run("history.go(-3)")  # before the first choice
         for _ in range(50):
             if not self.count("#details"):
                 break
