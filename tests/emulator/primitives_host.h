@@ -101,8 +101,12 @@ __attribute__((no_sanitize("thread", "undefined"))) __forceinline__ void Watch(c
                                                                                size_t bytes,
                                                                                AccessKind kind,
                                                                                const void* pc) {
-  const ThreadView& thread = *renga_emulator_attachment.thread;
-  if (reinterpret_cast<uintptr_t>(address) - thread.stack_low < thread.stack_bytes) return;
+  const Attachment& attached = renga_emulator_attachment;
+  const auto at = reinterpret_cast<uintptr_t>(address);
+  if (at - attached.thread->stack_low < attached.thread->stack_bytes) return;
+  // What the primitives read to find the machine.
+  if (at - reinterpret_cast<uintptr_t>(&attached) < sizeof(attached)) return;
+  if (address == attached.runtime || at - attached.calls < kMaxCallBytes) return;
   renga_emulator_attachment.runtime->Access(address, bytes, kind, pc);
 }
 
@@ -569,8 +573,10 @@ template <auto kKernel>
 struct Thunk;
 template <typename... Parameters, void (*kKernel)(Parameters...)>
 struct Thunk<kKernel> {
+  // The arguments are the host's: not to be watched.
   template <size_t... kIndex>
-  static void CallWith(void** arguments, Indices<kIndex...>) {
+  __attribute__((no_sanitize("thread", "undefined"))) static void CallWith(void** arguments,
+                                                                           Indices<kIndex...>) {
     kKernel(*static_cast<typename Value<Parameters>::type*>(arguments[kIndex])...);
   }
   static void Call(void** arguments) {

@@ -14,7 +14,7 @@ struct Dim3 {
 // What a kernel sees of the thread that runs.
 struct ThreadView {
   Dim3 thread, block, block_size, grid_size;
-  uintptr_t stack_low = 0;  // of the thread's own memory, which is not watched
+  uintptr_t stack_low = 0;  // of the thread's own memory, which holds this too and is not watched
   size_t stack_bytes = 0;
 };
 
@@ -88,7 +88,9 @@ class Runtime {
 struct Attachment {
   Runtime* runtime = nullptr;
   const ThreadView* thread = nullptr;
+  uintptr_t calls = 0;  // where the addresses of runtime's functions stand
 };
+inline constexpr size_t kMaxCallBytes = 64 * sizeof(void*);
 
 // Calls a kernel with arguments as a launch has them: pointers to the values, in order.
 using KernelThunk = void (*)(void** arguments);
