@@ -161,7 +161,8 @@ void Machine::StartLoad(TileLoad load, size_t tile_bytes, uint64_t* address, con
   target.shadow->SetStates(load.to - target.base, tile_bytes, ByteState::kTileInFlight);
   memset(load.to, 0xff, tile_bytes);
   barrier.loads.push_back(load);
-  if (ready_.preempts() && ready_.random().Below(2) == 0) {
+  // Now, where a thread waits for it already, or late; in a phase that nothing waits for, never.
+  if (!barrier.waiting.empty() && ready_.preempts() && ready_.random().Below(2) == 0) {
     Deliver(&barrier, barrier.loads.size() - 1);
   }
 }

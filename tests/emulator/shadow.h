@@ -57,7 +57,8 @@ struct alignas(64) ShadowCell {
       if ((record.mask() & access.mask()) == 0) continue;
       const bool ordered = before(record);
       if (!ordered && Conflicts(record.kind(), access.kind())) return &record;
-      const bool weaker = record.kind() == AccessKind::kRead || access.kind() != AccessKind::kRead;
+      // Whatever conflicts with the record must conflict with what takes its place.
+      const bool weaker = record.kind() == access.kind() || access.kind() == AccessKind::kWrite;
       if (ordered && weaker && (record.mask() & ~access.mask()) == 0) {
         if (place != nullptr && place->mask() != 0) place->meta = 0;
         place = &record;

@@ -26,8 +26,8 @@ inline CompileOptions TestCompileOptions() {
 
 inline const std::vector<std::string>& KernelFiles() {
   static const auto& files = *new std::vector<std::string>{
-      "chain.cu",    "faults_async.cu", "faults_memory.cu", "flash_decode.cu",
-      "gemm_mma.cu", "gemm_wgmma.cu",   "primitives.cu",    "split_k.cu"};
+      "chain.cu",    "every_primitive.cu", "faults_async.cu", "faults_memory.cu", "flash_decode.cu",
+      "gemm_mma.cu", "gemm_wgmma.cu",      "primitives.cu",   "split_k.cu"};
   return files;
 }
 

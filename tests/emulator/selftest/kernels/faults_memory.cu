@@ -88,7 +88,7 @@ extern "C" __global__ void race_no_release_ok(float* y, uint32_t* counter) {
 
 extern "C" __global__ void divergent_barrier(float* y) {
   if (threadIdx.x < 32) {
-    SyncThreads();
+    SyncThreads();  // fault
   } else {
     y[threadIdx.x] = 1.0f;
     SyncThreads();  // fault
@@ -137,7 +137,7 @@ extern "C" __global__ void shuffle_other_lane(float* y) {
 }
 extern "C" __global__ void warp_mixed(float* y) {
   if (threadIdx.x < 16) {
-    SyncWarp();
+    SyncWarp();  // fault
   } else {
     y[threadIdx.x] = Shuffle(1.0f, 0);  // fault
   }
@@ -183,7 +183,7 @@ extern "C" __global__ void bounds_before(float* y, int count) {
 }
 extern "C" __global__ void bounds_local(float* y, int count) {
   float local[4] = {1.0f, 2.0f, 3.0f, 4.0f};
-  y[threadIdx.x] = local[count % 64];  // fault
+  y[threadIdx.x] = local[count % 64 + 4];  // fault
 }
 extern "C" __global__ void read_only(const float* weights) {
   const_cast<float*>(weights)[threadIdx.x] = 0.0f;  // fault
@@ -199,8 +199,8 @@ extern "C" __global__ void streaming_written(float* y) {
   y[threadIdx.x] = 1.0f;
   y[threadIdx.x + 64] = LoadStreaming(y + threadIdx.x);  // fault
 }
-extern "C" __global__ void stack_too_large(float* y, int count) {
-  float local[60000];  // fault: anywhere in here
+extern "C" __global__ void stack_too_large(float* y, int count) {  // fault
+  float local[60000];
   for (int i = 0; i < 60000; ++i) local[i] = i * y[0];
   y[threadIdx.x] = local[count];
 }
