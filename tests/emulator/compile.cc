@@ -119,7 +119,7 @@ std::string ShellQuoted(const std::string& word) {
 }
 
 CommandOutput RunCommand(const std::string& command) {
-  FILE* pipe = popen(StrCat(command, " 2>&1").c_str(), "r");
+  FILE* pipe = popen(StrCat("(", command, ") 2>&1").c_str(), "r");
   if (pipe == nullptr) return {-1, "cannot start a shell"};
   CommandOutput output;
   char chunk[4096];

@@ -9,10 +9,14 @@
 namespace renga::emulator {
 namespace {
 
+// By hand: without F16C in the build the compiler's own conversion is a call.
 float HalfToFloat(uint16_t bits) {
-  _Float16 half;
-  memcpy(&half, &bits, sizeof(half));
-  return static_cast<float>(half);
+  uint32_t wide = static_cast<uint32_t>(bits & 0x7fff) << 13;
+  if ((bits & 0x7c00) == 0x7c00) wide |= 0x7f800000u;
+  float value;
+  memcpy(&value, &wide, sizeof(value));
+  if ((bits & 0x7c00) != 0x7c00) value *= 0x1p112f;  // the exponents' biases: 127 - 15
+  return (bits & 0x8000) != 0 ? -value : value;
 }
 
 float Bfloat16ToFloat(uint16_t bits) {

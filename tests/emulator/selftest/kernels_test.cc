@@ -68,6 +68,7 @@ TEST_P(RightKernels, FlashDecode) {
 TEST_P(RightKernels, GemmThroughCopyAsyncAndMma) {
   constexpr int kM = 128, kN = 64, kK = 96;
   const auto a = HalvesOf(NoiseOf(kM * kK, 4)), b = HalvesOf(NoiseOf(kK * kN, 5));
+  const auto a_values = ValuesOf(a), b_values = ValuesOf(b);
   float* c = Fresh<float>(&emulator_, "c", kM * kN);
   const absl::Status status = emulator_.Launch(
       TestKernel("gemm_mma"), {{kN / 64, kM / 64}, {128}, 2 * 64 * 40 * 2 + 2 * 32 * 72 * 2},
@@ -77,8 +78,7 @@ TEST_P(RightKernels, GemmThroughCopyAsyncAndMma) {
   for (int i = 0; i < kM; ++i) {
     for (int j = 0; j < kN; ++j) {
       double sum = 0;
-      for (int k = 0; k < kK; ++k)
-        sum += double{HalfValue(a[i * kK + k])} * HalfValue(b[k * kN + j]);
+      for (int k = 0; k < kK; ++k) sum += double{a_values[i * kK + k]} * b_values[k * kN + j];
       // f32 sums of 96 products below 1: 96 roundings of at most 96 * 2^-24 each.
       ASSERT_NEAR(got[i * kN + j], sum, 96 * 96 * 6e-8) << i << "," << j;
     }
@@ -89,6 +89,7 @@ TEST_P(RightKernels, GemmThroughTilesAndWgmma) {
   constexpr int kM = 256, kN = 150,
                 kK = 448;  // rows, tokens (the second tile is not full), 7 tiles deep
   const auto w = HalvesOf(NoiseOf(kM * kK, 6)), x = HalvesOf(NoiseOf(kN * kK, 7));
+  const auto w_values = ValuesOf(w), x_values = ValuesOf(x);
   uint16_t* x_at = Upload(&emulator_, "x", x);
   const auto map = MakeTensorMap({.base = x_at,
                                   .element_bytes = 2,
@@ -107,8 +108,7 @@ TEST_P(RightKernels, GemmThroughTilesAndWgmma) {
   for (int t = 0; t < kN; ++t) {
     for (int r = 0; r < kM; ++r) {
       double sum = 0;
-      for (int k = 0; k < kK; ++k)
-        sum += double{HalfValue(w[r * kK + k])} * HalfValue(x[t * kK + k]);
+      for (int k = 0; k < kK; ++k) sum += double{w_values[r * kK + k]} * x_values[t * kK + k];
       // f32 sums of 448 products below 1; sums of such noise stay below 32, so 448 roundings of 32
       // * 2^-24.
       ASSERT_NEAR(got[t * kM + r], sum, 448 * 2e-6) << t << "," << r;

@@ -104,6 +104,12 @@ inline std::vector<uint16_t> HalvesOf(const std::vector<float>& values) {
   return halves;
 }
 
+inline std::vector<float> ValuesOf(const std::vector<uint16_t>& halves) {
+  std::vector<float> values;
+  for (const uint16_t half : halves) values.push_back(HalfValue(half));
+  return values;
+}
+
 // A buffer with these values; an address that is wrong everywhere where that fails.
 template <typename T>
 T* Upload(Emulator* emulator, const std::string& name, const std::vector<T>& values) {

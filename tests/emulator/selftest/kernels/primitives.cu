@@ -93,3 +93,28 @@ extern "C" __global__ void mma_layout(const uint16_t* a, const uint16_t* b, floa
   }
   for (int i = 0; i < 4; ++i) c[(g + i / 2 * 8) * 8 + q * 2 + i % 2] = sums[i];
 }
+
+#if defined(RENGA_EMULATOR) || defined(__CUDA_ARCH_FEAT_SM90_ALL)
+
+// A tile of any tensor map as it lies in shared memory.
+extern "C" __global__ void tile_bytes(const __grid_constant__ TensorMap map, uint32_t* y, int bytes,
+                                      int x_at, int y_at, int z_at, int rank) {
+  SharedArena arena;
+  uint32_t* tile = arena.Take<uint32_t>(bytes / 4, 1024);
+  uint64_t* full = arena.Take<uint64_t>(1);
+  if (threadIdx.x == 0) {
+    InitMbarrier(full, 1);
+    FenceMbarrierInit();
+    ArriveExpectingBytes(full, bytes);
+    if (rank == 2) {
+      LoadTile2d(tile, &map, x_at, y_at, full);
+    } else {
+      LoadTile3d(tile, &map, x_at, y_at, z_at, full);
+    }
+  }
+  SyncThreads();
+  WaitForMbarrier(full, 0);
+  for (int i = threadIdx.x; i < bytes / 4; i += blockDim.x) y[i] = tile[i];
+}
+
+#endif
