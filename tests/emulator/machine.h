@@ -32,6 +32,9 @@ struct LaunchOptions {
   // All blocks take turns, for kernels whose blocks wait for each other; otherwise one block runs
   // after another.
   bool cooperative = false;
+  // Whether accesses are checked for their order. Without, races and missing waits between kernels
+  // go unseen; bounds, values never written and copies in flight do not.
+  bool check_order = true;
   // Loads and stores after which a launch is taken to run for ever.
   uint64_t max_accesses = 20'000'000'000;
 };

@@ -122,6 +122,7 @@ void Machine::CheckStates(const Region& region, size_t offset, size_t bytes, Acc
 
 void Machine::CheckOrder(const Region& region, size_t offset, size_t bytes, AccessKind kind,
                          const void* pc, Who who, bool only_check, bool async) {
+  if (!options_.check_order) return;
   const Thread& thread = current();
   AccessRecord access;
   access.agent = thread.block->number << agent_bits_ | who.agent;

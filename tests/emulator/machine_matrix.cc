@@ -35,7 +35,7 @@ struct MmaLane {
 // Places of registers after the PTX ISA, "Matrix Fragments for mma.m16n8k16".
 template <float (*kToFloat)(uint16_t)>
 void MultiplyWarp(uint8_t (&slots)[32][64]) {
-  float a[16][16], b[16][8];
+  float a[16][16], b[16][8], c[16][8];
   const auto low = [](uint32_t pair) { return kToFloat(static_cast<uint16_t>(pair)); };
   const auto high = [](uint32_t pair) { return kToFloat(static_cast<uint16_t>(pair >> 16)); };
   for (int lane = 0; lane < 32; ++lane) {
@@ -45,20 +45,22 @@ void MultiplyWarp(uint8_t (&slots)[32][64]) {
     for (int i = 0; i < 4; ++i) {
       a[g + i % 2 * 8][q * 2 + i / 2 * 8] = low(mine.a[i]);
       a[g + i % 2 * 8][q * 2 + i / 2 * 8 + 1] = high(mine.a[i]);
+      c[g + i / 2 * 8][q * 2 + i % 2] = mine.c[i];
     }
     for (int i = 0; i < 2; ++i) {
       b[q * 2 + i * 8][g] = low(mine.b[i]);
       b[q * 2 + i * 8 + 1][g] = high(mine.b[i]);
     }
   }
-  for (int lane = 0; lane < 32; ++lane) {
-    MmaLane mine;
-    memcpy(&mine, slots[lane], sizeof(mine));
-    const int g = lane / 4, q = lane % 4;
+  for (int m = 0; m < 16; ++m) {
     for (int k = 0; k < 16; ++k) {
-      for (int i = 0; i < 4; ++i) mine.c[i] += a[g + i / 2 * 8][k] * b[k][q * 2 + i % 2];
+      for (int n = 0; n < 8; ++n) c[m][n] += a[m][k] * b[k][n];
     }
-    memcpy(slots[lane], &mine, sizeof(mine));
+  }
+  for (int lane = 0; lane < 32; ++lane) {
+    auto* sums = reinterpret_cast<float*>(slots[lane]);
+    const int g = lane / 4, q = lane % 4;
+    for (int i = 0; i < 4; ++i) sums[i] = c[g + i / 2 * 8][q * 2 + i % 2];
   }
 }
 
@@ -257,28 +259,28 @@ void Machine::RunOperation(Thread* const* lanes, size_t index) {
         }
       }
     }
-    const auto sums_of = [&](int lane) -> PendingSums& {
+    PendingSums* sums_of[32];
+    for (int lane = 0; lane < 32; ++lane) {
       Thread& thread = *lanes[warp * 32 + lane];
       const float* d = thread.wgmma_groups.front()[index].d;
-      return *std::find_if(thread.sums.begin(), thread.sums.end(),
-                           [&](const PendingSums& known) { return known.d == d; });
-    };
+      sums_of[lane] = &*std::find_if(thread.sums.begin(), thread.sums.end(),
+                                     [&](const PendingSums& known) { return known.d == d; });
+    }
     for (int r = 0; r < 16; ++r) {
-      PendingSums* of_row[4];
-      for (int q = 0; q < 4; ++q) of_row[q] = &sums_of(r % 8 * 4 + q);
-      const auto value = [&](int n) -> float& {
-        return of_row[n % 8 / 2]->values[n / 8 * 4 + r / 8 * 2 + n % 2];
-      };
-      for (int n = 0; n < columns; ++n) row[n] = one.accumulate ? value(n) : 0.0f;
+      float* of_quad[4];
+      for (int q = 0; q < 4; ++q) of_quad[q] = &sums_of[r % 8 * 4 + q]->values[r / 8 * 2];
+      for (int n = 0; n < columns; ++n) {
+        row[n] = one.accumulate ? of_quad[n % 8 / 2][n / 8 * 4 + n % 2] : 0.0f;
+      }
       for (int k = 0; k < 16; ++k) {
         const float factor = a[r][k];
         const float* line = &b[k * columns];
         for (int n = 0; n < columns; ++n) row[n] += factor * line[n];
       }
-      for (int n = 0; n < columns; ++n) value(n) = row[n];
+      for (int n = 0; n < columns; ++n) of_quad[n % 8 / 2][n / 8 * 4 + n % 2] = row[n];
     }
     for (int lane = 0; lane < 32; ++lane) {
-      PendingSums& sums = sums_of(lane);
+      PendingSums& sums = *sums_of[lane];
       Thread& thread = *lanes[warp * 32 + lane];
       if (--sums.operations != 0) continue;
       for (size_t i = 0; i < sums.values.size(); ++i) {

@@ -232,6 +232,17 @@ TEST(OtherFaults, AnEmulatorGoesOnAfterAnError) {
   EXPECT_TRUE(status.ok()) << status;
 }
 
+TEST(OtherFaults, OrderNeedNotBeChecked) {
+  Emulator emulator;
+  const LaunchOptions quick{.check_order = false};
+  float* y = Upload(&emulator, "y", std::vector<float>(kFloats));
+  const absl::Status race = emulator.Launch(TestKernel("race_blocks"), {{3}, {64}}, quick, y);
+  EXPECT_TRUE(race.ok()) << race;
+  ExpectFault(
+      emulator.Launch(TestKernel("bounds_global"), {{1}, {1}}, quick, y, static_cast<int>(kFloats)),
+      "faults_memory.cu", "bounds_global", "out of bounds");
+}
+
 TEST(OtherFaults, ShapesTheGpuRefuses) {
   Emulator emulator;
   float* y = Upload(&emulator, "y", std::vector<float>(kFloats));
