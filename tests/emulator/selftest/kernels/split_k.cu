@@ -40,7 +40,6 @@ extern "C" __global__ void split_sum(const float* x, float* parts, uint32_t* cou
   float total = 0.0f;
   for (int i = threadIdx.x; i < static_cast<int>(gridDim.x); i += blockDim.x)
     total += LoadFromL2(parts + i);
-  SyncThreads();
   total = BlockSum(total, of_warp);
   if (threadIdx.x == 0) {
     *y = total;
