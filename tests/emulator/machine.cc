@@ -62,24 +62,6 @@ void Machine::Meet(absl::Span<Thread* const> threads, const KnowledgeRef& more) 
   for (Thread* thread : threads) SetKnown(thread, known);
 }
 
-bool Machine::MayStillRun(uint32_t launch, const Thread& thread) const {
-  const LaunchRecord& record = launches_.rbegin()->second;
-  const auto& running =
-      thread.known->previous_kernel_done ? record.may_run_after_wait : record.may_run_before_wait;
-  return std::find(running.begin(), running.end(), launch) != running.end();
-}
-
-bool Machine::Before(const AccessRecord& record, const Thread& thread) const {
-  if (record.launch() != launch_) return !MayStillRun(record.launch(), thread);
-  const uint32_t block = record.agent >> agent_bits_;
-  const uint32_t agent = record.agent & AgentsMask();
-  if (block == thread.block->number) {
-    return agent == thread.agent || record.tick <= thread.own->at[agent];
-  }
-  const Ticks* ticks = thread.known->Of(block);
-  return ticks != nullptr && agent < ticks->at.size() && record.tick <= ticks->at[agent];
-}
-
 // ---- errors ----
 
 std::string Machine::LineOf(const void* pc) const {

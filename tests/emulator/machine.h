@@ -191,6 +191,11 @@ class Machine final : public Runtime {
 
   struct Warpgroup {
     uint64_t executed = 0;  // groups of operations
+    // The tile last checked, and by whose knowledge: the other warps' is mostly the same.
+    uint64_t checked_tile = 0;
+    KnowledgeRef checked_by;
+    // What a thread that knew the one knows after waiting for `executed`: the other.
+    KnowledgeRef before_wait, after_wait;
   };
 
   struct Block {

@@ -31,6 +31,24 @@ constexpr StateFault kStateFaults[] = {
 
 }  // namespace
 
+bool Machine::MayStillRun(uint32_t launch, const Thread& thread) const {
+  const LaunchRecord& record = launches_.rbegin()->second;
+  const auto& running =
+      thread.known->previous_kernel_done ? record.may_run_after_wait : record.may_run_before_wait;
+  return std::find(running.begin(), running.end(), launch) != running.end();
+}
+
+inline bool Machine::Before(const AccessRecord& record, const Thread& thread) const {
+  if (record.launch() != launch_) return !MayStillRun(record.launch(), thread);
+  const uint32_t block = record.agent >> agent_bits_;
+  const uint32_t agent = record.agent & AgentsMask();
+  if (block == thread.block->number) {
+    return agent == thread.agent || record.tick <= thread.own->at[agent];
+  }
+  const Ticks* ticks = thread.known->Of(block);
+  return ticks != nullptr && agent < ticks->at.size() && record.tick <= ticks->at[agent];
+}
+
 bool Machine::FindRegion(const void* address, size_t bytes, Region* region) {
   Block* block = current().block;
   const size_t offset = static_cast<const uint8_t*>(address) - block->shared;
@@ -125,7 +143,8 @@ void Machine::CheckOrder(const Region& region, size_t offset, size_t bytes, Acce
   if (!options_.check_order) return;
   const Thread& thread = current();
   AccessRecord access;
-  access.agent = thread.block->number << agent_bits_ | who.agent;
+  const uint32_t number = thread.block->number;
+  access.agent = number << agent_bits_ | who.agent;
   access.tick = who.tick;
   access.site = kernel_->module->SiteOf(pc);
   const auto before = [&](const AccessRecord& record) { return Before(record, thread); };
@@ -138,9 +157,8 @@ void Machine::CheckOrder(const Region& region, size_t offset, size_t bytes, Acce
     // What an earlier block of this place left behind is no concern of shared memory.
     if (region.block != nullptr) {
       for (AccessRecord& record : cell.records) {
-        if (record.launch() != launch_ || record.agent >> agent_bits_ != region.block->number) {
-          record.meta = 0;
-        }
+        const bool ours = record.launch() == launch_ && record.agent >> agent_bits_ == number;
+        record.meta = ours ? record.meta : 0;
       }
     }
     const AccessRecord* conflict =

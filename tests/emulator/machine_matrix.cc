@@ -140,7 +140,12 @@ void Machine::Wgmma(float* d, int sums, const uint32_t* a, uint64_t b, bool accu
            pc);
   }
   if (!thread.wgmma_fenced) FailAt("Wgmma without a FenceWgmma before it", pc);
-  if (thread.lane == 0) CheckTile(b, sums * 2, pc, Self(), true);
+  Warpgroup& group = thread.block->warpgroups[thread.agent / 128];
+  if (thread.lane == 0 && (group.checked_tile != b || group.checked_by != thread.known)) {
+    CheckTile(b, sums * 2, pc, Self(), true);
+    group.checked_tile = b;
+    group.checked_by = thread.known;
+  }
   auto pending = std::find_if(thread.sums.begin(), thread.sums.end(),
                               [&](const PendingSums& known) { return known.d == d; });
   if (pending == thread.sums.end()) {
@@ -193,9 +198,15 @@ void Machine::WaitForWgmma(int pending) {
   while (!committed()) Park("WaitForWgmma", pc);
   ExecuteWgmma(group, upto);
   const uint32_t agent = block_threads_ + kMaxMbarriers + group;
-  const auto* known = thread.own;
-  if (known->at[agent] < upto) {
-    Learn(&thread, With(thread.known, thread.block->number, agent, static_cast<uint32_t>(upto)));
+  if (thread.own->at[agent] < upto) {
+    Warpgroup& state = thread.block->warpgroups[group];
+    if (state.before_wait != thread.known ||
+        state.after_wait->Of(thread.block->number)->at[agent] != upto) {
+      state.before_wait = thread.known;
+      state.after_wait =
+          With(thread.known, thread.block->number, agent, static_cast<uint32_t>(upto));
+    }
+    SetKnown(&thread, state.after_wait);
   }
   YieldIfRandom();
 }
@@ -275,7 +286,9 @@ void Machine::RunOperation(Thread* const* lanes, size_t index) {
       for (int k = 0; k < 16; ++k) {
         const float factor = a[r][k];
         const float* line = &b[k * columns];
-        for (int n = 0; n < columns; ++n) row[n] += factor * line[n];
+        for (int n = 0; n < columns; n += 16) {
+          for (int i = 0; i < 16; ++i) row[n + i] += factor * line[n + i];
+        }
       }
       for (int n = 0; n < columns; ++n) of_quad[n % 8 / 2][n / 8 * 4 + n % 2] = row[n];
     }
