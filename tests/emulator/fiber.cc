@@ -5,7 +5,9 @@
 
 #include <cstdlib>
 
-#if defined(__x86_64__)
+// Defined for a build that tries the way of other machines on this one.
+#if defined(__x86_64__) && !defined(RENGA_EMULATOR_UCONTEXT)
+#define RENGA_EMULATOR_SWITCH
 // Saves what the System V ABI makes a function keep, changes stacks, restores.
 extern "C" void renga_emulator_switch(void** from, void* to);
 asm(R"(.text
@@ -41,7 +43,7 @@ namespace {
 
 constexpr size_t kMapBytes = Fiber::kOverflowBytes + Fiber::kStackBytes + Fiber::kLocalBytes;
 
-#if !defined(__x86_64__)
+#if !defined(RENGA_EMULATOR_SWITCH)
 void Begin(unsigned entry_high, unsigned entry_low, unsigned high, unsigned low) {
   const auto join = [](unsigned a, unsigned b) { return static_cast<uintptr_t>(a) << 32 | b; };
   reinterpret_cast<void (*)(void*)>(join(entry_high, entry_low))(
@@ -53,7 +55,7 @@ void Begin(unsigned entry_high, unsigned entry_low, unsigned high, unsigned low)
 
 Fiber::~Fiber() {
   if (stack_ != nullptr) munmap(stack_, kMapBytes);
-#if !defined(__x86_64__)
+#if !defined(RENGA_EMULATOR_SWITCH)
   delete static_cast<ucontext_t*>(saved_);
 #endif
 }
@@ -64,7 +66,7 @@ void Fiber::Start(void (*entry)(void*), void* argument) {
                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (stack_ == MAP_FAILED) abort();
   }
-#if defined(__x86_64__)
+#if defined(RENGA_EMULATOR_SWITCH)
   // As renga_emulator_switch leaves a stack: r15, r14, r13, r12, rbx, rbp, where to return.
   auto** top = reinterpret_cast<void**>(local());
   *--top = reinterpret_cast<void*>(renga_emulator_begin);
@@ -92,7 +94,7 @@ void Fiber::Start(void (*entry)(void*), void* argument) {
 }
 
 void Fiber::Switch(Fiber* from, Fiber* to) {
-#if defined(__x86_64__)
+#if defined(RENGA_EMULATOR_SWITCH)
   renga_emulator_switch(&from->saved_, to->saved_);
 #else
   if (from->saved_ == nullptr) from->saved_ = new ucontext_t;
