@@ -92,7 +92,7 @@ const std::vector<std::string>& Flags() {
   static const auto& flags = *new std::vector<std::string>{
       "-std=c++20", "-O1", "-g1", "-fPIC", "-shared", "-DRENGA_EMULATOR", "-fno-exceptions",
       "-fno-gnu-unique", "-fvisibility=hidden", "-Wall", "-Wextra", "-Wno-unused-parameter",
-      "-Wno-unused-function", "-Wno-psabi", "-Werror=uninitialized",
+      "-Wno-unused-function", "-Wno-psabi", "-Wno-unknown-pragmas", "-Werror=uninitialized",
       // What the emulator watches: see primitives_host.h.
       "-fsanitize=thread,alignment,bounds,shift,integer-divide-by-zero",
       // A local variable that is read before it is written holds garbage that shows.

@@ -24,6 +24,18 @@ struct uint3 {
 struct uint4 {
   unsigned x, y, z, w;
 } __attribute__((aligned(16)));
+struct char4 {
+  signed char x, y, z, w;
+} __attribute__((aligned(4)));
+struct uchar4 {
+  unsigned char x, y, z, w;
+} __attribute__((aligned(4)));
+struct ushort2 {
+  unsigned short x, y;
+} __attribute__((aligned(4)));
+struct ushort4 {
+  unsigned short x, y, z, w;
+} __attribute__((aligned(8)));
 struct int2 {
   int x, y;
 } __attribute__((aligned(8)));
