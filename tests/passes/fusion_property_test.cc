@@ -2,6 +2,7 @@
 // steps each (the second at positions behind the first), every returned value on the reference
 // interpreter.
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <memory>
 #include <random>
@@ -16,6 +17,7 @@
 #include "passes/core/pipeline.h"
 #include "passes/core/runner.h"
 #include "passes/fuse/fuse_norm.h"
+#include "tests/ir/diff/llama_text.h"
 #include "tests/passes/random_decoder.h"
 
 namespace renga {
@@ -147,6 +149,31 @@ TEST(FusionPropertyTest, ALayerIsFiveNodes) {
       EXPECT_TRUE(entry.matched) << entry.pass << " " << entry.node << ": " << entry.reason;
     }
   }
+}
+
+double SecondsOfAllPasses(int layers) {
+  std::string text = LlamaText(layers);
+  for (int layer = 0; layer < layers; ++layer) {  // a bias on Q alone would stop qkv_rope
+    const std::string bias = StrCat(", bias=@blk.", layer, ".attn_q.bias");
+    text.erase(text.find(bias), bias.size());
+  }
+  absl::StatusOr<Graph> graph = Parse(text, "llama.ir");
+  EXPECT_TRUE(graph.ok()) << graph.status();
+  Ledger ledger;
+  const auto start = std::chrono::steady_clock::now();
+  const auto records = RunPasses(*graph, {}, &ledger);
+  const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - start;
+  EXPECT_TRUE(records.ok()) << records.status();
+  EXPECT_LT(graph->nodes.size(), static_cast<size_t>(7 * layers));
+  return taken.count();
+}
+
+// 80 layers take some 0.1 s, verifying and printing after each pass included. Four times as many
+// take four times as long; sixteen would mean that something is quadratic.
+TEST(FusionPropertyTest, TimeGrowsWithTheNodes) {
+  const double few = SecondsOfAllPasses(80);
+  EXPECT_LT(few, 1.0);
+  EXPECT_LT(SecondsOfAllPasses(320), 10 * few + 0.1);
 }
 
 // What fuse-norm relies on: a form with a norm is an rms_norm and then the form without.
