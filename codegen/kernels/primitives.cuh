@@ -2,7 +2,7 @@
 // intrinsics hide. A kernel includes this header, uses threadIdx, blockIdx, blockDim, gridDim and
 // the functions below, and contains neither `asm` nor a name that starts with two underscores, but
 // for the keywords (__global__, __device__, __launch_bounds__, __grid_constant__, __restrict__,
-// __forceinline__).
+// __forceinline__, __host__).
 //
 // This file declares and documents. There are two meanings: primitives_ptx.cuh for the GPU (NVRTC
 // or nvcc, sm_80 and newer, no header of the toolkit needed) and tests/emulator/primitives_host.h,
@@ -13,32 +13,7 @@
 // element of the lower address in the lower half.
 #pragma once
 
-#ifndef RENGA_EMULATOR
-#if defined(__CUDACC_RTC__)
-namespace renga::kernels {
-using int8_t = signed char;
-using uint8_t = unsigned char;
-using int16_t = short;
-using uint16_t = unsigned short;
-using int32_t = int;
-using uint32_t = unsigned int;
-using int64_t = long long;
-using uint64_t = unsigned long long;
-}  // namespace renga::kernels
-#else
-#include <cstdint>
-namespace renga::kernels {
-using std::int16_t;
-using std::int32_t;
-using std::int64_t;
-using std::int8_t;
-using std::uint16_t;
-using std::uint32_t;
-using std::uint64_t;
-using std::uint8_t;
-}  // namespace renga::kernels
-#endif
-#endif
+#include "codegen/kernels/integers.cuh"
 
 namespace renga::kernels {
 

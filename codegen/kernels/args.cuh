@@ -1,0 +1,73 @@
+// What the kernels take: one struct each, by value, the same for the kernel and for whoever
+// launches it. Pointers are to the GPU's memory. "Zeros at first" says that the kernel needs them
+// once and leaves them so.
+#pragma once
+
+#include "codegen/kernels/integers.cuh"
+
+namespace renga::kernels {
+
+struct Half;
+
+// linear.cuh: linear, norm_linear, linear_add.
+struct LinearArgs {
+  const float* x;         // [tokens, k]
+  const float* norm;      // [k] where kNorm
+  const void* weight;     // packed
+  const float* bias;      // [n] or null
+  const float* residual;  // [tokens, n] or null; may be y
+  float* y;               // [tokens, n]
+  int tokens;             // 1 to kTokens
+};
+
+// gate_up.cuh.
+struct GateUpArgs {
+  const float* x;          // [tokens, k]
+  const float* norm;       // [k] where kNorm
+  const void* gate;        // packed
+  const void* up;          // packed
+  const float* gate_bias;  // [n] or null
+  const float* up_bias;    // [n] or null
+  float* y;                // [tokens, n]
+  int tokens;              // 1 to kTokens
+};
+
+// qkv_rope.cuh.
+struct QkvRopeArgs {
+  const float* x;     // [tokens, k]
+  const float* norm;  // [k] where kNorm
+  const void* q;      // packed, as k and v
+  const void* k;
+  const void* v;
+  const float* q_bias;  // [q_heads * head_dim] or null; the others likewise
+  const float* k_bias;
+  const float* v_bias;
+  const float* q_norm;       // [head_dim] where kHeadNorm
+  const float* k_norm;       // [head_dim] where kHeadNorm
+  const float* factors;      // [dims / 2] or null
+  const int32_t* positions;  // [tokens]
+  const int32_t* cells;      // [tokens]; below 0: nothing is stored
+  float* q_out;              // [tokens, q_heads, head_dim]
+  void* k_cache;             // [cells, kv_heads, head_dim] of KeyCache
+  Half* k_scales;            // of a Q8 cache
+  void* v_cache;             // the same of ValueCache
+  Half* v_scales;
+  float* raw;         // [tokens, rows of q, k and v]
+  uint32_t* tickets;  // [q_heads + 2 kv_heads], zeros
+  int tokens;         // 1 to kTokens
+};
+
+// head.cuh.
+struct HeadArgs {
+  const float* x;      // [rows, k]
+  const float* norm;   // [k] where kNorm
+  const void* weight;  // packed
+  const float* bias;   // [n] or null
+  float* logits;       // [rows, n] or null: not wanted
+  int32_t* next;       // [rows]
+  uint64_t* best;      // [rows], zeros at first and afterwards
+  uint32_t* ticket;    // one, zero at first and afterwards
+  int rows;            // 1 to kTokens
+};
+
+}  // namespace renga::kernels

@@ -1,0 +1,182 @@
+// y = W x for a few tokens: the core of the decode kernels.
+//
+// A warp streams steps of tiles (weights.cuh): A = 16 rows of weights, dequantised in registers,
+// B = up to 8 tokens from shared memory for each group of 8, f32 sums. The steps of a tile are
+// split over the warps of the block, whose sums meet in shared memory and are added in the order of
+// the warps, so results do not depend on timing or on the grid. The loads of what comes next are
+// under way while a step is computed, over the borders of tiles, and the first are issued before
+// the previous kernel is known to have ended.
+//
+// The order of k inside a block of 32 is free as long as A and B agree: lane q takes k = 8 q to
+// 8 q + 7, so that B is one 16-byte load.
+#pragma once
+
+#include "codegen/kernels/activations.cuh"
+#include "codegen/kernels/weights.cuh"
+
+namespace renga::kernels {
+
+// Sums of a warp: of rows g and g + 8, tokens 8 n + 2 q and the next.
+template <int kTokens>
+struct WarpSums {
+  static constexpr int kGroups = (kTokens + 7) / 8;
+  // Two chains of products where one alone would wait for itself.
+  static constexpr int kChains = kGroups == 1 ? 2 : 1;
+  float value[kGroups][kChains][4];
+
+  __device__ __forceinline__ void Clear() {
+#pragma unroll
+    for (int n = 0; n < kGroups; ++n) {
+#pragma unroll
+      for (int c = 0; c < kChains; ++c) {
+#pragma unroll
+        for (int i = 0; i < 4; ++i) value[n][c][i] = 0;
+      }
+    }
+  }
+  __device__ __forceinline__ float Total(int n, int i) const {
+    return kChains == 1 ? value[n][0][i] : value[n][0][i] + value[n][kChains - 1][i];
+  }
+};
+
+// The tiles first, first + stride, ... below `end` of one weight, as a warp sees them.
+template <class Weight, int kWarps>
+class TileStream {
+ public:
+  // Issues the first loads. Needs no previous kernel.
+  __device__ __forceinline__ void Start(const void* packed, int first, int stride, int end) {
+    packed_ = packed;
+    lane_ = threadIdx.x % 32;
+    warp_ = threadIdx.x / 32;
+    stride_ = stride;
+    end_ = end;
+    tile_ = first;
+    round_ = 0;
+    exponent_ = Weight::LoadExponent(packed);
+#pragma unroll
+    for (int slot = 0; slot < kSlots; ++slot) Issue(slot);
+    Advance();
+  }
+
+  // Adds the products of this warp's steps of the next tile. `x` has rows of kPitch halves.
+  template <int kPitch, int kTokens>
+  __device__ __forceinline__ void Multiply(const Half* x, int tokens, WarpSums<kTokens>& sums) {
+    const typename Type::Factor factor = Type::Factor::Of(exponent_);
+    const int g = lane_ / 4, q = lane_ % 4;
+    for (int step = warp_; step < Weight::kSteps; step += kWarps * kSlots) {
+#pragma unroll
+      for (int slot = 0; slot < kSlots; ++slot) {
+        const int at = step + slot * kWarps;
+        const typename Weight::Step now = steps_[slot];
+        Issue(slot);
+        if (kSlots > 1 && at >= Weight::kSteps) continue;
+        const typename Type::Scales scales = Type::Prepare(now.words, factor);
+        const Half* row = x + g * kPitch + at * Weight::kStepK + q * 8;
+#pragma unroll
+        for (int b = 0; b < Weight::kBlocks; ++b) {
+          Fragments a[Type::kParts];
+          Type::Dequantize(now.words, scales, b, a);
+#pragma unroll
+          for (int n = 0; n < WarpSums<kTokens>::kGroups; ++n) {
+            uint4 tokens8 = make_uint4(0, 0, 0, 0);
+            if (n * 8 + g < tokens) {
+              tokens8 = *reinterpret_cast<const uint4*>(row + n * 8 * kPitch + b * 32);
+            }
+            const uint32_t first[2] = {tokens8.x, tokens8.y};
+            const uint32_t second[2] = {tokens8.z, tokens8.w};
+#pragma unroll
+            for (int part = 0; part < Type::kParts; ++part) {
+              MmaF16(sums.value[n][0], a[part][0], first);
+              MmaF16(sums.value[n][WarpSums<kTokens>::kChains - 1], a[part][1], second);
+            }
+          }
+        }
+      }
+      Advance();
+    }
+  }
+
+  // What the sums are to be multiplied by.
+  __device__ __forceinline__ float unscale() const { return Type::Unscale(exponent_); }
+
+ private:
+  using Type = typename Weight::Type;
+  static constexpr int kStepsOfWarp = (Weight::kSteps + kWarps - 1) / kWarps;
+  // Steps under way: as many as have 64 bytes of codes a lane.
+  static constexpr int kWanted = Type::kPlane[0].words >= 16 ? 1 : 16 / Type::kPlane[0].words;
+  static constexpr int kSlots = kWanted < kStepsOfWarp ? kWanted : kStepsOfWarp;
+
+  // Loads what slot `slot` needs of round `round_` of tile `tile_`.
+  __device__ __forceinline__ void Issue(int slot) {
+    const int step = warp_ + (round_ * kSlots + slot) * kWarps;
+    if (tile_ < end_ && step < Weight::kSteps) {
+      Weight::Load(packed_, static_cast<uint32_t>(tile_) * Weight::kSteps + step, lane_,
+                   steps_[slot]);
+    }
+  }
+  // To the next round, or to the first of the next tile.
+  __device__ __forceinline__ void Advance() {
+    ++round_;
+    if (warp_ + round_ * kSlots * kWarps >= Weight::kSteps) {
+      round_ = 0;
+      tile_ += stride_;
+    }
+  }
+
+  typename Weight::Step steps_[kSlots];
+  const void* packed_;
+  int lane_, warp_, stride_, end_, exponent_;
+  int tile_, round_;  // that are issued next
+};
+
+// Where the warps' sums of a tile meet. Two buffers in turn, so a tile takes one barrier.
+template <int kWarps, int kTokens>
+class TileSums {
+ public:
+  static constexpr int kColumns = (kTokens + 1) / 2 * 2;
+  static constexpr int kFloats = 2 * kWarps * 16 * kColumns;  // of shared memory
+
+  __device__ __forceinline__ explicit TileSums(SharedArena& arena)
+      : shared_(arena.Take<float>(kFloats)) {}
+
+  // Calls finish(row 0..15, token, sum) once for each, spread over the threads. Of all threads of
+  // the block.
+  template <typename Finish>
+  __device__ __forceinline__ void Add(const WarpSums<kTokens>& sums, int tokens, Finish finish) {
+    const float* all = Put(sums);
+    SyncThreads();
+    for (int n = threadIdx.x; n < 16 * tokens; n += kWarps * 32) {
+      finish(n % 16, n / 16, Sum(all, n % 16, n / 16));
+    }
+  }
+
+  // Puts this warp's sums into the next buffer; the others' are there after a barrier.
+  __device__ __forceinline__ const float* Put(const WarpSums<kTokens>& sums) {
+    float* buffer = shared_ + buffer_ * kWarps * 16 * kColumns;
+    buffer_ ^= 1;
+    const int lane = threadIdx.x % 32, g = lane / 4, q = lane % 4;
+    float* mine = buffer + (threadIdx.x / 32 * 16 + g) * kColumns + 2 * q;
+#pragma unroll
+    for (int n = 0; n < WarpSums<kTokens>::kGroups; ++n) {
+      if (n * 8 + 2 * q < kColumns) {
+        *reinterpret_cast<float2*>(mine + n * 8) = make_float2(sums.Total(n, 0), sums.Total(n, 1));
+        *reinterpret_cast<float2*>(mine + n * 8 + 8 * kColumns) =
+            make_float2(sums.Total(n, 2), sums.Total(n, 3));
+      }
+    }
+    return buffer;
+  }
+
+  static __device__ __forceinline__ float Sum(const float* buffer, int row, int token) {
+    float sum = 0;
+#pragma unroll
+    for (int w = 0; w < kWarps; ++w) sum += buffer[(w * 16 + row) * kColumns + token];
+    return sum;
+  }
+
+ private:
+  float* shared_;
+  int buffer_ = 0;
+};
+
+}  // namespace renga::kernels

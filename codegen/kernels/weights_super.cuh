@@ -1,0 +1,91 @@
+// Types with super-blocks of 256: Q4_K, Q5_K, Q6_K. A step is one of them.
+#pragma once
+
+#include "codegen/kernels/weights.cuh"
+
+namespace renga::kernels {
+
+// d and minus dmin of rows g (lower half) and g + 8, times the tensor's power of two.
+struct SuperScales {
+  Half2 d, minus_m;
+};
+
+// What Q4_K and Q5_K share. The plane of scales has a word a block: the scales of both rows, then
+// both minimums.
+template <int kScalesAt>  // among the step's words
+struct SixBitFormat {
+  static constexpr int kMinBlocks = 8, kMaxBlocks = 8, kParts = 1;
+  using Factor = HalfFactor;
+  using Scales = SuperScales;
+  static __device__ __forceinline__ Scales Prepare(const uint32_t* words, Factor factor) {
+    const Half2 m = factor * Half2{words[kScalesAt + 9]};
+    return {factor * Half2{words[kScalesAt + 8]}, Half2{m.bits ^ 0x80008000u}};
+  }
+  static __device__ __forceinline__ void Scale(const uint32_t* words, Scales scales, int b,
+                                               const Fragments& codes, Fragments& a) {
+    const uint32_t bytes = words[kScalesAt + b];
+    const Half2 scale =
+        Sub(Half2{BytePermute(bytes, 0x64646464u, 0x4140)}, Half2{0x64006400u});  // exact
+    const Half2 minimum{BytePermute(bytes, 0, 0x4342)};                           // times 2^-24
+    ScaleCodes(codes, Mul(scale, scales.d), Mul(minimum, scales.minus_m), a);
+  }
+  static __device__ __forceinline__ float Unscale(int exponent) {
+    return PowerOfTwo(24 - exponent);
+  }
+};
+
+template <int kBlocks>
+struct Q4_K : SixBitFormat<16> {
+  static constexpr int kPlanes = 3;
+  static constexpr Plane kPlane[] = {{32, 16}, {8, 8}, {8, 2}};
+
+  static __device__ __forceinline__ void Dequantize(const uint32_t* words, Scales scales, int b,
+                                                    Fragments (&a)[1]) {
+    Fragments codes;
+    PairedNibbles(words + 2 * b, codes);
+    Scale(words, scales, b, codes, a[0]);
+  }
+};
+
+template <int kBlocks>
+struct Q5_K : SixBitFormat<20> {
+  static constexpr int kPlanes = 4;
+  static constexpr Plane kPlane[] = {{32, 16}, {32, 4}, {8, 8}, {8, 2}};
+
+  static __device__ __forceinline__ void Dequantize(const uint32_t* words, Scales scales, int b,
+                                                    Fragments (&a)[1]) {
+    Fragments codes;
+    PairedNibbles(words + 2 * b, codes);
+    AddFifthBits(words[16 + b / 2], b, codes);
+    Scale(words, scales, b, codes, a[0]);
+  }
+};
+
+// Scales are signed bytes, one for each 16 weights: a lane's eight lie in one of the two groups of
+// the block.
+template <int kBlocks>
+struct Q6_K {
+  static constexpr int kMinBlocks = 8, kMaxBlocks = 8, kPlanes = 4, kParts = 1;
+  static constexpr Plane kPlane[] = {{32, 16}, {32, 8}, {16, 4}, {8, 1}};
+
+  using Factor = HalfFactor;
+  using Scales = Half2;  // d of both rows
+  static __device__ __forceinline__ Scales Prepare(const uint32_t* words, Factor factor) {
+    return factor * Half2{words[28]};
+  }
+  static __device__ __forceinline__ void Dequantize(const uint32_t* words, Scales d, int b,
+                                                    Fragments (&a)[1]) {
+    Fragments codes;
+    PairedNibbles(words + 2 * b, codes);
+    AddUpperPairs(words[16 + b], codes);
+    const uint32_t bytes = words[24 + b / 2] ^ 0x80808080u;
+    const uint32_t magic = BytePermute(bytes, 0x64646464u, b % 2 == 0 ? 0x4140 : 0x4342);
+    const Half2 scales = Mul(Sub(Half2{magic}, Half2{0x64806480u}), d);  // 1024 + 128
+    ScaleCodes(codes, scales, Mul(scales, Half2{0x80208020u}), a[0]);    // -32 * 2^-24
+  }
+  static __device__ __forceinline__ float Unscale(int exponent) {
+    return PowerOfTwo(24 - exponent);
+  }
+};
+
+}  // namespace renga::kernels
