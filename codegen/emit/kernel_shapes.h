@@ -46,4 +46,28 @@ constexpr TokenBytes QkvRopeShared(int warps, int64_t max_tokens, int64_t padded
   return bytes;
 }
 
+// What the Config of attention says about sizes. `key_parts` and `value_parts` are 1 for caches in
+// f16 and bf16, 2 for f32 and q8_0.
+struct AttentionShape {
+  int64_t q_heads, kv_heads, head_dim;
+  int64_t row_warps, key_warps, tile_tokens, tile_keys, max_splits;
+  int key_parts = 1, value_parts = 1;
+
+  constexpr int64_t rows() const { return 16 * row_warps; }
+  // Grid: splits, grid_y(), tokens / tile_tokens rounded up. Block: threads().
+  constexpr int64_t grid_y() const {
+    const int64_t group = q_heads / kv_heads;
+    const int64_t tile_heads = tile_tokens * group <= rows() ? group : rows() / tile_tokens;
+    return kv_heads * ((group + tile_heads - 1) / tile_heads);
+  }
+  constexpr int64_t threads() const { return 32 * row_warps * key_warps; }
+  constexpr int64_t shared_bytes() const {
+    const auto whole = [](int64_t bytes) { return (bytes + 15) / 16 * 16; };
+    const int64_t pitch = (head_dim + 15) / 16 * 16 + 8;
+    return 2 * pitch * ((key_parts + value_parts) * tile_keys + 2 * rows()) + 4 * rows() +
+           whole(4 * tile_keys) + whole(4 * rows() * head_dim) + 8 * rows() * key_warps +
+           whole(4 * rows() * (max_splits + 1)) + 4;
+  }
+};
+
 }  // namespace renga::codegen

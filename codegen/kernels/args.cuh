@@ -70,4 +70,24 @@ struct HeadArgs {
   int rows;            // 1 to kTokens
 };
 
+// attention.cuh. `rows` are those of a tile, 16 * kRowWarps; `tiles` = grid.y * grid.z.
+struct AttentionArgs {
+  const float* q;        // [tokens, q_heads, head_dim]
+  const void* k_cache;   // [cells, kv_heads, head_dim] of KeyCache
+  const Half* k_scales;  // of a Q8 cache
+  const void* v_cache;   // the same of ValueCache
+  const Half* v_scales;
+  const int32_t* positions;  // [tokens]
+  const int32_t* sequences;  // [tokens]; equal neighbours share a tile
+  const int32_t* pages;      // [sequences, pages_of_sequence]; below 0: no page
+  const float* sinks;        // [q_heads] or null
+  float* y;                  // [tokens, q_heads, head_dim]
+  float* part_values;        // [tiles, splits, rows, head_dim]; not used where splits is 1
+  float* part_stats;         // [tiles, splits, rows, 2]; likewise
+  uint32_t* tickets;         // [tiles], zeros at first and afterwards; likewise
+  int pages_of_sequence;
+  int span;  // number of key positions of this run
+  int tokens;
+};
+
 }  // namespace renga::kernels

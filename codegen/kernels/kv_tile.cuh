@@ -1,0 +1,151 @@
+// Keys or values of one head at some positions in shared memory, as 16-bit operands of a product,
+// from caches of all kinds.
+#pragma once
+
+#include "codegen/kernels/kv_cache.cuh"
+
+namespace renga::kernels {
+
+// kParts numbers of 16 bits whose sum is a value: f16 (one) for a cache in f16, bf16 (one) for
+// bf16, two bf16 for f32 and Q8. So nothing overflows, whatever the cache holds.
+template <class Element, int kKeys, int kHeadDim>
+class KvTile {
+ public:
+  static constexpr bool kHalf = kIsSame<Element, Half>;
+  static constexpr bool kCopied = kHalf || kIsSame<Element, Bfloat16>;
+  static constexpr int kParts = kCopied ? 1 : 2;
+  static constexpr int kPaddedDim = (kHeadDim + 15) / 16 * 16;
+  // An odd multiple of 16 bytes: the rows of an 8 x 8 matrix lie in different banks.
+  static constexpr int kPitch = kPaddedDim + 8;
+  static constexpr int kPart = kKeys * kPitch;  // from part to part
+
+  __device__ __forceinline__ explicit KvTile(SharedArena& arena)
+      : tile_(arena.Take<uint16_t>(kParts * kPart)) {}
+
+  __device__ __forceinline__ const uint16_t* at(int part, int key, int d) const {
+    return tile_ + part * kPart + key * kPitch + d;
+  }
+
+  static __device__ __forceinline__ void Mma(float (&c)[4], const uint32_t (&a)[4],
+                                             const uint32_t (&b)[2]) {
+    if constexpr (kHalf) {
+      MmaF16(c, a, b);
+    } else {
+      MmaBf16(c, a, b);
+    }
+  }
+  static __device__ __forceinline__ auto Round(float x) {
+    if constexpr (kHalf) {
+      return ToHalf(x);
+    } else {
+      return ToBfloat16(x);
+    }
+  }
+  // A pair of weights, at most 1, as one f16 each, or two bf16.
+  static __device__ __forceinline__ void Split(float first, float second, uint32_t& high,
+                                               uint32_t& low) {
+    if constexpr (kHalf) {
+      high = ToHalf2(first, second).bits;
+      low = 0;
+    } else {
+      SplitBfloat16(first, second, high, low);
+    }
+  }
+
+  // Zeros from kHeadDim to kPaddedDim, which Load leaves alone.
+  __device__ __forceinline__ void ClearPadding() const {
+    constexpr int kRest = kPaddedDim - kHeadDim;
+    if constexpr (kRest > 0) {
+      for (int i = threadIdx.x; i < kParts * kKeys * kRest; i += blockDim.x) {
+        tile_[i / kRest * kPitch + kHeadDim + i % kRest] = 0;
+      }
+    }
+  }
+
+  // Row i from cell cells[i], zeros where that is below 0. By all threads; some of it
+  // asynchronously, so commit and wait. `cells` is shared memory.
+  template <int kThreads, int kHeads>
+  __device__ __forceinline__ void Load(const void* values, const Half* scales, const int* cells,
+                                       int head) const {
+    constexpr int kChunks = kHeadDim / kChunk;
+    for (int i = threadIdx.x; i < kKeys * kChunks; i += kThreads) {
+      const int key = i / kChunks, d = i % kChunks * kChunk, cell = cells[key];
+      uint16_t* to = tile_ + key * kPitch + d;
+      const int64_t from = (static_cast<int64_t>(cell) * kHeads + head) * kHeadDim + d;
+      if constexpr (kCopied) {
+        CopyOrClear(to, static_cast<const uint16_t*>(values) + (cell < 0 ? 0 : from), cell >= 0);
+      } else {
+        float in[kChunk];
+        if (cell < 0) {
+#pragma unroll
+          for (int c = 0; c < kChunk; ++c) in[c] = 0;
+        } else {
+          LoadChunk(values, scales, from, in);
+        }
+#pragma unroll
+        for (int c = 0; c < kChunk; c += 2) {
+          uint32_t high, low;
+          SplitBfloat16(in[c], in[c + 1], high, low);
+          *reinterpret_cast<uint32_t*>(to + c) = high;
+          *reinterpret_cast<uint32_t*>(to + c + kPart) = low;
+        }
+      }
+    }
+  }
+
+ private:
+  // Elements that a thread moves at once: 16 bytes of 16-bit elements or less, four of others.
+  static constexpr int kMost = kCopied ? 8 : 4;
+  static constexpr int kChunk = kHeadDim % kMost == 0 ? kMost : kHeadDim % 4 == 0 ? 4 : 2;
+
+  static __device__ __forceinline__ void SplitBfloat16(float first, float second, uint32_t& high,
+                                                       uint32_t& low) {
+    high = ToBfloat16Pair(first, second);
+    low = ToBfloat16Pair(first - FloatOfBits(high << 16), second - FloatOfBits(high & 0xffff0000u));
+  }
+
+  static __device__ __forceinline__ void CopyOrClear(uint16_t* to, const uint16_t* from,
+                                                     bool there) {
+    if constexpr (kChunk == 8) {
+      CopyAsync16OrZero(to, from, there);
+    } else if constexpr (kChunk == 4) {
+      if (there) {
+        CopyAsync8(to, from);
+      } else {
+        *reinterpret_cast<uint2*>(to) = make_uint2(0, 0);
+      }
+    } else {
+      if (there) {
+        CopyAsync4(to, from);
+      } else {
+        *reinterpret_cast<uint32_t*>(to) = 0;
+      }
+    }
+  }
+
+  static __device__ __forceinline__ void LoadChunk(const void* values, const Half* scales,
+                                                   int64_t from, float (&in)[kChunk]) {
+    if constexpr (kIsSame<Element, Q8>) {
+      static_assert(kHeadDim % 32 == 0, "a quantised cache wants heads of whole blocks of 32");
+      const uint32_t quants =
+          LoadFromL2(reinterpret_cast<const uint32_t*>(static_cast<const int8_t*>(values) + from));
+      const float scale = ToFloat(scales[from / 32]);
+#pragma unroll
+      for (int c = 0; c < kChunk; ++c) {
+        in[c] = static_cast<float>(static_cast<int8_t>(quants >> 8 * c)) * scale;
+      }
+    } else if constexpr (kChunk == 4) {
+      const float4 four =
+          LoadFromL2(reinterpret_cast<const float4*>(static_cast<const float*>(values) + from));
+      in[0] = four.x, in[1] = four.y, in[2] = four.z, in[3] = four.w;
+    } else {
+      const float2 two =
+          LoadFromL2(reinterpret_cast<const float2*>(static_cast<const float*>(values) + from));
+      in[0] = two.x, in[1] = two.y;
+    }
+  }
+
+  uint16_t* tile_;  // [kParts, kKeys, kPitch]
+};
+
+}  // namespace renga::kernels

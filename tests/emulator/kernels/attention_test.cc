@@ -1,0 +1,359 @@
+// attention: decoding and prefill, split and not, caches of all kinds, windows, sinks, soft caps,
+// pages in any order and missing, heads of odd sizes.
+#include <cmath>
+#include <limits>
+
+#include "codegen/emit/kernel_shapes.h"
+#include "codegen/kernels/args.cuh"
+#include "tests/emulator/kernels/caches.h"
+#include "tests/emulator/kernels/support.h"
+#include "tests/emulator/kernels/weights.h"
+
+namespace renga::emulator {
+namespace {
+
+using kernels::AttentionArgs;
+
+struct AttentionCase {
+  std::string name;
+  int q_heads, kv_heads, head_dim;
+  std::string k_cache, v_cache;
+  int row_warps, key_warps, tile_tokens, tile_keys;
+  std::vector<int> splits;
+  std::vector<int32_t> sequences, positions;
+  bool causal = true;
+  int window = 0;
+  double soft_cap = 0;
+  bool sinks = false;
+  float query_size = 2;
+  int missing_page = -1;  // of sequence 0
+
+  codegen::AttentionShape Shape() const {
+    const auto parts = [](const std::string& e) { return e == "Half" || e == "Bfloat16" ? 1 : 2; };
+    return {.q_heads = q_heads,
+            .kv_heads = kv_heads,
+            .head_dim = head_dim,
+            .row_warps = row_warps,
+            .key_warps = key_warps,
+            .tile_tokens = tile_tokens,
+            .tile_keys = tile_keys,
+            .max_splits = 4,
+            .key_parts = parts(k_cache),
+            .value_parts = parts(v_cache)};
+  }
+  double Scale() const { return 1 / std::sqrt(head_dim); }
+};
+
+constexpr int kPageTokens = 4;
+
+std::vector<int32_t> Prompt(int first, int count) {
+  std::vector<int32_t> positions;
+  for (int i = 0; i < count; ++i) positions.push_back(first + i);
+  return positions;
+}
+
+const std::vector<AttentionCase>& Cases() {
+  static const auto& cases = *new std::vector<AttentionCase>{
+      {"decode", 8, 2, 64, "Half", "Half", 1, 4, 1, 64, {1, 3}, {2, 0, 1}, {70, 130, 0}},
+      {"prefill",
+       6,
+       2,
+       64,
+       "Half",
+       "Half",
+       2,
+       1,
+       8,
+       32,
+       {1},
+       std::vector<int32_t>(21, 1),
+       Prompt(40, 21)},
+      // A prompt, two single tokens and another prompt in one step; tiles hold several sequences.
+      {"mixed",
+       4,
+       2,
+       80,
+       "Bfloat16",
+       "Half",
+       1,
+       2,
+       4,
+       32,
+       {1, 2},
+       {0, 0, 0, 2, 1, 1, 1, 1, 1},
+       {3, 4, 5, 33, 0, 1, 2, 3, 4}},
+      {"window",
+       2,
+       1,
+       20,
+       "float",
+       "Bfloat16",
+       1,
+       2,
+       2,
+       32,
+       {1, 2},
+       {0, 0, 1},
+       {60, 61, 3},
+       true,
+       11},
+      {"quantised", 4, 2, 32, "Q8", "Q8", 1, 1, 2, 16, {2}, {0, 1}, {37, 20}, true, 0, 0, true},
+      {"not_causal",
+       2,
+       2,
+       8,
+       "float",
+       "float",
+       1,
+       1,
+       4,
+       16,
+       {1},
+       {0, 0, 0, 1},
+       {0, 1, 2, 17},
+       false,
+       0,
+       0,
+       true},
+      {"many_heads", 20, 1, 16, "Half", "Half", 1, 2, 1, 32, {2}, {0, 1}, {41, 7}},
+      {"soft_cap", 4, 2, 24, "Half", "float", 1, 1, 2, 16, {1}, {0, 0}, {30, 31}, true, 0, 5},
+      {"large_queries",
+       4,
+       1,
+       40,
+       "Half",
+       "Half",
+       1,
+       1,
+       1,
+       16,
+       {1},
+       {0},
+       {50},
+       true,
+       0,
+       0,
+       false,
+       3e5f},
+      {"missing_page",
+       4,
+       2,
+       16,
+       "Half",
+       "Half",
+       1,
+       1,
+       2,
+       16,
+       {1},
+       {0, 0},
+       {30, 31},
+       true,
+       0,
+       0,
+       false,
+       2,
+       3},
+  };
+  return cases;
+}
+
+const KernelLibrary* Library() {
+  static const KernelLibrary* library = [] {
+    std::map<std::string, std::string> texts;
+    for (const AttentionCase& c : Cases()) {
+      texts[StrCat("attention_", c.name)] =
+          StrCat(R"(#include "codegen/kernels/attention.cuh"
+using namespace renga::kernels;
+struct Config {
+  static constexpr int kQueryHeads = )",
+                 c.q_heads, ", kKvHeads = ", c.kv_heads, ", kHeadDim = ", c.head_dim, R"(;
+  static constexpr int kPageTokens = )",
+                 kPageTokens, ", kWindow = ", c.window, R"(;
+  static constexpr int kRowWarps = )",
+                 c.row_warps, ", kKeyWarps = ", c.key_warps, R"(;
+  static constexpr int kTileTokens = )",
+                 c.tile_tokens, ", kTileKeys = ", c.tile_keys, R"(;
+  static constexpr int kMaxSplits = 4;
+  static constexpr bool kCausal = )",
+                 c.causal ? "true" : "false", R"(;
+  static constexpr double kScale = )",
+                 c.Scale(), ", kSoftCap = ", c.soft_cap, R"(;
+  using KeyCache = )",
+                 c.k_cache, ";\n  using ValueCache = ", c.v_cache, R"(;
+};
+extern "C" __global__ void attention_)",
+                 c.name, "(const AttentionArgs args) { Attention<Config>(args); }\n");
+    }
+    return CompileCases(texts).release();
+  }();
+  return library;
+}
+
+// Three sequences' pages, in an order that is none.
+struct Paging {
+  int pages_of_sequence;
+  std::vector<int32_t> pages;  // [3, pages_of_sequence]
+  int64_t cells;
+
+  int64_t CellOf(int sequence, int j) const {
+    const int page = j / kPageTokens;
+    if (page >= pages_of_sequence) return -1;
+    const int at = pages[sequence * pages_of_sequence + page];
+    return at < 0 ? -1 : int64_t{at} * kPageTokens + j % kPageTokens;
+  }
+};
+
+struct Expected {
+  double value, allowed;
+};
+
+// Of one head of one token. The caches' stored values are exact; of the others' roundings: q is a
+// sum of two f16 (22 digits) or two bf16 (16), K and V in f32 or q8_0 likewise two bf16, weights of
+// the sum one f16 (2^-11) or two bf16; and f32 sums. An error e of the scores is one of 2 e, as a
+// share, in the weights.
+std::vector<Expected> HeadOf(const AttentionCase& c, const Paging& paging, int token, int head,
+                             int span, const std::vector<float>& q, const std::vector<float>& keys,
+                             const std::vector<float>& values, const std::vector<float>& sinks) {
+  const int kv_head = head / (c.q_heads / c.kv_heads), d_count = c.head_dim;
+  const int position = c.positions[token];
+  std::vector<double> scores;
+  std::vector<int64_t> cells;
+  double largest = sinks.empty() ? -std::numeric_limits<double>::infinity() : sinks[head];
+  double score_error = 0;
+  for (int j = 0; j < span; ++j) {
+    if (c.causal && j > position) continue;
+    if (c.window > 0 && position - j >= c.window) continue;
+    const int64_t cell = paging.CellOf(c.sequences[token], j);
+    double score = 0, size = 0;
+    for (int d = 0; cell >= 0 && d < d_count; ++d) {
+      const double product = double{q[(token * c.q_heads + head) * d_count + d]} *
+                             keys[(cell * c.kv_heads + kv_head) * d_count + d];
+      score += product;
+      size += std::abs(product);
+    }
+    score *= c.Scale();
+    score_error =
+        std::max(score_error, size * c.Scale() * std::ldexp(1, c.k_cache == "Half" ? -19 : -15));
+    if (c.soft_cap > 0) score = c.soft_cap * std::tanh(score / c.soft_cap);
+    scores.push_back(score);
+    cells.push_back(cell);
+    largest = std::max(largest, score);
+  }
+  double sum = sinks.empty() ? 0 : std::exp(sinks[head] - largest);
+  for (double& score : scores) sum += score = std::exp(score - largest);
+  std::vector<Expected> out(d_count);
+  const double share = 2 * score_error * std::exp(2 * score_error) +
+                       std::ldexp(1, c.v_cache == "Half" ? -11 : -14) + 1e-5;
+  for (size_t i = 0; i < scores.size(); ++i) {
+    for (int d = 0; cells[i] >= 0 && d < d_count; ++d) {
+      const double part = scores[i] / sum * values[(cells[i] * c.kv_heads + kv_head) * d_count + d];
+      out[d].value += part;
+      out[d].allowed += std::abs(part) * share;
+    }
+  }
+  return out;
+}
+
+void TestAttention(const AttentionCase& c, int splits) {
+  SCOPED_TRACE(StrCat(c.name, " in ", splits, " splits"));
+  Random random(17);
+  const int tokens = static_cast<int>(c.positions.size());
+  const int last = *std::max_element(c.positions.begin(), c.positions.end());
+  // Where all keys are visible the span ends with the longest sequence; a mask hides what is
+  // beyond.
+  const int span = c.causal ? last + 6 : last + 1;
+  Paging paging;
+  paging.pages_of_sequence = (last + kPageTokens) / kPageTokens;
+  const int all_pages = 3 * paging.pages_of_sequence;
+  for (int i = 0; i < all_pages; ++i) paging.pages.push_back((i * 7 + 3) % all_pages);
+  if (all_pages % 7 == 0) {
+    for (int i = 0; i < all_pages; ++i) paging.pages[i] = all_pages - 1 - i;
+  }
+  if (c.missing_page >= 0) paging.pages[c.missing_page] = -1;
+  paging.cells = int64_t{all_pages} * kPageTokens;
+
+  const size_t count = paging.cells * c.kv_heads * c.head_dim;
+  std::vector<float> keys = random.Vector(count, 2), values = random.Vector(count, 2);
+  // What no token may see is NaN: a weight of 0 does not hide it.
+  std::vector<bool> seen(paging.cells);
+  for (int t = 0; t < tokens; ++t) {
+    for (int j = 0; j < span; ++j) {
+      if (c.causal && j > c.positions[t]) continue;
+      if (c.window > 0 && c.positions[t] - j >= c.window) continue;
+      const int64_t cell = paging.CellOf(c.sequences[t], j);
+      if (cell >= 0) seen[cell] = true;
+    }
+  }
+  const CacheCase k_cache(c.k_cache), v_cache(c.v_cache);
+  for (size_t i = 0; i < count; ++i) {
+    if (seen[i / (c.kv_heads * c.head_dim)]) continue;
+    if (c.k_cache != "Q8") keys[i] = std::nanf("");
+    if (c.v_cache != "Q8") values[i] = std::nanf("");
+  }
+  const size_t q_count = size_t{1} * tokens * c.q_heads * c.head_dim;
+  const std::vector<float> q = random.Vector(q_count, c.query_size);
+  const std::vector<float> sinks = c.sinks ? random.Vector(c.q_heads, 3) : std::vector<float>();
+
+  const codegen::AttentionShape shape = c.Shape();
+  const unsigned grid_y = static_cast<unsigned>(shape.grid_y());
+  const unsigned grid_z = (tokens + c.tile_tokens - 1) / c.tile_tokens;
+  std::vector<float> stored_keys, stored_values;
+  const auto y = UnderAllSchedules<float>(*Library(), [&](KernelRun& run) {
+    AttentionArgs args = {};
+    args.q = run.Input("q", q);
+    const DeviceCache k =
+        k_cache.Upload(&run, "k_cache", paging.cells, c.kv_heads, c.head_dim, &keys);
+    const DeviceCache v =
+        v_cache.Upload(&run, "v_cache", paging.cells, c.kv_heads, c.head_dim, &values);
+    stored_keys = k_cache.Download(&run, k);
+    stored_values = v_cache.Download(&run, v);
+    args.k_cache = k.values;
+    args.k_scales = k.scales;
+    args.v_cache = v.values;
+    args.v_scales = v.scales;
+    args.positions = run.Input("positions", c.positions);
+    args.sequences = run.Input("sequences", c.sequences);
+    args.pages = run.Input("pages", paging.pages);
+    if (c.sinks) args.sinks = run.Input("sinks", sinks);
+    args.y = run.Output<float>("y", q_count);
+    const size_t rows = size_t{grid_y} * grid_z * splits * shape.rows();
+    args.part_values = run.Output<float>("part_values", rows * c.head_dim);
+    args.part_stats = run.Output<float>("part_stats", rows * 2);
+    const std::vector<uint32_t> zeros(grid_y * grid_z);
+    args.tickets = run.Input("tickets", zeros);
+    args.pages_of_sequence = paging.pages_of_sequence;
+    args.span = span;
+    args.tokens = tokens;
+    run.Launch(StrCat("attention_", c.name), {static_cast<unsigned>(splits), grid_y, grid_z},
+               static_cast<unsigned>(shape.threads()), shape.shared_bytes(), args);
+    if (testing::Test::HasFatalFailure()) return std::vector<float>();
+    EXPECT_EQ(run.Read(args.tickets, zeros.size()), zeros);
+    return run.Read(args.y, q_count);
+  });
+  if (testing::Test::HasFatalFailure()) return;
+  for (int t = 0; t < tokens; ++t) {
+    for (int h = 0; h < c.q_heads; ++h) {
+      const std::vector<Expected> expected =
+          HeadOf(c, paging, t, h, span, q, stored_keys, stored_values, sinks);
+      for (int d = 0; d < c.head_dim; ++d) {
+        ASSERT_NEAR(y[(t * c.q_heads + h) * c.head_dim + d], expected[d].value,
+                    expected[d].allowed + 1e-7)
+            << "token " << t << " head " << h << " dim " << d;
+      }
+    }
+  }
+}
+
+TEST(Attention, AgainstPlainLoops) {
+  ASSERT_NE(Library(), nullptr);
+  for (const AttentionCase& c : Cases()) {
+    for (const int splits : c.splits) {
+      TestAttention(c, splits);
+      if (HasFatalFailure()) return;
+    }
+  }
+}
+
+}  // namespace
+}  // namespace renga::emulator
