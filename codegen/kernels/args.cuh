@@ -90,4 +90,56 @@ struct AttentionArgs {
   int tokens;
 };
 
+// rows.cuh.
+struct EmbedArgs {
+  const int32_t* tokens;  // [count]
+  const void* table;      // [vocabulary, width] as the file has it
+  float* y;               // [count, width]
+};
+struct GatherRowsArgs {
+  const float* x;       // [rows_of_x, width]
+  const int32_t* rows;  // [count]
+  float* y;             // [count, width]
+  int rows_of_x;
+};
+struct RmsNormArgs {
+  const float* x;       // [rows, width]
+  const float* weight;  // [width]
+  float* y;             // [rows, width]; may be x
+};
+struct ArgMaxArgs {
+  const float* x;  // [rows, width]
+  int32_t* y;      // [rows]
+};
+
+// heads.cuh.
+struct RopeArgs {
+  const float* x;            // [tokens, heads, head_dim]
+  const int32_t* positions;  // [tokens]
+  const float* factors;      // [dims / 2] or null
+  float* y;                  // as x; may be x
+  int tokens;
+};
+struct KvAppendArgs {
+  const float* x;        // [tokens, heads, head_dim]
+  const int32_t* cells;  // [tokens]; below 0: nothing is stored
+  void* cache;           // [cells, heads, head_dim] of Element
+  Half* scales;          // of a Q8 cache
+  int tokens;
+};
+
+// elementwise.cuh.
+struct AddArgs {
+  const float* a;
+  const float* b;
+  float* y;  // may be a or b
+  int64_t count;
+};
+struct GluArgs {
+  const float* gate;
+  const float* up;
+  float* y;  // may be gate or up
+  int64_t count;
+};
+
 }  // namespace renga::kernels
