@@ -46,6 +46,21 @@ constexpr TokenBytes QkvRopeShared(int warps, int64_t max_tokens, int64_t padded
   return bytes;
 }
 
+// What the Config of matmul says about sizes.
+struct MatmulShape {
+  int64_t step_blocks;  // of the weight's MmaLayout
+  int64_t tile_tokens, row_tiles, row_warps, depth_warps, stages;
+
+  // Grid: tiles / tiles_of_block(), tokens / tile_tokens, both rounded up. Block: threads().
+  constexpr int64_t tiles_of_block() const { return row_tiles * row_warps; }
+  constexpr int64_t threads() const { return 32 * row_warps * depth_warps; }
+  constexpr int64_t shared_bytes() const {
+    const int64_t pitch = step_blocks == 1 ? 32 : 96;
+    return 2 * stages * depth_warps * tile_tokens * pitch +
+           (depth_warps > 1 ? 4 * 16 * tiles_of_block() * tile_tokens : 0);
+  }
+};
+
 // What the Config of attention says about sizes. `key_parts` and `value_parts` are 1 for caches in
 // f16 and bf16, 2 for f32 and q8_0.
 struct AttentionShape {

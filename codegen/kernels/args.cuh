@@ -90,6 +90,23 @@ struct AttentionArgs {
   int tokens;
 };
 
+// matmul.cuh.
+struct HalfRowsArgs {
+  const float* x;     // [rows, k]
+  const float* norm;  // [k] where kNorm
+  Half* y;            // [rows, padded k]
+  float* factors;     // [rows]: what sums of products with y are to be multiplied by
+};
+struct MatmulArgs {
+  const Half* x;          // [tokens, kPitch], by HalfRows
+  const float* factors;   // [tokens]
+  const void* weight;     // packed
+  const float* bias;      // [n] or null
+  const float* residual;  // [tokens, n] or null; may be y
+  float* y;               // [tokens, n]
+  int tokens;
+};
+
 // rows.cuh.
 struct EmbedArgs {
   const int32_t* tokens;  // [count]
