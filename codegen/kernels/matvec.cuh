@@ -63,6 +63,13 @@ class TileStream {
   __device__ __forceinline__ void Multiply(const Half* x, int tokens, WarpSums<kTokens>& sums) {
     const typename Type::Factor factor = Type::Factor::Of(exponent_);
     const int g = lane_ / 4, q = lane_ % 4;
+    int rows[WarpSums<kTokens>::kGroups];
+#pragma unroll
+    for (int n = 0; n < WarpSums<kTokens>::kGroups; ++n) {
+      // A column without a token has another's; nobody reads its sums.
+      rows[n] = min(n * 8 + g, tokens - 1) * kPitch;
+    }
+#pragma unroll 1  // a step is long enough
     for (int step = warp_; step < Weight::kSteps; step += kWarps * kSlots) {
 #pragma unroll
       for (int slot = 0; slot < kSlots; ++slot) {
@@ -71,17 +78,14 @@ class TileStream {
         Issue(slot);
         if (kSlots > 1 && at >= Weight::kSteps) continue;
         const typename Type::Scales scales = Type::Prepare(now.words, factor);
-        const Half* row = x + g * kPitch + at * Weight::kStepK + q * 8;
+        const int k = at * Weight::kStepK + q * 8;
 #pragma unroll
         for (int b = 0; b < Weight::kBlocks; ++b) {
           Fragments a[Type::kParts];
           Type::Dequantize(now.words, scales, b, a);
 #pragma unroll
           for (int n = 0; n < WarpSums<kTokens>::kGroups; ++n) {
-            uint4 tokens8 = make_uint4(0, 0, 0, 0);
-            if (n * 8 + g < tokens) {
-              tokens8 = *reinterpret_cast<const uint4*>(row + n * 8 * kPitch + b * 32);
-            }
+            const uint4 tokens8 = *reinterpret_cast<const uint4*>(x + rows[n] + k + b * 32);
             const uint32_t first[2] = {tokens8.x, tokens8.y};
             const uint32_t second[2] = {tokens8.z, tokens8.w};
 #pragma unroll

@@ -94,11 +94,21 @@ __device__ __forceinline__ Half2 Min(Half2 a, Half2 b) {
   return y;
 }
 __device__ __forceinline__ Half2 Splat(Half x) { return Half2{x.bits * 0x10001u}; }
+// As moves of halves, which ptxas makes a part of the instruction that uses them; a permutation of
+// bytes it leaves alone.
 __device__ __forceinline__ Half2 SplatLow(Half2 x) {
-  return Half2{__byte_perm(x.bits, 0u, 0x1010u)};
+  Half2 y;
+  asm("{ .reg .b16 low, high; mov.b32 {low, high}, %1; mov.b32 %0, {low, low}; }"
+      : "=r"(y.bits)
+      : "r"(x.bits));
+  return y;
 }
 __device__ __forceinline__ Half2 SplatHigh(Half2 x) {
-  return Half2{__byte_perm(x.bits, 0u, 0x3232u)};
+  Half2 y;
+  asm("{ .reg .b16 low, high; mov.b32 {low, high}, %1; mov.b32 %0, {high, high}; }"
+      : "=r"(y.bits)
+      : "r"(x.bits));
+  return y;
 }
 
 __device__ __forceinline__ float FastExp2(float x) {
