@@ -84,10 +84,10 @@ struct StagedRows {
 #pragma unroll 4
     for (int k = threadIdx.x * kVector; k < kK; k += kThreads * kVector) {
       float in[kVector], normed[kVector];
-      LoadVector(x + k, in, [](const auto* p) { return LoadFromL2(p); });
+      LoadVector<false>(x + k, in);
       if constexpr (kNorm) {
         float weights[kVector];
-        LoadVector(norm + k, weights, [](const auto* p) { return LoadStreaming(p); });
+        LoadVector<true>(norm + k, weights);
 #pragma unroll
         for (int i = 0; i < kVector; ++i) normed[i] = in[i] * weights[i];
       } else {
@@ -98,14 +98,15 @@ struct StagedRows {
     }
   }
 
-  template <typename Load>
-  static __device__ __forceinline__ void LoadVector(const float* from, float (&to)[kVector],
-                                                    Load load) {
+  // Streaming is for what no kernel writes.
+  template <bool kStreaming>
+  static __device__ __forceinline__ void LoadVector(const float* from, float (&to)[kVector]) {
     if constexpr (kVector == 4) {
-      const float4 v = load(reinterpret_cast<const float4*>(from));
+      const auto* four = reinterpret_cast<const float4*>(from);
+      const float4 v = kStreaming ? LoadStreaming(four) : LoadFromL2(four);
       to[0] = v.x, to[1] = v.y, to[2] = v.z, to[3] = v.w;
     } else {
-      to[0] = load(from);
+      to[0] = kStreaming ? LoadStreaming(from) : LoadFromL2(from);
     }
   }
 };

@@ -26,10 +26,8 @@ __device__ __forceinline__ void GateUp(const GateUpArgs& args) {
   SharedArena arena;
   Rows rows(arena, args.tokens);
   TileSums<kWarps, kTokens> gate_sums(arena), up_sums(arena);
-  TileStream<Gate, kWarps> gate;
-  TileStream<Up, kWarps> up;
-  gate.Start(args.gate, blockIdx.x, gridDim.x, Gate::kTiles);
-  up.Start(args.up, blockIdx.x, gridDim.x, Up::kTiles);
+  TileStream<typename Gate::Layout, kWarps> gate(args.gate, Gate::kTiles, blockIdx.x, gridDim.x);
+  TileStream<typename Up::Layout, kWarps> up(args.up, Up::kTiles, blockIdx.x, gridDim.x);
 
   WaitForPreviousKernel();
   LetNextKernelStart();

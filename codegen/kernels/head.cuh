@@ -27,8 +27,8 @@ __device__ __forceinline__ void Head(const HeadArgs& args) {
   Rows rows(arena, args.rows);
   TileSums<kWarps, kTokens> tile_sums(arena);
   uint32_t* last = arena.Take<uint32_t>(1);
-  TileStream<Weight, kWarps> stream;
-  stream.Start(args.weight, blockIdx.x, gridDim.x, Weight::kTiles);
+  TileStream<typename Weight::Layout, kWarps> stream(args.weight, Weight::kTiles, blockIdx.x,
+                                                     gridDim.x);
 
   WaitForPreviousKernel();
   LetNextKernelStart();

@@ -21,8 +21,8 @@ __device__ __forceinline__ void Linear(const LinearArgs& args) {
   SharedArena arena;
   Rows rows(arena, args.tokens);
   TileSums<kWarps, kTokens> tile_sums(arena);
-  TileStream<Weight, kWarps> stream;
-  stream.Start(args.weight, blockIdx.x, gridDim.x, Weight::kTiles);
+  TileStream<typename Weight::Layout, kWarps> stream(args.weight, Weight::kTiles, blockIdx.x,
+                                                     gridDim.x);
 
   WaitForPreviousKernel();
   LetNextKernelStart();

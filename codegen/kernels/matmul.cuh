@@ -95,6 +95,7 @@ class MatmulKernel {
 
   __device__ __forceinline__ explicit MatmulKernel(const MatmulArgs& args)
       : args_(args),
+        view_(args.weight, Weight::kTiles, threadIdx.x % 32),
         stages_(arena_.Take<Half>(kStages * kStageHalves)),
         sums_(kDepth > 1 ? arena_.Take<float>(kRows * kTileTokens) : nullptr) {
     lane_ = threadIdx.x % 32;
@@ -102,7 +103,7 @@ class MatmulKernel {
     depth_ = threadIdx.x / 32 / Config::kRowWarps;
     first_tile_ = (blockIdx.x * Config::kRowWarps + row_warp_) * kRowTiles;
     first_token_ = blockIdx.y * kTileTokens;
-    exponent_ = Weight::LoadExponent(args.weight);
+    exponent_ = view_.LoadExponent();
 #pragma unroll
     for (int i = 0; i < kRowTiles; ++i) {
 #pragma unroll
@@ -125,9 +126,8 @@ class MatmulKernel {
     for (int i = 0; i < kRowTiles; ++i) {
       // A tile that is not there is read as the last.
       const int tile = min(first_tile_ + i, Weight::kTiles - 1);
-      Weight::Load(args_.weight,
-                   static_cast<uint32_t>(tile) * Weight::kSteps + depth_ * kStepsOfWarp + step,
-                   lane_, next_[i]);
+      view_.Load(static_cast<uint32_t>(tile) * Weight::kSteps + depth_ * kStepsOfWarp + step,
+                 next_[i]);
     }
   }
 
@@ -242,6 +242,7 @@ class MatmulKernel {
   }
 
   const MatmulArgs& args_;
+  typename Weight::View view_;
   SharedArena arena_;
   Half* stages_;  // [kStages, kDepth, kTileTokens, kStagePitch]
   float* sums_;   // [kRows, kTileTokens] where k is divided

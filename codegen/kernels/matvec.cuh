@@ -39,20 +39,21 @@ struct WarpSums {
   }
 };
 
-// The tiles first, first + stride, ... below `end` of one weight, as a warp sees them.
+// The tiles first, first + stride, ... of a weight that has `tiles`, as a warp sees them. `Weight`
+// is a PackedLayout.
 template <class Weight, int kWarps>
 class TileStream {
  public:
   // Issues the first loads. Needs no previous kernel.
-  __device__ __forceinline__ void Start(const void* packed, int first, int stride, int end) {
-    packed_ = packed;
-    lane_ = threadIdx.x % 32;
-    warp_ = threadIdx.x / 32;
-    stride_ = stride;
-    end_ = end;
-    tile_ = first;
-    round_ = 0;
-    exponent_ = Weight::LoadExponent(packed);
+  __device__ __forceinline__ TileStream(const void* packed, int tiles, int first, int stride)
+      : view_(packed, tiles, threadIdx.x % 32),
+        lane_(threadIdx.x % 32),
+        warp_(threadIdx.x / 32),
+        stride_(stride),
+        end_(tiles),
+        exponent_(view_.LoadExponent()),
+        tile_(first),
+        round_(0) {
 #pragma unroll
     for (int slot = 0; slot < kSlots; ++slot) Issue(slot);
     Advance();
@@ -114,8 +115,7 @@ class TileStream {
   __device__ __forceinline__ void Issue(int slot) {
     const int step = warp_ + (round_ * kSlots + slot) * kWarps;
     if (tile_ < end_ && step < Weight::kSteps) {
-      Weight::Load(packed_, static_cast<uint32_t>(tile_) * Weight::kSteps + step, lane_,
-                   steps_[slot]);
+      view_.Load(static_cast<uint32_t>(tile_) * Weight::kSteps + step, steps_[slot]);
     }
   }
   // To the next round, or to the first of the next tile.
@@ -127,8 +127,8 @@ class TileStream {
     }
   }
 
+  typename Weight::View view_;
   typename Weight::Step steps_[kSlots];
-  const void* packed_;
   int lane_, warp_, stride_, end_, exponent_;
   int tile_, round_;  // that are issued next
 };

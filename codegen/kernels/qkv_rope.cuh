@@ -28,21 +28,42 @@ template <class Config>
 class QkvRopeKernel {
  public:
   static __device__ __forceinline__ void Run(const QkvRopeArgs& args) {
+    constexpr int kQueryEnd = Config::kQueryBlocks, kKeyEnd = kQueryEnd + Config::kKeyBlocks;
     const int block = blockIdx.x;
-    constexpr int kKeyEnd = Config::kQueryBlocks + Config::kKeyBlocks;
-    if (block < Config::kQueryBlocks) {
-      Segment<typename Config::Query, Part::kQuery>(args, block, Config::kQueryBlocks);
+    Segment segment;
+    if (block < kQueryEnd) {
+      segment = {Part::kQuery, args.q, args.q_bias, kQueryRows, 0, block, Config::kQueryBlocks};
     } else if (block < kKeyEnd) {
-      Segment<typename Config::Key, Part::kKey>(args, block - Config::kQueryBlocks,
-                                                Config::kKeyBlocks);
+      segment = {Part::kKey,        args.k, args.k_bias, kKvRows, kQueryRows, block - kQueryEnd,
+                 Config::kKeyBlocks};
     } else {
-      Segment<typename Config::Value, Part::kValue>(args, block - kKeyEnd, Config::kValueBlocks);
+      segment = {Part::kValue,         args.v,          args.v_bias,         kKvRows,
+                 kQueryRows + kKvRows, block - kKeyEnd, Config::kValueBlocks};
+    }
+    // Code once for each layout, not for each weight.
+    if (segment.part == Part::kQuery ||
+        (segment.part == Part::kKey ? kIsSame<KeyLayout, QueryLayout>
+                                    : kIsSame<ValueLayout, QueryLayout>)) {
+      RunSegment<QueryLayout>(args, segment);
+      return;
+    }
+    if constexpr (!kIsSame<KeyLayout, QueryLayout>) {
+      if (segment.part == Part::kKey || kIsSame<ValueLayout, KeyLayout>) {
+        RunSegment<KeyLayout>(args, segment);
+        return;
+      }
+    }
+    if constexpr (!kIsSame<ValueLayout, QueryLayout> && !kIsSame<ValueLayout, KeyLayout>) {
+      RunSegment<ValueLayout>(args, segment);
     }
   }
 
  private:
   enum class Part { kQuery, kKey, kValue };
   using Rope = typename Config::Rope;
+  using QueryLayout = typename Config::Query::Layout;
+  using KeyLayout = typename Config::Key::Layout;
+  using ValueLayout = typename Config::Value::Layout;
   static constexpr int kWarps = Config::kWarps, kTokens = Config::kTokens;
   static constexpr int kHeadDim = Config::kHeadDim, kKvHeads = Config::kKvHeads;
   static constexpr int kQueryRows = Config::Query::kRows, kKvRows = Config::Key::kRows;
@@ -50,40 +71,48 @@ class QkvRopeKernel {
   static_assert(kQueryRows == Config::kQueryHeads * kHeadDim, "rows are heads");
   static_assert(kKvRows == kKvHeads * kHeadDim && Config::Value::kRows == kKvRows,
                 "keys and values have one shape");
+  static_assert(kHeadDim % 2 == 0, "pairs lie within heads");
+
+  // What one of the weights is, and which of its blocks this is.
+  struct Segment {
+    Part part;
+    const void* packed;
+    const float* bias;
+    int rows, first_raw;  // and where they start in a token's raw products
+    int block, blocks;
+  };
 
   // Whether a tile can be finished alone.
-  template <Part kPart>
-  static constexpr bool kAlone =
-      kPart == Part::kQuery
-          ? !Config::kHeadNorm && Rope::kPairing == RopePairing::kNorm
-          : (kPart == Part::kKey ? !Config::kHeadNorm && Rope::kPairing == RopePairing::kNorm &&
-                                       !kIsSame<typename Config::KeyCache, Q8>
-                                 : !kIsSame<typename Config::ValueCache, Q8>);
+  static constexpr bool kPairsAlone = !Config::kHeadNorm && Rope::kPairing == RopePairing::kNorm;
+  static __device__ __forceinline__ bool IsAlone(Part part) {
+    if (part == Part::kQuery) return kPairsAlone;
+    if (part == Part::kKey) return kPairsAlone && !kIsSame<typename Config::KeyCache, Q8>;
+    return !kIsSame<typename Config::ValueCache, Q8>;
+  }
 
-  template <class Weight, Part kPart>
-  static __device__ __forceinline__ void Segment(const QkvRopeArgs& args, int block, int blocks) {
+  static __host__ __device__ constexpr int Larger(int a, int b) { return a < b ? b : a; }
+
+  template <class Layout>
+  static __device__ __forceinline__ void RunSegment(const QkvRopeArgs& args,
+                                                    const Segment& segment) {
     constexpr int kPaddedK =
-        Larger(Larger(Config::Query::kPaddedK, Config::Key::kPaddedK), Config::Value::kPaddedK);
-    using Rows = StagedRows<kWarps * 32, Weight::kK, kPaddedK>;
-    const void* packed = kPart == Part::kQuery ? args.q : kPart == Part::kKey ? args.k : args.v;
+        Larger(Larger(QueryLayout::kPaddedK, KeyLayout::kPaddedK), ValueLayout::kPaddedK);
+    using Rows = StagedRows<kWarps * 32, Layout::kK, kPaddedK>;
 
     SharedArena arena;
     Rows rows(arena, args.tokens);
     TileSums<kWarps, kTokens> tile_sums(arena);
     float* heads = arena.Take<float>(kWarps * kHeadDim);
     uint32_t* last = arena.Take<uint32_t>(1);
-    TileStream<Weight, kWarps> stream;
-    stream.Start(packed, block, blocks, Weight::kTiles);
+    const int tiles = (segment.rows + 15) / 16;
+    TileStream<Layout, kWarps> stream(segment.packed, tiles, segment.block, segment.blocks);
 
     WaitForPreviousKernel();
     LetNextKernelStart();
     rows.template Fill<Config::kNorm>(args.x, args.norm, Config::kEps, args.tokens);
 
-    const float* bias = kPart == Part::kQuery ? args.q_bias
-                        : kPart == Part::kKey ? args.k_bias
-                                              : args.v_bias;
     const float unscale = stream.unscale();
-    for (int tile = block; tile < Weight::kTiles; tile += blocks) {
+    for (int tile = segment.block; tile < tiles; tile += segment.blocks) {
       WarpSums<kTokens> sums;
       sums.Clear();
       stream.template Multiply<Rows::kPitch>(rows.values, args.tokens, sums);
@@ -91,95 +120,90 @@ class QkvRopeKernel {
       SyncThreads();
       const auto value = [&](int row, int t) {
         const float y = TileSums<kWarps, kTokens>::Sum(all, row, t) * unscale * rows.factors[t];
-        return bias == nullptr ? y : y + bias[tile * 16 + row];
+        return segment.bias == nullptr ? y : y + segment.bias[tile * 16 + row];
       };
-      if constexpr (kAlone<kPart>) {
-        FinishTile<kPart>(args, tile, value);
-      } else {
-        for (int n = threadIdx.x; n < 16 * args.tokens; n += kWarps * 32) {
-          const int row = tile * 16 + n % 16, t = n / 16;
-          if (row < Weight::kRows) args.raw[RawAt<kPart>(t, row)] = value(n % 16, t);
-        }
-        const int end = min(tile * 16 + 16, Weight::kRows);
-        for (int head = tile * 16 / kHeadDim; head * kHeadDim < end; ++head) {
-          const int first_tile = head * kHeadDim / 16;
-          const int last_tile = (head * kHeadDim + kHeadDim - 1) / 16;
-          uint32_t* ticket = args.tickets + head +
-                             (kPart == Part::kQuery ? 0
-                              : kPart == Part::kKey ? Config::kQueryHeads
-                                                    : Config::kQueryHeads + kKvHeads);
-          if (ComesLast(ticket, last_tile - first_tile + 1, last)) {
-            FinishHead<kPart>(args, head, heads + threadIdx.x / 32 * kHeadDim);
-          }
+      if (IsAlone(segment.part)) {
+        FinishTile(args, segment, tile, value);
+        continue;
+      }
+      for (int n = threadIdx.x; n < 16 * args.tokens; n += kWarps * 32) {
+        const int row = tile * 16 + n % 16, t = n / 16;
+        if (row < segment.rows) args.raw[RawAt(segment, t, row)] = value(n % 16, t);
+      }
+      const int end = min(tile * 16 + 16, segment.rows);
+      for (int head = tile * 16 / kHeadDim; head * kHeadDim < end; ++head) {
+        const int first_tile = head * kHeadDim / 16;
+        const int last_tile = (head * kHeadDim + kHeadDim - 1) / 16;
+        uint32_t* ticket = args.tickets + segment.first_raw / kHeadDim + head;
+        if (ComesLast(ticket, last_tile - first_tile + 1, last)) {
+          FinishHead(args, segment, head, heads + threadIdx.x / 32 * kHeadDim);
         }
       }
     }
   }
 
-  static __host__ __device__ constexpr int Larger(int a, int b) { return a < b ? b : a; }
-
-  template <Part kPart>
-  static __device__ __forceinline__ int64_t RawAt(int t, int row) {
-    constexpr int kFirst = kPart == Part::kQuery ? 0
-                           : kPart == Part::kKey ? kQueryRows
-                                                 : kQueryRows + kKvRows;
-    return static_cast<int64_t>(t) * kAllRows + kFirst + row;
+  static __device__ __forceinline__ int64_t RawAt(const Segment& segment, int t, int row) {
+    return static_cast<int64_t>(t) * kAllRows + segment.first_raw + row;
   }
 
   // Rows 2 i and 2 i + 1 of a tile by one thread.
-  template <Part kPart, typename Value>
-  static __device__ __forceinline__ void FinishTile(const QkvRopeArgs& args, int tile,
-                                                    Value value) {
-    static_assert(kHeadDim % 2 == 0, "pairs lie within heads");
-    constexpr int kRows = kPart == Part::kQuery ? kQueryRows : kKvRows;
+  template <typename Value>
+  static __device__ __forceinline__ void FinishTile(const QkvRopeArgs& args, const Segment& segment,
+                                                    int tile, Value value) {
     for (int n = threadIdx.x; n < 8 * args.tokens; n += kWarps * 32) {
       const int row = tile * 16 + n % 8 * 2, t = n / 8, d = row % kHeadDim;
-      if (row >= kRows) continue;
+      if (row >= segment.rows) continue;
       float a = value(n % 8 * 2, t), b = value(n % 8 * 2 + 1, t);
-      if (kPart != Part::kValue && d < Rope::kDims) {
+      if (segment.part != Part::kValue && d < Rope::kDims) {
         const Rotation rotation = RotationOf<Rope>(args.positions[t], d / 2, args.factors);
         const float first = a;
         a = first * rotation.cos - b * rotation.sin;
         b = first * rotation.sin + b * rotation.cos;
       }
-      if constexpr (kPart == Part::kQuery) {
-        float* to = args.q_out + static_cast<int64_t>(t) * kRows + row;
+      if (segment.part == Part::kQuery) {
+        float* to = args.q_out + static_cast<int64_t>(t) * kQueryRows + row;
         to[0] = a;
         to[1] = b;
-      } else if (args.cells[t] >= 0) {
-        const int64_t at = static_cast<int64_t>(args.cells[t]) * kRows + row;
-        if constexpr (kPart == Part::kKey) {
-          ConvertTo(a, static_cast<typename Config::KeyCache*>(args.k_cache)[at]);
-          ConvertTo(b, static_cast<typename Config::KeyCache*>(args.k_cache)[at + 1]);
-        } else {
-          ConvertTo(a, static_cast<typename Config::ValueCache*>(args.v_cache)[at]);
-          ConvertTo(b, static_cast<typename Config::ValueCache*>(args.v_cache)[at + 1]);
-        }
+        continue;
+      }
+      if (args.cells[t] < 0) continue;
+      const int64_t at = static_cast<int64_t>(args.cells[t]) * kKvRows + row;
+      if (segment.part == Part::kKey) {
+        StorePair<typename Config::KeyCache>(args.k_cache, at, a, b);
+      } else {
+        StorePair<typename Config::ValueCache>(args.v_cache, at, a, b);
       }
     }
   }
 
+  template <class Element>
+  static __device__ __forceinline__ void StorePair(void* cache, int64_t at, float a, float b) {
+    if constexpr (!kIsSame<Element, Q8>) {  // whose tiles are never alone
+      ConvertTo(a, static_cast<Element*>(cache)[at]);
+      ConvertTo(b, static_cast<Element*>(cache)[at + 1]);
+    }
+  }
+
   // A warp takes a token at a time. `values` is the warp's own.
-  template <Part kPart>
-  static __device__ __forceinline__ void FinishHead(const QkvRopeArgs& args, int head,
-                                                    float* values) {
+  static __device__ __forceinline__ void FinishHead(const QkvRopeArgs& args, const Segment& segment,
+                                                    int head, float* values) {
     const HeadValues<kHeadDim> in_shared = {values};
     const int lane = threadIdx.x % 32;
     for (int t = threadIdx.x / 32; t < args.tokens; t += kWarps) {
-      for (int d = lane; d < kHeadDim; d += 32) {
-        values[d] = LoadFromL2(args.raw + RawAt<kPart>(t, head * kHeadDim + d));
-      }
+      const float* raw = args.raw + RawAt(segment, t, head * kHeadDim);
+      for (int d = lane; d < kHeadDim; d += 32) values[d] = LoadFromL2(raw + d);
       SyncWarp();
-      if constexpr (kPart != Part::kValue) {
+      if (segment.part != Part::kValue) {
         if constexpr (Config::kHeadNorm) {
-          in_shared.Norm(kPart == Part::kQuery ? args.q_norm : args.k_norm, Config::kHeadEps);
+          in_shared.Norm(segment.part == Part::kQuery ? args.q_norm : args.k_norm,
+                         Config::kHeadEps);
         }
         in_shared.template Rotate<Rope>(args.positions[t], args.factors);
       }
-      if constexpr (kPart == Part::kQuery) {
+      if (segment.part == Part::kQuery) {
         float* to = args.q_out + static_cast<int64_t>(t) * kQueryRows + head * kHeadDim;
         for (int d = lane; d < kHeadDim; d += 32) to[d] = values[d];
-      } else if constexpr (kPart == Part::kKey) {
+      } else if (segment.part == Part::kKey) {
         StoreHead<typename Config::KeyCache, kKvHeads, kHeadDim>(args.k_cache, args.k_scales,
                                                                  args.cells[t], head, values);
       } else {

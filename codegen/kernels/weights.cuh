@@ -30,10 +30,10 @@ struct Plane {
   int words;  // of each
 };
 
-// A weight of kRows x kK in memory. `Format` is one of the types.
-template <template <int> class Format, int kRows_, int kK_>
-struct Packed {
-  static constexpr int kRows = kRows_, kK = kK_;
+// Rows of kK weights in memory, however many. `Format` is one of the types.
+template <template <int> class Format, int kK_>
+struct PackedLayout {
+  static constexpr int kK = kK_;
 
   static __host__ __device__ constexpr int StepBlocks() {
     constexpr int kMin = Format<8>::kMinBlocks;
@@ -48,65 +48,80 @@ struct Packed {
   static constexpr int kStepK = 32 * kBlocks;
   static constexpr int kSteps = (kK + kStepK - 1) / kStepK;
   static constexpr int kPaddedK = kSteps * kStepK;
-  static constexpr int kTiles = (kRows + 15) / 16;
 
-  static __host__ __device__ constexpr int64_t PlaneOffset(int plane) {  // plane kPlanes: the tail
-    int64_t offset = 0;
-    for (int p = 0; p < plane; ++p) {
-      offset += int64_t{kTiles} * kSteps * Type::kPlane[p].units * Type::kPlane[p].words * 4;
-      offset = (offset + 255) / 256 * 256;
-    }
-    return offset;
-  }
   // Where a plane's words start among those of a step in registers.
   static __host__ __device__ constexpr int FirstWord(int plane) {
     int first = 0;
     for (int p = 0; p < plane; ++p) first += Type::kPlane[p].words;
     return first;
   }
-  static constexpr int kStepWords = FirstWord(Type::kPlanes);
 
-  // The words of this lane in an item (tile * kSteps + step).
+  // The words of a lane in an item (tile * kSteps + step).
   struct Step {
-    uint32_t words[kStepWords];
+    uint32_t words[FirstWord(Type::kPlanes)];
   };
-  static __device__ __forceinline__ void Load(const void* packed, uint32_t item, int lane,
-                                              Step& step) {
-    LoadPlane<0>(packed, item, lane, step);
-  }
-  static __device__ __forceinline__ int LoadExponent(const void* packed) {
-    constexpr int64_t kTail = PlaneOffset(Type::kPlanes);
-    return LoadStreaming(
-        reinterpret_cast<const int32_t*>(static_cast<const uint8_t*>(packed) + kTail));
-  }
 
- private:
-  template <int kIndex>
-  static __device__ __forceinline__ void LoadPlane(const void* packed, uint32_t item, int lane,
-                                                   Step& step) {
-    if constexpr (kIndex < Type::kPlanes) {
-      constexpr int kUnits = Type::kPlane[kIndex].units, kWords = Type::kPlane[kIndex].words;
-      constexpr int kChunk = kWords < 4 ? kWords : 4;
-      constexpr int kFirst = FirstWord(kIndex);
-      constexpr int64_t kOffset = PlaneOffset(kIndex);
-      const uint32_t chunk = item * (kWords / kChunk * kUnits) + lane / (32 / kUnits);
-      const uint8_t* plane = static_cast<const uint8_t*>(packed) + kOffset;
-#pragma unroll
-      for (int c = 0; c < kWords / kChunk; ++c) {
-        uint32_t* words = step.words + kFirst + c * kChunk;
-        if constexpr (kChunk == 4) {
-          const uint4 v = LoadStreaming(reinterpret_cast<const uint4*>(plane) + chunk + c * kUnits);
-          words[0] = v.x, words[1] = v.y, words[2] = v.z, words[3] = v.w;
-        } else if constexpr (kChunk == 2) {
-          const uint2 v = LoadStreaming(reinterpret_cast<const uint2*>(plane) + chunk + c * kUnits);
-          words[0] = v.x, words[1] = v.y;
-        } else {
-          words[0] = LoadStreaming(reinterpret_cast<const uint32_t*>(plane) + chunk + c * kUnits);
-        }
-      }
-      LoadPlane<kIndex + 1>(packed, item, lane, step);
+  // A weight as a lane sees it: where in each plane its words of item 0 are.
+  class View {
+   public:
+    // `tiles` of 16 rows.
+    __device__ __forceinline__ View(const void* packed, int tiles, int lane) {
+      FindPlane<0>(static_cast<const uint8_t*>(packed), tiles, lane);
     }
-  }
+    __device__ __forceinline__ void Load(uint32_t item, Step& step) const {
+      LoadPlane<0>(item, step);
+    }
+    __device__ __forceinline__ int LoadExponent() const {
+      return LoadStreaming(reinterpret_cast<const int32_t*>(tail_));
+    }
+
+   private:
+    template <int kIndex>
+    __device__ __forceinline__ void FindPlane(const uint8_t* plane, int tiles, int lane) {
+      if constexpr (kIndex < Type::kPlanes) {
+        constexpr int kUnits = Type::kPlane[kIndex].units, kWords = Type::kPlane[kIndex].words;
+        constexpr int64_t kTileBytes = int64_t{kSteps} * kUnits * kWords * 4;
+        plane_[kIndex] = plane + lane / (32 / kUnits) * (kWords < 4 ? kWords : 4) * 4;
+        FindPlane<kIndex + 1>(plane + (tiles * kTileBytes + 255) / 256 * 256, tiles, lane);
+      } else {
+        tail_ = plane;
+      }
+    }
+    template <int kIndex>
+    __device__ __forceinline__ void LoadPlane(uint32_t item, Step& step) const {
+      if constexpr (kIndex < Type::kPlanes) {
+        constexpr int kUnits = Type::kPlane[kIndex].units, kWords = Type::kPlane[kIndex].words;
+        constexpr int kChunk = kWords < 4 ? kWords : 4;
+        constexpr int kFirst = FirstWord(kIndex);
+        const uint8_t* mine = plane_[kIndex] + static_cast<uint64_t>(item) * (kUnits * kWords * 4);
+#pragma unroll
+        for (int c = 0; c < kWords / kChunk; ++c) {
+          const uint8_t* from = mine + c * (kUnits * kChunk * 4);
+          uint32_t* words = step.words + kFirst + c * kChunk;
+          if constexpr (kChunk == 4) {
+            const uint4 v = LoadStreaming(reinterpret_cast<const uint4*>(from));
+            words[0] = v.x, words[1] = v.y, words[2] = v.z, words[3] = v.w;
+          } else if constexpr (kChunk == 2) {
+            const uint2 v = LoadStreaming(reinterpret_cast<const uint2*>(from));
+            words[0] = v.x, words[1] = v.y;
+          } else {
+            words[0] = LoadStreaming(reinterpret_cast<const uint32_t*>(from));
+          }
+        }
+        LoadPlane<kIndex + 1>(item, step);
+      }
+    }
+
+    const uint8_t* plane_[Type::kPlanes];
+    const uint8_t* tail_;
+  };
+};
+
+// A weight of kRows x kK, as a Config names it: Packed<Q4_K, 4096, 14336>.
+template <template <int> class Format, int kRows_, int kK_>
+struct Packed : PackedLayout<Format, kK_> {
+  using Layout = PackedLayout<Format, kK_>;
+  static constexpr int kRows = kRows_, kTiles = (kRows + 15) / 16;
 };
 
 // A of the two products of a block of 32 k.
