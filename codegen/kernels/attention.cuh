@@ -172,7 +172,6 @@ class AttentionKernel {
   // Keys from `key` on, of which those from `low` to `high` are visible to some row.
   __device__ __forceinline__ void AddTile(int sequence, int key, int low, int high, int first,
                                           int end) {
-    SyncThreads();  // all are done with the tile before
     for (int i = threadIdx.x; i < kTileKeys; i += kThreads) {
       const int j = key + i, page = j / Config::kPageTokens;
       int cell = -1;
@@ -182,7 +181,7 @@ class AttentionKernel {
       }
       cells_[i] = cell;
     }
-    SyncThreads();
+    SyncThreads();  // the cells are there, and all are done with the tile before
     keys_.template Load<kThreads, Config::kKvHeads>(args_.k_cache, args_.k_scales, cells_,
                                                     kv_head_);
     CommitCopies();
