@@ -40,6 +40,7 @@ struct Dim {
 struct TensorType {
   DType dtype = DType::kF32;
   std::vector<Dim> shape;  // row-major, outermost first; dense
+  std::string layout;      // how a weight's bytes lie (ir/base/packing.h); empty: as in the file
   friend bool operator==(const TensorType&, const TensorType&) = default;
 };
 

@@ -3,6 +3,7 @@
 //
 //   cpu_linear_bench [threads] [type...]
 //
+// Types that the layout rows8 accepts have a second line, for it.
 // The last column is from the processor time of the process and so also holds on a busy machine,
 // with one thread (waiting threads burn time). Weights are random blocks with ordinary scales. For
 // one token, successive calls walk through copies that together exceed the caches, as a model's
@@ -17,6 +18,7 @@
 #include <string>
 #include <vector>
 
+#include "ir/base/packing.h"
 #include "runtime/device/cpu/kernels.h"
 
 namespace renga::cpu {
@@ -29,16 +31,17 @@ struct Case {
   int64_t n;
   int64_t k;
   int64_t tokens;
+  std::string layout;  // empty: as in the file
 };
 
-plan::TensorType Type(DType type, int64_t rows, int64_t columns) {
-  return {type, {{-1, rows}, {-1, columns}}};
+plan::TensorType Type(DType type, int64_t rows, int64_t columns, std::string layout = "") {
+  return {type, {{-1, rows}, {-1, columns}}, std::move(layout)};
 }
 
 // Prints one row of the table; false when the kernel refuses.
 bool Measure(const Case& c, ThreadPool& pool) {
   const plan::TensorType x_type = Type(DType::kF32, c.tokens, c.k);
-  const plan::TensorType w_type = Type(c.type, c.n, c.k);
+  const plan::TensorType w_type = Type(c.type, c.n, c.k, c.layout);
   const plan::TensorType y_type = Type(DType::kF32, c.tokens, c.n);
   const plan::TensorType* inputs[] = {&x_type, &w_type};
   const plan::TensorType* outputs[] = {&y_type};
@@ -48,7 +51,7 @@ bool Measure(const Case& c, ThreadPool& pool) {
     return false;
   }
 
-  const int64_t bytes = RowBytes(c.type, c.k) * c.n;
+  const int64_t bytes = RowBytes(c.type, c.k) * ((c.n + 7) / 8 * 8);
   const int64_t copies = c.tokens == 1 ? std::max<int64_t>(1, (int64_t{96} << 20) / bytes) : 1;
   // Whole words of a quiet pattern: no scale is an infinity or NaN in any type.
   std::vector<uint8_t> weight(bytes * copies);
@@ -81,11 +84,12 @@ bool Measure(const Case& c, ThreadPool& pool) {
   const double each = seconds / static_cast<double>(calls);
   const double macs = static_cast<double>(c.tokens * c.n * c.k);
   std::printf(
-      "%-8s %6lld x %5lld  T %3lld  %9.1f us  %6.2f GB/s  %6.1f GFLOP/s   cpu: "
+      "%-8s %-6s %6lld x %5lld  T %3lld  %9.1f us  %6.2f GB/s  %6.1f GFLOP/s   cpu: "
       "%6.2f GB/s  %6.1f GFLOP/s\n",
-      std::string(Name(c.type)).c_str(), static_cast<long long>(c.n), static_cast<long long>(c.k),
-      static_cast<long long>(c.tokens), each * 1e6, static_cast<double>(bytes) / each / 1e9,
-      2 * macs / each / 1e9, static_cast<double>(bytes) / cpu / 1e9, 2 * macs / cpu / 1e9);
+      std::string(Name(c.type)).c_str(), c.layout.c_str(), static_cast<long long>(c.n),
+      static_cast<long long>(c.k), static_cast<long long>(c.tokens), each * 1e6,
+      static_cast<double>(bytes) / each / 1e9, 2 * macs / each / 1e9,
+      static_cast<double>(bytes) / cpu / 1e9, 2 * macs / cpu / 1e9);
   return true;
 }
 
@@ -116,7 +120,9 @@ int Main(int argc, char** argv) {
       for (const int64_t tokens : {1, 512}) {
         if (tokens > 1 && n > 100000) continue;  // only the last token's logits are computed
         if (n > 100000 && type == DType::kF32) continue;
-        if (!Measure({type, n, columns, tokens}, pool)) break;
+        const Layout* rows8 = FindLayout("rows8");
+        if (!Measure({type, n, columns, tokens, ""}, pool)) break;
+        if (Accepts(*rows8, type)) Measure({type, n, columns, tokens, "rows8"}, pool);
       }
     }
   }

@@ -32,12 +32,13 @@ absl::StatusOr<PreparedKernel> Prepare(const StepSignature& step) {
   RENGA_RETURN_IF_ERROR(check.InRank(1, 2));
   RENGA_RETURN_IF_ERROR(check.OutType(0, {DType::kF32}, 2));
   const plan::TensorType& table = check.In(1);
+  RENGA_RETURN_IF_ERROR(check.FileLayout(1));
   RENGA_ASSIGN_OR_RETURN(const WeightProduct row, WeightProduct::Make(check, "table", table));
   RENGA_RETURN_IF_ERROR(check.SameDim("y", check.Out(0), 0, "tokens", check.In(0).shape[0]));
   RENGA_RETURN_IF_ERROR(check.SameDim("y", check.Out(0), 1, "table", table.shape[1]));
   const QuantOps* quant = FindQuantOps(table.dtype);
   const FloatOps* plain = FindFloatOps(table.dtype);
-  return [=, k = row.k(), row_bytes = row.row_bytes()](const KernelCall& call) {
+  return [=, k = row.k(), row_bytes = RowBytes(table.dtype, row.k())](const KernelCall& call) {
     const int32_t* tokens = call.inputs[0].as<const int32_t>();
     float* y = call.outputs[0].as<float>();
     ScratchCarver carver;

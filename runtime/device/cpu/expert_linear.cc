@@ -44,8 +44,8 @@ void Run(const WeightProduct& product, int64_t n, bool shared_x, const KernelCal
       const int64_t matrix = expert[sorted[first]];
       int64_t last = first + 1;
       while (last < pairs && expert[sorted[last]] == matrix) ++last;
-      product.Multiply(call.inputs[1].data + matrix * n * product.row_bytes(), begin, end, input,
-                       first, last - first, results + first * n, n, call.pool, worker);
+      product.Multiply(product.Matrix(call.inputs[1].data, matrix), begin, end, input, first,
+                       last - first, results + first * n, n, call.pool, worker);
       for (int64_t i = first; i < last; ++i) {
         std::copy(results + i * n + begin, results + i * n + end, y + sorted[i] * n + begin);
       }

@@ -21,8 +21,7 @@ struct GateUp {
   WeightProduct gate, up;
   double eps = 0;
   bool silu = true;
-  bool gate_form = true;  // up takes the activations as gate does
-  bool up_form = true;    // gate takes them as up does
+  bool one_form = true;  // both take the activations in the same form
   int64_t n = 0;
 
   void Run(const KernelCall& call) const;
@@ -50,9 +49,7 @@ void GateUp::Run(const KernelCall& call) const {
   const int64_t up_rows = std::max(kGrain, kUpResults / tokens / kGrain * kGrain);
   const size_t part = static_cast<size_t>(tokens * up_rows) * sizeof(float);
   const size_t extra = part * call.pool.threads();
-  const bool one_form = gate_form || up_form;
-  const WeightProduct& first_form = up_form ? up : gate;
-  WeightProduct::Input input = first_form.Convert(call.pool, tokens, row, one_form ? extra : 0);
+  WeightProduct::Input input = gate.Convert(call.pool, tokens, row, one_form ? extra : 0);
   const auto gate_rows = [&](int64_t begin, int64_t end, int worker) {
     gate.Multiply(call.inputs[1].data, begin, end, input, 0, tokens, y, n, call.pool, worker);
     AddBias(optional(4), begin, end, tokens, n, y);
@@ -67,8 +64,8 @@ void GateUp::Run(const KernelCall& call) const {
       const int64_t end = std::min(begin + up_rows, last);
       if (one_form) gate_rows(begin, end, worker);
       // Row `begin` comes first in `ups`.
-      up.Multiply(call.inputs[2].data + begin * up.row_bytes(), 0, end - begin, input, 0, tokens,
-                  ups, up_rows, call.pool, worker);
+      up.Multiply(up.Row(call.inputs[2].data, begin), 0, end - begin, input, 0, tokens, ups,
+                  up_rows, call.pool, worker);
       for (int64_t t = 0; t < tokens; ++t) {
         float* to = y + t * n + begin;
         float* from = ups + t * up_rows;
@@ -111,8 +108,7 @@ absl::StatusOr<PreparedKernel> Prepare(const StepSignature& step) {
   RENGA_ASSIGN_OR_RETURN(op.gate, CheckWeight(check, 1, 4, "gate"));
   RENGA_ASSIGN_OR_RETURN(op.up, CheckWeight(check, 2, 5, "up"));
   RENGA_ASSIGN_OR_RETURN(op.eps, CheckNorm(check, 3, "norm", x.shape.back(), "x", "eps"));
-  op.gate_form = op.up.Reads(op.gate);
-  op.up_form = op.gate.Reads(op.up);
+  op.one_form = op.gate.SameInput(op.up);
   op.n = check.In(1).shape[0].value;
   return [op](const KernelCall& call) { op.Run(call); };
 }

@@ -70,24 +70,17 @@ struct QkvRope {
   double head_eps = 0;
 };
 
-// Few groups: what one part wants is often what the others can read too.
-std::vector<Group> GroupByForm(std::vector<Part> left) {
+std::vector<Group> GroupByForm(const std::vector<Part>& parts) {
   std::vector<Group> groups;
-  while (!left.empty()) {
-    const auto readers = [&](const Part& form) {
-      return std::count_if(left.begin(), left.end(),
-                           [&](const Part& part) { return part.product.Reads(form.product); });
-    };
-    const Part form =
-        *std::max_element(left.begin(), left.end(),
-                          [&](const Part& a, const Part& b) { return readers(a) < readers(b); });
-    Group& group = groups.emplace_back();
-    group.form = form.product;
-    std::erase_if(left, [&](const Part& part) {
-      if (!part.product.Reads(form.product)) return false;
-      group.Add(part);
-      return true;
+  for (const Part& part : parts) {
+    auto group = std::find_if(groups.begin(), groups.end(), [&](const Group& known) {
+      return part.product.SameInput(known.form);
     });
+    if (group == groups.end()) {
+      group = groups.emplace(groups.end());
+      group->form = part.product;
+    }
+    group->Add(part);
   }
   return groups;
 }
@@ -179,7 +172,7 @@ class Call {
     const int64_t width = part.width;
     // The head's first row comes first in what is held.
     const uint8_t* weight =
-        call_.inputs[kWeight + part.number].data + head * width * part.product.row_bytes();
+        part.product.Row(call_.inputs[kWeight + part.number].data, head * width);
     for (int64_t first = 0; first < tokens_; first += kTokens) {
       const int64_t count = std::min(kTokens, tokens_ - first);
       part.product.Multiply(weight, 0, width, input_, first, count, held, width, call_.pool,
@@ -333,7 +326,7 @@ absl::StatusOr<PreparedKernel> Prepare(const StepSignature& step) {
   }
   RENGA_ASSIGN_OR_RETURN(op.rope,
                          PrepareRope(check, std::min(parts[0].width, parts[1].width), kFactors));
-  op.groups = GroupByForm(std::move(parts));
+  op.groups = GroupByForm(parts);
   return [op = std::move(op)](const KernelCall& call) {
     for (const Group& group : op.groups) Call(op, group, call).Execute();
   };

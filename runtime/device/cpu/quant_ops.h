@@ -27,20 +27,34 @@
 
 namespace renga::cpu {
 
-// Activations of some tokens. Token t's numbers start at q + t * q_stride and so on.
+// Activations of some tokens. Token t's numbers start at q + t * q_stride and so on. The form is
+// the same whatever the weight's type and layout, so that weights which read the same x share it.
 struct QuantTokens {
-  const int16_t* q = nullptr;    // k numbers, unit order
-  const float* scale = nullptr;  // k / 32
-  const float* sum = nullptr;    // sums of the 16 or 32 elements of a minimum, then zeros up to the
-                                 // stride; present when the weight's type has minima
+  const int16_t* q = nullptr;        // k numbers, unit order
+  const float* scale = nullptr;      // k / 32
+  const int32_t* total16 = nullptr;  // k / 16 sums of 16 numbers
+  const int32_t* total32 = nullptr;  // k / 32 sums of 32 numbers
+  const float* sum16 = nullptr;      // the same scaled: what a minimum of 16 elements multiplies,
+  const float* sum32 = nullptr;      // and of 32; zeros behind them up to the stride
   int64_t q_stride = 0;
-  int64_t scale_stride = 0;
-  int64_t sum_stride = 0;
+  int64_t stride16 = 0;  // of total16 and sum16
+  int64_t stride32 = 0;  // of scale, total32 and sum32
 
   QuantTokens At(int64_t t) const {
-    return {q + t * q_stride,     scale + t * scale_stride,
-            sum + t * sum_stride, q_stride,
-            scale_stride,         sum_stride};
+    return {q + t * q_stride,
+            scale + t * stride32,
+            total16 + t * stride16,
+            total32 + t * stride32,
+            sum16 + t * stride16,
+            sum32 + t * stride32,
+            q_stride,
+            stride16,
+            stride32};
+  }
+  // From element `k` on, a multiple of 32.
+  QuantTokens Skip(int64_t k) const {
+    return {q + k,          scale + k / 32, total16 + k / 16, total32 + k / 32, sum16 + k / 16,
+            sum32 + k / 32, q_stride,       stride16,         stride32};
   }
 };
 
@@ -96,7 +110,6 @@ int64_t TileAccumulators(int64_t rows);
 
 // Quantises `tokens` rows of k floats. A row that holds an infinity or NaN gets NaN as the scale of
 // its block, so that the result shows it; numbers below 1e-33 count as zero.
-void QuantizeTokens(const float* x, int64_t tokens, int64_t k, const QuantOps& ops,
-                    const QuantTokens& out);
+void QuantizeTokens(const float* x, int64_t tokens, int64_t k, const QuantTokens& out);
 
 }  // namespace renga::cpu

@@ -108,7 +108,7 @@ HWY_INLINE void DotSomeRows(const uint8_t* row, int64_t row_bytes, int64_t k, co
       const int64_t n = blocks * kScales;
       float* min = min_scratch + r * stride;
       for (int64_t i = n; i < n + kFloats; ++i) min[i] = 0;
-      min_dot = MinDot(min, x.sum, n);
+      min_dot = MinDot(min, P::kPer16 ? x.sum16 : x.sum32, n);
     }
     y[r] = FinishDot(acc[r], min_dot);
   }

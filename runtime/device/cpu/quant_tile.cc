@@ -47,7 +47,7 @@ HWY_INLINE void Multiply(const QuantTile& tile, const QuantTokens& x, int64_t be
       const int16_t* xq = x.q + t * x.q_stride + u * kUnit;
       const VWord even = hn::LoadU(DWord(), xq);
       const VWord odd = hn::LoadU(DWord(), xq + kWords);
-      const VFloat sx = hn::Set(df, x.scale[t * x.scale_stride + u / kUnitsOf32]);
+      const VFloat sx = hn::Set(df, x.scale[t * x.stride32 + u / kUnitsOf32]);
       RENGA_UNROLL
       for (int r = 0; r < kRows; ++r) {
         const int16_t* wq = tile.q + r * tile.q_stride + u * kUnit;
@@ -86,7 +86,10 @@ void MultiplyTokens(const QuantOps& ops, const QuantTile& tile, int64_t rows, co
     RENGA_UNROLL
     for (int t = 0; t < kTokens; ++t) {
       VFloat min_dot = hn::Zero(DFloat());
-      if (ops.mins) min_dot = MinDot(tile.Row(r).min, x.sum + t * x.sum_stride, mins);
+      if (ops.mins) {
+        const float* sums = kPer16 ? x.sum16 + t * x.stride16 : x.sum32 + t * x.stride32;
+        min_dot = MinDot(tile.Row(r).min, sums, mins);
+      }
       y[t * y_stride + r] =
           FinishDot(hn::LoadU(DFloat(), acc + r * kRowFloats + t * kFloats), min_dot);
     }
@@ -167,26 +170,27 @@ HWY_INLINE void QuantizeBlock(const float* x, int16_t* q, float* scale, int32_t 
   }
 }
 
-void QuantizeAll(const float* x, int64_t tokens, int64_t k, const QuantOps& ops,
-                 const QuantTokens& out) {
+void QuantizeAll(const float* x, int64_t tokens, int64_t k, const QuantTokens& out) {
   for (int64_t t = 0; t < tokens; ++t) {
     const QuantTokens row = out.At(t);
     int16_t* q = const_cast<int16_t*>(row.q);
     float* scale = const_cast<float*>(row.scale);
-    float* sum = const_cast<float*>(row.sum);
+    int32_t* total16 = const_cast<int32_t*>(row.total16);
+    int32_t* total32 = const_cast<int32_t*>(row.total32);
+    float* sum16 = const_cast<float*>(row.sum16);
+    float* sum32 = const_cast<float*>(row.sum32);
     for (int64_t b = 0; b < k / 32; ++b) {
-      int32_t sum16[2];
-      QuantizeBlock(x + t * k + b * 32, q + b * 32, scale + b, sum16);
-      if (!ops.mins) continue;
-      if (ops.per16) {
-        sum[2 * b] = scale[b] * static_cast<float>(sum16[0]);
-        sum[2 * b + 1] = scale[b] * static_cast<float>(sum16[1]);
-      } else {
-        sum[b] = scale[b] * static_cast<float>(sum16[0] + sum16[1]);
+      int32_t sums[2];
+      QuantizeBlock(x + t * k + b * 32, q + b * 32, scale + b, sums);
+      for (int i = 0; i < 2; ++i) {
+        total16[2 * b + i] = sums[i];
+        sum16[2 * b + i] = scale[b] * static_cast<float>(sums[i]);
       }
+      total32[b] = sums[0] + sums[1];
+      sum32[b] = scale[b] * static_cast<float>(total32[b]);
     }
-    if (!ops.mins) continue;
-    for (int64_t i = k / (ops.per16 ? 16 : 32); i < out.sum_stride; ++i) sum[i] = 0;
+    std::fill(sum16 + k / 16, sum16 + out.stride16, 0.0f);
+    std::fill(sum32 + k / 32, sum32 + out.stride32, 0.0f);
   }
 }
 
@@ -199,9 +203,8 @@ void MultiplyTileImpl(const QuantOps& ops, const QuantTile& tile, int64_t rows,
                                                        y_stride);
 }
 
-void QuantizeTokensImpl(const float* x, int64_t tokens, int64_t k, const QuantOps& ops,
-                        const QuantTokens& out) {
-  QuantizeAll(x, tokens, k, ops, out);
+void QuantizeTokensImpl(const float* x, int64_t tokens, int64_t k, const QuantTokens& out) {
+  QuantizeAll(x, tokens, k, out);
 }
 
 int UnitWordsImpl() { return kWords; }
@@ -222,9 +225,8 @@ void MultiplyTile(const QuantOps& ops, const QuantTile& tile, int64_t rows, cons
   (ops, tile, rows, x, tokens, k, accumulators, y, y_stride);
 }
 
-void QuantizeTokens(const float* x, int64_t tokens, int64_t k, const QuantOps& ops,
-                    const QuantTokens& out) {
-  HWY_DYNAMIC_DISPATCH(QuantizeTokensImpl)(x, tokens, k, ops, out);
+void QuantizeTokens(const float* x, int64_t tokens, int64_t k, const QuantTokens& out) {
+  HWY_DYNAMIC_DISPATCH(QuantizeTokensImpl)(x, tokens, k, out);
 }
 
 int UnitWords() { return HWY_DYNAMIC_DISPATCH(UnitWordsImpl)(); }

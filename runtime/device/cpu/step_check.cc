@@ -90,7 +90,14 @@ absl::Status StepCheck::Type(std::string_view name, const plan::TensorType& type
 }
 
 absl::Status StepCheck::InType(size_t i, std::initializer_list<DType> allowed, size_t rank) const {
+  RENGA_RETURN_IF_ERROR(FileLayout(i));
   return Type(operands_[i], *step_.inputs[i], allowed, rank);
+}
+
+absl::Status StepCheck::FileLayout(size_t i) const {
+  if (step_.inputs[i]->layout.empty()) return absl::OkStatus();
+  return Error(StrCat(operands_[i], " has layout ", step_.inputs[i]->layout,
+                      ", expected the file's own, which is all that this kernel reads"));
 }
 
 absl::Status StepCheck::InRank(size_t i, size_t rank) const {

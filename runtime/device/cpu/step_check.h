@@ -32,7 +32,10 @@ class StepCheck {
   }
   const plan::TensorType& Out(size_t i) const { return *step_.outputs[i]; }
 
+  // Also refuses a layout: only products with weights understand one, and they take no InType.
   absl::Status InType(size_t i, std::initializer_list<DType> allowed, size_t rank) const;
+  // Operand i lies as in the model file.
+  absl::Status FileLayout(size_t i) const;
   // The rank alone, for weights, whose type is checked elsewhere.
   absl::Status InRank(size_t i, size_t rank) const;
   absl::Status OutType(size_t i, std::initializer_list<DType> allowed, size_t rank) const;

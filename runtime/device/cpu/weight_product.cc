@@ -12,6 +12,15 @@ namespace {
 // From this many tokens on it pays to unpack rows first (measured on AVX2).
 constexpr int64_t kTileFrom = 4;
 
+std::string Rows8Types() {
+  std::string out;
+  for (const DTypeInfo& info : AllDTypes()) {
+    if (FindRows8Ops(info.type) == nullptr) continue;
+    StrAppend(&out, out.empty() ? "" : ", ", info.name);
+  }
+  return out;
+}
+
 }  // namespace
 
 std::string SupportedWeightTypes() {
@@ -26,12 +35,21 @@ std::string SupportedWeightTypes() {
 absl::StatusOr<WeightProduct> WeightProduct::Make(const StepCheck& check, std::string_view name,
                                                   const plan::TensorType& weight) {
   WeightProduct product;
-  product.quant_ = FindQuantOps(weight.dtype);
-  product.float_ = FindFloatOps(weight.dtype);
-  if (product.quant_ == nullptr && product.float_ == nullptr) {
-    return absl::UnimplementedError(StrCat("step '", check.name(), "': ", name, " has type ",
-                                           Name(weight.dtype), ", supported by the cpu target are ",
-                                           SupportedWeightTypes()));
+  if (weight.layout.empty()) {
+    product.quant_ = FindQuantOps(weight.dtype);
+    product.float_ = FindFloatOps(weight.dtype);
+    if (product.quant_ == nullptr && product.float_ == nullptr) {
+      return absl::UnimplementedError(
+          StrCat("step '", check.name(), "': ", name, " has type ", Name(weight.dtype),
+                 ", supported by the cpu target are ", SupportedWeightTypes()));
+    }
+  } else {
+    product.rows8_ = weight.layout == "rows8" ? FindRows8Ops(weight.dtype) : nullptr;
+    if (product.rows8_ == nullptr) {
+      return absl::UnimplementedError(StrCat(
+          "step '", check.name(), "': ", name, " has type ", Name(weight.dtype), " in layout ",
+          weight.layout, ", supported by the cpu target is rows8 for ", Rows8Types()));
+    }
   }
   if (weight.shape.back().symbol >= 0) {
     return check.Error(
@@ -45,20 +63,22 @@ absl::StatusOr<WeightProduct> WeightProduct::Make(const StepCheck& check, std::s
                               Info(weight.dtype).block_elements, " for type ", Name(weight.dtype)));
   }
   product.row_bytes_ = *row_bytes;
+  if (weight.shape.size() >= 2) {
+    int64_t rows = weight.shape[weight.shape.size() - 2].value;
+    if (product.rows8_ != nullptr) rows = (rows + kRows8 - 1) / kRows8 * kRows8;
+    if (__builtin_mul_overflow(rows, product.row_bytes_, &product.matrix_bytes_)) {
+      return check.Error(
+          StrCat(name, " has shape ", check.ShapeText(weight), ", expected fewer than 2^63 bytes"));
+    }
+  }
   return product;
 }
 
-bool WeightProduct::Reads(const WeightProduct& other) const {
-  if (k_ != other.k_ || (quant_ == nullptr) != (other.quant_ == nullptr)) return false;
-  if (quant_ == nullptr || !quant_->mins) return true;  // sums are not looked at
-  return other.quant_->mins && other.quant_->per16 == quant_->per16;
-}
-
-WeightProduct::Input WeightProduct::Convert(ThreadPool& pool, int64_t tokens, Row row,
+WeightProduct::Input WeightProduct::Convert(ThreadPool& pool, int64_t tokens, RowFn row,
                                             size_t extra_bytes) const {
   Input input;
   ScratchCarver carver;
-  if (quant_ == nullptr) {
+  if (float_ != nullptr) {
     const int64_t stride = FloatStride(k_);
     const size_t x_at = carver.Add<float>(tokens * stride);
     const size_t extra_at = carver.Add<std::byte>(static_cast<int64_t>(extra_bytes));
@@ -76,30 +96,41 @@ WeightProduct::Input WeightProduct::Convert(ThreadPool& pool, int64_t tokens, Ro
   }
   QuantTokens& x = input.quant;
   x.q_stride = k_;
-  x.scale_stride = (k_ / 32 + 15) / 16 * 16;
-  x.sum_stride = quant_->mins ? ScaleStride(k_) : 0;
+  x.stride16 = ScaleStride(k_);
+  x.stride32 = (k_ / 32 + 8 + 15) / 16 * 16;
   const size_t q_at = carver.Add<int16_t>(tokens * x.q_stride);
-  const size_t scale_at = carver.Add<float>(tokens * x.scale_stride);
-  const size_t sum_at = carver.Add<float>(tokens * x.sum_stride);
+  const size_t scale_at = carver.Add<float>(tokens * x.stride32);
+  const size_t total16_at = carver.Add<int32_t>(tokens * x.stride16);
+  const size_t total32_at = carver.Add<int32_t>(tokens * x.stride32);
+  const size_t sum16_at = carver.Add<float>(tokens * x.stride16);
+  const size_t sum32_at = carver.Add<float>(tokens * x.stride32);
   const size_t extra_at = carver.Add<std::byte>(static_cast<int64_t>(extra_bytes));
   std::byte* base = pool.SharedScratch(carver.bytes());
   x.q = ScratchCarver::At<int16_t>(base, q_at);
   x.scale = ScratchCarver::At<float>(base, scale_at);
-  x.sum = ScratchCarver::At<float>(base, sum_at);
+  x.total16 = ScratchCarver::At<int32_t>(base, total16_at);
+  x.total32 = ScratchCarver::At<int32_t>(base, total32_at);
+  x.sum16 = ScratchCarver::At<float>(base, sum16_at);
+  x.sum32 = ScratchCarver::At<float>(base, sum32_at);
   input.extra = base + extra_at;
   pool.ParallelFor(tokens, 8, [&](int64_t begin, int64_t end, int worker) {
-    for (int64_t t = begin; t < end; ++t) QuantizeTokens(row(t, worker), 1, k_, *quant_, x.At(t));
+    for (int64_t t = begin; t < end; ++t) QuantizeTokens(row(t, worker), 1, k_, x.At(t));
   });
   return input;
 }
 
-void WeightProduct::Multiply(const uint8_t* weight, int64_t begin, int64_t end, const Input& x,
+void WeightProduct::Multiply(const uint8_t* matrix, int64_t begin, int64_t end, const Input& x,
                              int64_t first, int64_t tokens, float* y, int64_t y_stride,
                              ThreadPool& pool, int worker) const {
-  if (quant_ != nullptr) {
-    MultiplyQuant(weight, begin, end, x.quant.At(first), tokens, y, y_stride, pool, worker);
+  if (rows8_ != nullptr) {
+    float* scratch = reinterpret_cast<float*>(
+        pool.Scratch(worker, static_cast<size_t>(Rows8Scratch()) * sizeof(float)));
+    rows8_->multiply(Row(matrix, begin), end - begin, k_, x.quant.At(first), tokens, scratch,
+                     y + begin, y_stride);
+  } else if (quant_ != nullptr) {
+    MultiplyQuant(matrix, begin, end, x.quant.At(first), tokens, y, y_stride, pool, worker);
   } else {
-    MultiplyFloat(weight, begin, end, x.floats + first * FloatStride(k_), tokens, y, y_stride, pool,
+    MultiplyFloat(matrix, begin, end, x.floats + first * FloatStride(k_), tokens, y, y_stride, pool,
                   worker);
   }
 }

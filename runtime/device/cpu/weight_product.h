@@ -1,6 +1,6 @@
-// Products of stored weight rows with activations, for any supported type: what linear and
-// expert_linear have in common. A result is the same, to the bit, for any number of tokens, any
-// split of the rows and any number of threads.
+// Products of stored weight rows with activations, for any supported type and layout: what the
+// operators with projections have in common. A result is the same, to the bit, for any number of
+// tokens, any split of the rows and any number of threads.
 #pragma once
 
 #include <string>
@@ -9,6 +9,7 @@
 #include "absl/status/statusor.h"
 #include "runtime/device/cpu/float_ops.h"
 #include "runtime/device/cpu/quant_ops.h"
+#include "runtime/device/cpu/rows8_ops.h"
 #include "runtime/device/cpu/step_check.h"
 #include "runtime/device/cpu/thread_pool.h"
 
@@ -19,16 +20,31 @@ std::string SupportedWeightTypes();
 
 class WeightProduct {
  public:
-  // Rows that are cheapest together: parts of a parallel loop over rows should be multiples.
+  // Rows that are cheapest together: parts of a parallel loop over rows should be multiples, and
+  // must be where a layout has groups of rows.
   static constexpr int64_t kRows = 16;
 
-  // For rows of the last axis of `weight`, operand `name` of a step. Unimplemented when its type is
-  // not supported, InvalidArgument when its rows are no whole blocks.
+  // For rows of the last axis of `weight`, operand `name` of a step, in the layout it has.
+  // Unimplemented when its type or layout is not supported, InvalidArgument when its rows are no
+  // whole blocks.
   static absl::StatusOr<WeightProduct> Make(const StepCheck& check, std::string_view name,
                                             const plan::TensorType& weight);
 
   int64_t k() const { return k_; }
   int64_t row_bytes() const { return row_bytes_; }
+
+  // Where row `row` of a matrix starts, a multiple of kRows.
+  const uint8_t* Row(const uint8_t* matrix, int64_t row) const { return matrix + row * row_bytes_; }
+
+  // Where matrix number `index` of the tensor starts, for a weight of more than two axes.
+  const uint8_t* Matrix(const uint8_t* weight, int64_t index) const {
+    return weight + index * matrix_bytes_;
+  }
+
+  // True when both take the same Input, whatever their types and layouts.
+  bool SameInput(const WeightProduct& other) const {
+    return k_ == other.k_ && (float_ == nullptr) == (other.float_ == nullptr);
+  }
 
   // Activations in the form that the type wants; lives in the pool's shared scratch.
   struct Input {
@@ -38,14 +54,12 @@ class WeightProduct {
   };
   // `row` gives the k numbers of a token; it may keep them in the scratch memory of the worker that
   // it is told, until that worker's next row.
-  using Row = absl::FunctionRef<const float*(int64_t token, int worker)>;
-  Input Convert(ThreadPool& pool, int64_t tokens, Row row, size_t extra_bytes = 0) const;
+  using RowFn = absl::FunctionRef<const float*(int64_t token, int worker)>;
+  Input Convert(ThreadPool& pool, int64_t tokens, RowFn row, size_t extra_bytes = 0) const;
 
-  // Whether Multiply may be given what `other` converted, and computes the same as from its own.
-  bool Reads(const WeightProduct& other) const;
-
-  // y[t * y_stride + r] = weight row r times token first + t, for begin <= r < end and t < tokens.
-  void Multiply(const uint8_t* weight, int64_t begin, int64_t end, const Input& x, int64_t first,
+  // y[t * y_stride + r] = row r of `matrix` times token first + t, for begin <= r < end and
+  // t < tokens; `begin` is a multiple of kRows.
+  void Multiply(const uint8_t* matrix, int64_t begin, int64_t end, const Input& x, int64_t first,
                 int64_t tokens, float* y, int64_t y_stride, ThreadPool& pool, int worker) const;
 
  private:
@@ -56,10 +70,13 @@ class WeightProduct {
                      int64_t tokens, float* y, int64_t y_stride, ThreadPool& pool,
                      int worker) const;
 
-  const QuantOps* quant_ = nullptr;  // exactly one of the two is set
+  // Exactly one of the three is set.
+  const Rows8Ops* rows8_ = nullptr;
+  const QuantOps* quant_ = nullptr;
   const FloatOps* float_ = nullptr;
   int64_t k_ = 0;
   int64_t row_bytes_ = 0;
+  int64_t matrix_bytes_ = 0;
 };
 
 }  // namespace renga::cpu

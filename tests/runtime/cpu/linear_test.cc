@@ -1,6 +1,7 @@
 #include <cmath>
 
 #include "gtest/gtest.h"
+#include "hwy/targets.h"
 #include "tests/runtime/cpu/kernel_harness.h"
 #include "tests/runtime/cpu/random_weight.h"
 
@@ -146,6 +147,137 @@ TEST_P(LinearTest, ExpertLinearEqualsLinear) {
                 std::vector<float>(all.begin() + i * n, all.begin() + (i + 1) * n));
     }
   }
+}
+
+class Rows8Test : public ::testing::TestWithParam<DType> {};
+
+std::vector<DType> Rows8Types() {
+  const absl::Span<const DType> types = FindLayout("rows8")->types;
+  return {types.begin(), types.end()};
+}
+
+INSTANTIATE_TEST_SUITE_P(Types, Rows8Test, ::testing::ValuesIn(Rows8Types()),
+                         [](const auto& info) { return std::string(Name(info.param)); });
+
+// On every instruction set that this machine has, whose vectors hold four or eight rows.
+TEST_P(Rows8Test, MatchesDoubleLoops) {
+  const int64_t all = hwy::SupportedTargets();
+  int tried = 0;
+  for (int64_t left = all; left != 0; left &= left - 1) {
+    const int64_t target = left & -left;
+    hwy::SetSupportedTargetsForTest(target);
+    hwy::GetChosenTarget().Update(hwy::SupportedTargets());
+    SCOPED_TRACE(hwy::TargetName(target));
+    ++tried;
+    ThreadPool pool(2);
+    const int64_t block = Info(GetParam()).block_elements;
+    for (const int64_t k : {block, 3 * block, 1024 + 256 + block}) {
+      for (const int64_t n : {1, 8, 67}) {
+        Tensor w = RandomWeight(GetParam(), n, k, static_cast<int>(k + n));
+        Tensor packed = Pack8(w);
+        for (const int64_t tokens : {1, 2, 7, 13}) {
+          const std::vector<float> x = RandomFloats(tokens * k, static_cast<int>(tokens));
+          const std::vector<float> bias = n == 8 ? RandomFloats(n, 9) : std::vector<float>();
+          CheckProduct(w, x, Linear(packed, x, bias, pool), bias);
+        }
+      }
+    }
+  }
+  hwy::SetSupportedTargetsForTest(0);
+  hwy::GetChosenTarget().Update(hwy::SupportedTargets());
+  EXPECT_GE(tried, 1);
+}
+
+TEST_P(Rows8Test, BitsDependNeitherOnBatchNorOnThreads) {
+  ThreadPool one(1), three(3);
+  const int64_t k = 2048 + 256, n = 137, tokens = 41;
+  Tensor w = RandomWeight(GetParam(), n, k, 1), packed = Pack8(w);
+  const std::vector<float> x = RandomFloats(tokens * k, 2);
+  const std::vector<float> all = Linear(packed, x, {}, three);
+  EXPECT_EQ(all, Linear(packed, x, {}, one));
+  for (const int64_t size : {1, 2, 3, 5, 12}) {
+    for (int64_t t = 0; t + size <= tokens; t += 9) {
+      const std::vector<float> part(x.begin() + t * k, x.begin() + (t + size) * k);
+      EXPECT_EQ(Linear(packed, part, {}, one),
+                std::vector<float>(all.begin() + t * n, all.begin() + (t + size) * n))
+          << size << " tokens from " << t;
+    }
+  }
+}
+
+TEST_P(Rows8Test, OutliersZerosInfinitiesAndNaN) {
+  ThreadPool pool(1);
+  const int64_t k = 768;
+  Tensor w = RandomWeight(GetParam(), 3, k, 5), packed = Pack8(w);
+  std::vector<float> x = RandomFloats(5 * k, 6);
+  for (int64_t i = 0; i < k; ++i) {
+    x[i] = 0;
+    if (i % 100 == 7) x[k + i] = 1e4f;
+    x[2 * k + i] = i % 2 == 0 ? 1e-40f : -3e-39f;
+    x[3 * k + i] *= 1e30f;
+    if (i < 32) x[4 * k + i] = 1e-30f;
+  }
+  CheckProduct(w, x, Linear(packed, x, {}, pool), {});
+  for (const float bad : {INFINITY, -INFINITY, NAN}) {
+    std::vector<float> one = RandomFloats(k, 6);
+    one[77] = bad;
+    for (const float y : Linear(packed, one, {}, pool)) EXPECT_FALSE(std::isfinite(y));
+  }
+}
+
+// Matrices whose rows are no multiple of a group are padded one by one.
+TEST_P(Rows8Test, ExpertLinearEqualsLinear) {
+  ThreadPool pool(2);
+  const int64_t k = 256, n = 21, experts = 3, tokens = 9;
+  Tensor w = RandomWeight(GetParam(), experts * n, k, 3);
+  const size_t matrix = w.bytes.size() / experts;
+  std::vector<Tensor> single;
+  for (int64_t e = 0; e < experts; ++e) {
+    Tensor one = Tensor::Make(GetParam(), {n, k});
+    std::memcpy(one.bytes.data(), w.bytes.data() + e * matrix, matrix);
+    single.push_back(Pack8(one));
+  }
+  w.sizes = {experts, n, k};
+  w.type.shape = {{-1, experts}, {-1, n}, {-1, k}};
+  Tensor packed = Pack8(w);
+  std::vector<int32_t> routes;
+  for (int64_t i = 0; i < tokens; ++i) routes.push_back(static_cast<int32_t>(i * 5 % 3));
+  Tensor ids = Tensor::Ints({tokens, 1}, routes);
+  const std::vector<float> x = RandomFloats(tokens * k, 4);
+  Tensor input = Tensor::Floats({tokens, k}, x);
+  Tensor y = Tensor::Make(DType::kF32, {tokens, 1, n});
+  RunStep("expert_linear", {&input, &packed, &ids}, {&y}, {}, pool);
+  const std::vector<float> all = y.floats();
+  for (int64_t t = 0; t < tokens; ++t) {
+    const std::vector<float> one(x.begin() + t * k, x.begin() + (t + 1) * k);
+    EXPECT_EQ(Linear(single[routes[t]], one, {}, pool),
+              std::vector<float>(all.begin() + t * n, all.begin() + (t + 1) * n));
+  }
+}
+
+TEST(LayoutRefusalTest, KernelsSayWhichLayoutsTheyRead) {
+  Tensor x = Tensor::Make(DType::kF32, {3, 256}), y = Tensor::Make(DType::kF32, {3, 8});
+  Tensor w = Tensor::Make(DType::kQ4_K, {8, 256});
+  w.type.layout = "rows8";
+  EXPECT_EQ(Refusal("linear", {&x, &w}, {&y}, {}), "");
+  w.type.layout = "rows7";
+  EXPECT_THAT(Refusal("linear", {&x, &w}, {&y}, {}),
+              HasSubstr("weight has type q4_k in layout rows7, supported by the cpu target is "
+                        "rows8 for q4_0, q4_1"));
+  Tensor floats = Tensor::Make(DType::kF32, {8, 256});
+  floats.type.layout = "rows8";
+  EXPECT_THAT(Refusal("linear", {&x, &floats}, {&y}, {}),
+              HasSubstr("weight has type f32 in layout rows8"));
+  Tensor tokens = Tensor::Make(DType::kI32, {3}), rows = Tensor::Make(DType::kF32, {3, 256});
+  w.type.layout = "rows8";
+  EXPECT_EQ(Refusal("embed", {&tokens, &w}, {&rows}, {}),
+            "step 'the.step': table has layout rows8, expected the file's own, which is all that "
+            "this kernel reads");
+  Tensor norm = Tensor::Make(DType::kF32, {256});
+  norm.type.layout = "rows8";
+  EXPECT_EQ(Refusal("rms_norm", {&x, &norm}, {&rows}, {{"eps", 1e-5}}),
+            "step 'the.step': weight has layout rows8, expected the file's own, which is all that "
+            "this kernel reads");
 }
 
 TEST(LinearRefusalTest, NamesWhatIsWrong) {

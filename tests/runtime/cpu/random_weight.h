@@ -6,6 +6,7 @@
 #include <random>
 #include <vector>
 
+#include "ir/base/packing.h"
 #include "ir/reference/dequant.h"
 #include "tests/runtime/cpu/kernel_harness.h"
 
@@ -36,6 +37,28 @@ inline Tensor RandomWeight(DType type, int64_t n, int64_t k, int seed) {
     }
   }
   return w;
+}
+
+// The same weight in layout rows8, each matrix by itself. Nothing of the file's layout is left.
+inline Tensor Pack8(const Tensor& w) {
+  const Layout& layout = *FindLayout("rows8");
+  const int64_t n = w.sizes[w.sizes.size() - 2], k = w.sizes.back();
+  const size_t from = static_cast<size_t>(RowBytes(w.type.dtype, k) * n);
+  const size_t to = static_cast<size_t>(PackedBytes(layout, w.type.dtype, n, k).value());
+  Tensor packed = w;
+  packed.type.layout = "rows8";
+  packed.bytes.assign(w.bytes.size() / from * to, 0xAA);
+  for (size_t i = 0; i < w.bytes.size() / from; ++i) {
+    EXPECT_TRUE(Pack(layout, w.type.dtype, n, k,
+                     absl::MakeConstSpan(w.bytes).subspan(i * from, from),
+                     absl::MakeSpan(packed.bytes).subspan(i * to, to))
+                    .ok());
+  }
+  return packed;
+}
+
+inline Tensor Pack8OrAsIs(const Tensor& w) {
+  return Accepts(*FindLayout("rows8"), w.type.dtype) ? Pack8(w) : w;
 }
 
 inline std::vector<float> Values(const Tensor& w) {
