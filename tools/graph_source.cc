@@ -34,6 +34,7 @@ absl::Status TakeWeights(const std::string& path, GraphSource* source) {
   const auto file = std::make_shared<const GgufFile>(std::move(opened));
   for (const ValueId id : source->graph.weights) {
     Value& value = source->graph.values[id];
+    if (value.packed()) continue;
     const GgufTensor* tensor = file->FindTensor(value.name);
     if (tensor == nullptr) {
       return absl::InvalidArgumentError(StrCat(path, ": expected the weight ", RefText(value),
@@ -50,6 +51,8 @@ absl::Status TakeWeights(const std::string& path, GraphSource* source) {
     }
     value.type.dtype = type.dtype;
   }
+  // Another file may have types that the layouts do not accept; values are the same without.
+  RemovePacking(source->graph);
   source->weights = BytesOf(file);
   source->weights_label = path;
   return absl::OkStatus();

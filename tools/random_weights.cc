@@ -55,6 +55,7 @@ std::vector<bool> Biases(const Graph& graph) {
 
 Graph WithF32Weights(const Graph& graph) {
   Graph copy = graph;
+  RemovePacking(copy);  // layouts are of the file's types
   for (const ValueId id : copy.weights) copy.values[id].type.dtype = DType::kF32;
   return copy;
 }
@@ -65,6 +66,7 @@ absl::StatusOr<WeightBytes> RandomWeights(const Graph& graph, uint64_t seed) {
   int64_t bytes = 0;
   for (const ValueId id : graph.weights) {
     const Value& value = graph.value(id);
+    if (value.packed()) continue;
     Recipe recipe;
     for (const Dim& dim : value.type.shape) {
       if (dim.is_symbol() || dim.value > kMaxBytes / recipe.elements) {

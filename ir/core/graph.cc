@@ -104,6 +104,13 @@ ValueId Graph::AddValue(std::string value_name, TensorType type, ValueKind kind)
   return id;
 }
 
+ValueId Graph::AddPacked(std::string value_name, ValueId source, std::string layout) {
+  const ValueId id = AddValue(std::move(value_name), values[source].type, ValueKind::kWeight);
+  values[id].source = source;
+  values[id].layout = std::move(layout);
+  return id;
+}
+
 ValueId Graph::FindValue(std::string_view value_name, bool weight) const {
   for (size_t i = 0; i < values.size(); ++i) {
     if ((values[i].kind == ValueKind::kWeight) == weight && values[i].name == value_name) {
@@ -205,6 +212,9 @@ void Compact(Graph& graph) {
     mark(node.operands);
     mark(node.results);
   }
+  for (ValueId id : graph.weights) {
+    if (IsValid(graph, id)) mark({graph.value(id).source});
+  }
 
   std::vector<ValueId> renamed(graph.values.size(), kNoValue);
   std::vector<Value> values;
@@ -226,7 +236,24 @@ void Compact(Graph& graph) {
     rename(node.operands);
     rename(node.results);
   }
+  for (Value& value : values) {
+    if (value.source >= 0 && static_cast<size_t>(value.source) < renamed.size()) {
+      value.source = renamed[value.source];
+    }
+  }
   graph.values = std::move(values);
+}
+
+void RemovePacking(Graph& graph) {
+  const auto source_of = [&](ValueId id) {
+    return IsValid(graph, id) && graph.value(id).packed() ? graph.value(id).source : id;
+  };
+  for (Node& node : graph.nodes) {
+    for (ValueId& id : node.operands) id = source_of(id);
+  }
+  for (ValueId& id : graph.returns) id = source_of(id);
+  std::erase_if(graph.weights, [&](ValueId id) { return source_of(id) != id; });
+  Compact(graph);
 }
 
 }  // namespace renga

@@ -37,6 +37,11 @@ struct Value {
   std::string name;  // without sigil; unique among weights (@) and among the others (%)
   TensorType type;
   ValueKind kind = ValueKind::kResult;
+  // A packed weight holds the bytes of another, `source`, in another order: the name of a layout
+  // (ir/base/packing.h). Both are unset for every other value.
+  ValueId source = kNoValue;
+  std::string layout;
+  bool packed() const { return source != kNoValue; }
 };
 
 struct Node {
@@ -64,6 +69,9 @@ struct Graph {
 
   // Adds a value and, unless it is a result, lists it under params, weights or caches.
   ValueId AddValue(std::string value_name, TensorType type, ValueKind kind);
+
+  // Adds a packed weight of the same type as `source`, a weight that is not packed.
+  ValueId AddPacked(std::string value_name, ValueId source, std::string layout);
 
   // Id of the value of that name; weights have a name space of their own. kNoValue when there is
   // none.
@@ -95,5 +103,9 @@ absl::StatusOr<std::vector<TensorType>> InferTypes(const Graph& graph, const OpD
 
 // Drops values that nothing refers to; weights, params and caches stay. Ids change.
 void Compact(Graph& graph);
+
+// Replaces packed weights by what they were packed from and drops them: the graph for those who
+// have other bytes than the model file's. Ids change.
+void RemovePacking(Graph& graph);
 
 }  // namespace renga

@@ -23,6 +23,9 @@ struct OperandDef {
   bool weight =
       false;  // must be a weight of the model (@name); otherwise a value (%name) or a weight
   bool optional = false;  // may be absent; printed and parsed as name=operand
+  // The operator multiplies activations by this weight's rows and by nothing else of it, so a
+  // target may have the weight in a layout of its own (passes/layout/pack_weights.h).
+  bool product = false;
   // Optional operands of one group are all there or none is; empty: on its own.
   std::string_view group = {};
 };

@@ -8,6 +8,7 @@
 #include "absl/container/flat_hash_set.h"
 #include "absl/strings/ascii.h"
 #include "absl/strings/escaping.h"
+#include "ir/base/packing.h"
 #include "ir/base/status.h"
 #include "ir/core/decompose.h"
 #include "ir/text/print.h"
@@ -119,8 +120,21 @@ class Verifier {
           StrCat(ShortRef(value), ": expected a new name, got one used before"));
     }
     RENGA_RETURN_IF_ERROR(Annotate(CheckType(graph_, value.type), ShortRef(value)));
+    RENGA_RETURN_IF_ERROR(Annotate(CheckPacking(value), ShortRef(value)));
     defined_[id] = true;
     return absl::OkStatus();
+  }
+
+  absl::Status CheckPacking(const Value& value) const {
+    if (!value.packed() && value.layout.empty()) return absl::OkStatus();
+    if (value.kind != ValueKind::kWeight || !IsValid(value.source) || !defined_[value.source] ||
+        graph_.value(value.source).kind != ValueKind::kWeight) {
+      return absl::InvalidArgumentError(StrCat("pack: expected a weight declared before, got ",
+                                               IsValid(value.source)
+                                                   ? ShortRef(graph_.value(value.source))
+                                                   : StrCat("id ", value.source)));
+    }
+    return renga::CheckPacking(graph_.value(value.source), value.type, value.layout);
   }
 
   absl::Status DefineAll(const std::vector<ValueId>& ids, ValueKind kind) {
@@ -255,6 +269,34 @@ absl::Status CheckSymbol(const SymbolDef& symbol) {
                                              symbol.min, "..", symbol.max));
   }
   return absl::OkStatus();
+}
+
+absl::Status CheckPacking(const Value& source, const TensorType& type, std::string_view name) {
+  if (source.packed()) {
+    return absl::InvalidArgumentError(StrCat("pack: expected a weight in the file's layout, got ",
+                                             ShortRef(source), " in ",
+                                             Clip(absl::CHexEscape(source.layout), kMaxName)));
+  }
+  if (source.type != type) {
+    return absl::InvalidArgumentError(StrCat("pack: expected ", ToString(source.type), " as ",
+                                             ShortRef(source), ", got ", ToString(type)));
+  }
+  const Layout* layout = FindLayout(name);
+  if (layout == nullptr) {
+    return absl::InvalidArgumentError(StrCat("layout: expected one of ", LayoutNames(), ", got ",
+                                             Clip(absl::CHexEscape(ToAbsl(name)), kMaxName)));
+  }
+  if (type.rank() < 2) {
+    return absl::InvalidArgumentError(
+        StrCat("layout ", name, ": expected rows to pack, got ", ToString(type)));
+  }
+  const Dim& rows = type.shape[type.rank() - 2];
+  const Dim& columns = type.shape[type.rank() - 1];
+  if (rows.is_symbol() || columns.is_symbol()) {
+    return absl::InvalidArgumentError(
+        StrCat("layout ", name, ": expected constant sizes, got ", ToString(type)));
+  }
+  return PackedBytes(*layout, type.dtype, rows.value, columns.value).status();
 }
 
 absl::Status CheckType(const Graph& graph, const TensorType& type) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <string_view>
 
 #include "absl/status/status.h"
 #include "ir/core/graph.h"
@@ -15,6 +16,8 @@ inline constexpr size_t kMaxSymbols = 256;
 //  - names are unique, non-empty; symbols are identifiers declared with 1 <= min <= max; types use
 //    declared symbols, rank 1..4, positive constants, rows of whole blocks, fewer than 2^63 bytes;
 //  - every value is listed once, under its own kind; every node has its results;
+//  - a packed weight follows the weight it is packed from, which is not packed itself, and has its
+//    type, which the layout accepts; nothing else is packed;
 //  - every operand is defined before use; operand and attribute presence and kinds match the
 //    operator;
 //  - result types equal what the operator infers; the values inside a fused one have legal types;
@@ -28,6 +31,9 @@ absl::Status Verify(const Graph& graph);
 
 // The part of Verify that concerns one type: "expected rank 1..4, got ...".
 absl::Status CheckType(const Graph& graph, const TensorType& type);
+
+// The part of Verify that concerns packing a weight, declared before, into one of type `type`.
+absl::Status CheckPacking(const Value& source, const TensorType& type, std::string_view layout);
 
 // The part of Verify that concerns one symbol by itself.
 absl::Status CheckSymbol(const SymbolDef& symbol);

@@ -44,10 +44,19 @@ void ComparePair(const LineUp& line_up, Subject subject, ValueId id_a, ValueId i
                 .a_name = a.name,
                 .b_name = b.name,
                 .layer = LayerInName(b.name)};
-  if (a.name != b.name && !ignore_names) {
+  // The name of a packed weight goes with its layout.
+  if (a.name != b.name && !ignore_names && a.packed() == b.packed()) {
     change.before = RoleName(a.name, change.layer);
     change.after = RoleName(b.name, change.layer);
     changes->push_back(change);
+  }
+  if (a.layout != b.layout) {
+    Change layout = change;
+    layout.kind = ChangeKind::kAttribute;
+    layout.what = "layout";
+    layout.before = a.packed() ? a.layout : "file";
+    layout.after = b.packed() ? b.layout : "file";
+    changes->push_back(std::move(layout));
   }
   if (a.type.dtype != b.type.dtype) {
     change.kind = subject == Subject::kWeight ? ChangeKind::kWeightType : ChangeKind::kType;
@@ -67,6 +76,8 @@ void FindLeafChangesOf(const LineUp& line_up, Subject subject, const std::vector
                        const std::vector<ValueId>& ids_b, bool ignore_names,
                        std::vector<Change>* changes) {
   std::unordered_map<int, ValueId> by_pair;
+  std::unordered_map<int, ValueId> by_pair_b;
+  std::vector<ValueId> packed_a;
   const auto one_sided = [&](ChangeKind kind, const Value& value) {
     Change change{.kind = kind, .subject = subject, .layer = LayerInName(value.name)};
     (kind == ChangeKind::kAdded ? change.b_name : change.a_name) = value.name;
@@ -76,8 +87,8 @@ void FindLeafChangesOf(const LineUp& line_up, Subject subject, const std::vector
   for (const ValueId id : ids_a) {
     if (line_up.a.leaf_pair[id] < 0) {
       one_sided(ChangeKind::kRemoved, line_up.a.graph.value(id));
-    } else {
-      by_pair.emplace(line_up.a.leaf_pair[id], id);
+    } else if (!by_pair.emplace(line_up.a.leaf_pair[id], id).second) {
+      packed_a.push_back(id);  // joined the pair of its source
     }
   }
   for (const ValueId id : ids_b) {
@@ -85,7 +96,11 @@ void FindLeafChangesOf(const LineUp& line_up, Subject subject, const std::vector
       one_sided(ChangeKind::kAdded, line_up.b.graph.value(id));
     } else {
       ComparePair(line_up, subject, by_pair.at(line_up.b.leaf_pair[id]), id, ignore_names, changes);
+      by_pair_b.emplace(line_up.b.leaf_pair[id], id);
     }
+  }
+  for (const ValueId id : packed_a) {
+    ComparePair(line_up, subject, id, by_pair_b.at(line_up.a.leaf_pair[id]), ignore_names, changes);
   }
 }
 

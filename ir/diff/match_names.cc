@@ -17,12 +17,26 @@ void MatchLeavesOfKind(const std::vector<ValueId>& ids_a, const std::vector<Valu
   }
 }
 
+// A packed weight that the other graph has not is, to whoever reads it, what it was packed from: it
+// joins that pair.
+void MatchPacked(LineUp* line_up) {
+  for (LineUpSide* side : {&line_up->a, &line_up->b}) {
+    for (const ValueId id : side->graph.weights) {
+      const Value& value = side->graph.value(id);
+      if (value.packed() && side->leaf_pair[id] < 0) {
+        side->leaf_pair[id] = side->leaf_pair[value.source];
+      }
+    }
+  }
+}
+
 }  // namespace
 
 void MatchLeaves(LineUp* line_up) {
   const Graph& a = line_up->a.graph;
   const Graph& b = line_up->b.graph;
   MatchLeavesOfKind(a.weights, b.weights, line_up);
+  MatchPacked(line_up);
   MatchLeavesOfKind(a.caches, b.caches, line_up);
   MatchLeavesOfKind(a.params, b.params, line_up);
   // Renamed parameters: the order tells them apart as long as the types agree.

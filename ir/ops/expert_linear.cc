@@ -11,7 +11,7 @@ namespace renga {
 const OpDef kExpertLinear = {
     .name = "expert_linear",
     .formula = "y[t,u,n] = sum_k weight[experts[t,u],n,k] x[t,(u,)k]",
-    .operands = {{"x"}, {"weight", /*weight=*/true}, {"experts"}},
+    .operands = {{"x"}, {"weight", /*weight=*/true, false, /*product=*/true}, {"experts"}},
     .infer = [](const InferCall& call) -> absl::StatusOr<std::vector<TensorType>> {
       RENGA_RETURN_IF_ERROR(call.ExpectPlain(0));
       RENGA_RETURN_IF_ERROR(call.ExpectRank(1, 3));

@@ -11,7 +11,7 @@ const OpDef kHead = {
     .name = "head",
     .formula = "logits[r,n] = sum_k weight[n,k] norm(x)[r,k] + bias[n], next = arg_max(logits)",
     .operands = {{"x"},
-                 {"weight", /*weight=*/true},
+                 {"weight", /*weight=*/true, false, /*product=*/true},
                  {"norm", false, /*optional=*/true},
                  {"bias", false, /*optional=*/true}},
     .attrs = {{"eps", AttrType::kFloat, /*required=*/false}},

@@ -27,7 +27,9 @@ double Dot(const double* a, const double* b, int64_t n) {
 const OpDef kLinear = {
     .name = "linear",
     .formula = "y[..,n] = sum_k weight[n,k] x[..,k] + bias[n]",
-    .operands = {{"x"}, {"weight", /*weight=*/true}, {"bias", false, /*optional=*/true}},
+    .operands = {{"x"},
+                 {"weight", /*weight=*/true, false, /*product=*/true},
+                 {"bias", false, /*optional=*/true}},
     .row_wise = true,
     .infer = [](const InferCall& call) -> absl::StatusOr<std::vector<TensorType>> {
       RENGA_RETURN_IF_ERROR(call.ExpectPlain(0));

@@ -11,7 +11,7 @@ const OpDef kLinearAdd = {
     .formula = "y[..,n] = residual[..,n] + (sum_k weight[n,k] x[..,k] + bias[n])",
     .operands = {{"residual"},
                  {"x"},
-                 {"weight", /*weight=*/true},
+                 {"weight", /*weight=*/true, false, /*product=*/true},
                  {"bias", false, /*optional=*/true}},
     .row_wise = true,
     .decompose =

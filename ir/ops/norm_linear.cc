@@ -9,7 +9,10 @@ namespace renga {
 const OpDef kNormLinear = {
     .name = "norm_linear",
     .formula = "y[..,n] = sum_k weight[n,k] rms_norm(x)[..,k] + bias[n]",
-    .operands = {{"x"}, {"norm"}, {"weight", /*weight=*/true}, {"bias", false, /*optional=*/true}},
+    .operands = {{"x"},
+                 {"norm"},
+                 {"weight", /*weight=*/true, false, /*product=*/true},
+                 {"bias", false, /*optional=*/true}},
     .attrs = {{"eps", AttrType::kFloat}},
     .row_wise = true,
     .decompose =

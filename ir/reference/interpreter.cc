@@ -68,6 +68,11 @@ absl::StatusOr<std::unique_ptr<Interpreter>> Interpreter::Create(const Graph& gr
   self->scope_.values.resize(graph.values.size());
   self->scope_.uses = ComputeUses(graph).count;
   for (ValueId id : graph.weights) {
+    if (graph.value(id).packed()) {
+      // The same rows in another order of bytes, which is nothing to whoever reads the file's.
+      self->scope_.weights[id] = self->scope_.weights[graph.value(id).source];
+      continue;
+    }
     RENGA_ASSIGN_OR_RETURN(const auto bytes, weights(graph.value(id).name));
     RENGA_ASSIGN_OR_RETURN(self->scope_.weights[id], OpenWeight(graph.value(id), bytes));
   }

@@ -8,6 +8,7 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "ir/base/nearest.h"
+#include "ir/base/packing.h"
 #include "ir/base/status.h"
 #include "ir/core/verify.h"
 #include "ir/text/lexer.h"
@@ -198,10 +199,38 @@ class Parser {
     return graph_.AddValue(std::move(name.name), std::move(type), kind);
   }
 
+  // @w: q5_0[896,896], or a packed weight.
   absl::Status Global() {
     Advance();
-    RENGA_RETURN_IF_ERROR(Declaration(TokenKind::kGlobal, ValueKind::kWeight).status());
+    const std::string_view at = token_.text;
+    RENGA_ASSIGN_OR_RETURN(const ValueId id, Declaration(TokenKind::kGlobal, ValueKind::kWeight));
+    if (Skip("=")) RENGA_RETURN_IF_ERROR(Packing(at, id));
     return ExpectLineEnd();
+  }
+
+  // pack(@w) {layout=rows8}, of the weight `id`, whose name stands at `at`.
+  absl::Status Packing(std::string_view at, ValueId id) {
+    RENGA_RETURN_IF_ERROR(ExpectWord("pack"));
+    RENGA_RETURN_IF_ERROR(ExpectPunct("("));
+    const std::string_view source_at = token_.text;
+    if (token_.kind != TokenKind::kGlobal) return Expected("a weight to pack (@x)");
+    RENGA_ASSIGN_OR_RETURN(const ValueId source, Operand("a weight to pack"));
+    if (source == id) return Error(source_at, "expected another weight to pack, got itself");
+    RENGA_RETURN_IF_ERROR(ExpectPunct(")"));
+    RENGA_RETURN_IF_ERROR(ExpectPunct("{"));
+    RENGA_RETURN_IF_ERROR(ExpectWord("layout"));
+    RENGA_RETURN_IF_ERROR(ExpectPunct("="));
+    if (token_.kind != TokenKind::kWord || FindLayout(token_.text) == nullptr) {
+      return Expected(StrCat("a layout (", LayoutNames(), ")"));
+    }
+    Value& value = graph_.values[id];
+    value.layout = token_.text;
+    value.source = source;
+    Advance();
+    RENGA_RETURN_IF_ERROR(ExpectPunct("}"));
+    const absl::Status packing = CheckPacking(graph_.value(source), value.type, value.layout);
+    if (!packing.ok()) return Error(at, ToStd(packing.message()));
+    return absl::OkStatus();
   }
 
   absl::Status Cache() {

@@ -17,6 +17,14 @@ std::string Declaration(const Graph& graph, ValueId id) {
   return StrCat(RefText(graph.value(id)), ": ", ToString(graph.value(id).type));
 }
 
+// " = pack(@w) {layout=rows8}" of a packed weight.
+std::string Packing(const Graph& graph, ValueId id) {
+  if (id < 0 || static_cast<size_t>(id) >= graph.values.size()) return "";
+  const Value& value = graph.value(id);
+  if (!value.packed()) return "";
+  return StrCat(" = pack(", Ref(graph, value.source), ") {layout=", value.layout, "}");
+}
+
 void AppendOperands(const Graph& graph, const Node& node, std::string* out) {
   const std::vector<OperandDef>& defs = node.op->operands;
   std::string_view separator;
@@ -75,7 +83,7 @@ std::string Print(const Graph& graph) {
     StrAppend(&text, "dim ", symbol.name, " = ", symbol.min, "..", symbol.max, "\n");
   }
   for (ValueId id : graph.weights) {
-    StrAppend(&text, "weight ", Declaration(graph, id), "\n");
+    StrAppend(&text, "weight ", Declaration(graph, id), Packing(graph, id), "\n");
   }
   for (ValueId id : graph.caches) StrAppend(&text, "cache ", Declaration(graph, id), "\n");
   StrAppend(&text, "graph ", RefText(Value{graph.name, {}, ValueKind::kWeight}), "(");

@@ -73,7 +73,13 @@ class Cone {
   }
 
   absl::StatusOr<bool> Leaf(ValueId id, bool asked_for) {
-    if (graph_.value(id).kind == ValueKind::kWeight) {
+    if (const Value& value = graph_.value(id); value.kind == ValueKind::kWeight) {
+      if (value.packed()) {
+        const ValueId source = value.source;
+        if (!ids_.contains(source)) Add(source, ValueKind::kWeight);
+        ids_.emplace(id, cone_.AddPacked(value.name, ids_[source], value.layout));
+        return true;
+      }
       Add(id, ValueKind::kWeight);
       return true;
     }

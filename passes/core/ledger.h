@@ -1,4 +1,5 @@
-// What every pass did, and what it could not do and why. Printed by `dump --stage ledger`.
+// What every pass did, what it could not do and why, and what was chosen where there was a choice.
+// Printed by `dump --stage ledger`.
 #pragma once
 
 #include <string>
@@ -17,9 +18,19 @@ struct LedgerEntry {
   std::string reason;    // what was gained, or why not: "%0.norm has 2 users"
 };
 
+// Where more than one lowering was possible: what was taken, and why.
+struct Choice {
+  std::string subject;                  // weight or node, without sigil
+  std::string what;                     // "layout"
+  std::string chosen;                   // one of `considered`
+  std::vector<std::string> considered;  // "file", "rows8"
+  std::string reason;
+};
+
 struct Ledger {
   std::string pass;  // the one now running, set by the runner
   std::vector<LedgerEntry> entries;
+  std::vector<Choice> choices;
 
   void Matched(std::string_view node, std::string reason) { Add(node, true, std::move(reason)); }
   void Rejected(std::string_view node, std::string reason) { Add(node, false, std::move(reason)); }

@@ -6,6 +6,7 @@
 #include "passes/fuse/fuse_linear_add.h"
 #include "passes/fuse/fuse_norm.h"
 #include "passes/fuse/fuse_qkv_rope.h"
+#include "passes/layout/pack_weights.h"
 #include "passes/simplify/dead_nodes.h"
 #include "passes/simplify/rows_asked.h"
 
@@ -23,6 +24,8 @@ constexpr Pass kPipeline[] = {
     {"fuse-head", FuseHead, "chooses the next token where the logits are computed"},
     // After the fusions whose nodes then take the norm in.
     {"fuse-norm", FuseNorm, "norms where the normed value is projected"},
+    // Last: how a weight lies is a question of what reads it in the end.
+    {"pack-weights", PackWeights, "gives products weights in the layout that suits the target"},
 };
 
 }  // namespace

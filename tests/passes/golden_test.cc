@@ -5,6 +5,7 @@
 //   <graph>
 //   // EXPECT: unchanged        or  // EXPECT: and the text, or  // EXPECT-ERROR: "part of it"
 //   // LEDGER: matched logits: reason
+//   // CHOICE: layout of blk.0.attn_q.weight: rows8 (of file, rows8): reason
 //
 // UPDATE_GOLDEN=1 rewrites what follows the graph, expected errors excepted.
 #include <algorithm>
@@ -62,6 +63,10 @@ std::string Outcome(const std::string& graph_text, const std::string& file,
   for (const LedgerEntry& entry : ledger.entries) {
     StrAppend(&outcome, "// LEDGER: ", entry.matched ? "matched " : "rejected ", entry.node, ": ",
               entry.reason, "\n");
+  }
+  for (const Choice& choice : ledger.choices) {
+    StrAppend(&outcome, "// CHOICE: ", choice.what, " of ", choice.subject, ": ", choice.chosen,
+              " (of ", StrJoin(choice.considered, ", "), "): ", choice.reason, "\n");
   }
   return outcome;
 }

@@ -311,6 +311,43 @@ TEST(GraphDiff, WeightsCachesSymbolsParameters) {
             "layers 0-1 type kv_append(k_cells, v_cells): f16 -> f32 4 x\n");
 }
 
+TEST(GraphDiff, ALayoutIsAnAttributeOfTheWeight) {
+  constexpr std::string_view kFile = R"(ir 1
+weight @blk.0.w: q8_0[8,32]
+weight @blk.1.w: q8_0[8,32]
+graph @step(%x: f32[3,32]) {
+  %0.y: f32[3,8] = linear(%x, @blk.0.w)
+  %1.y: f32[3,8] = linear(%x, @blk.1.w)
+  return %0.y, %1.y
+}
+)";
+  constexpr std::string_view kPacked = R"(ir 1
+weight @blk.0.w: q8_0[8,32]
+weight @blk.0.w.packed: q8_0[8,32] = pack(@blk.0.w) {layout=rows8}
+weight @blk.1.w: q8_0[8,32]
+weight @blk.1.w.packed: q8_0[8,32] = pack(@blk.1.w) {layout=rows8}
+graph @step(%x: f32[3,32]) {
+  %0.y: f32[3,8] = linear(%x, @blk.0.w.packed)
+  %1.y: f32[3,8] = linear(%x, @blk.1.w.packed)
+  return %0.y, %1.y
+}
+)";
+  const Graph a = Parse(kFile, "a.ir").value(), b = Parse(kPacked, "b.ir").value();
+  EXPECT_TRUE(DiffGraphs(b, b).equal());
+  for (const bool packs : {true, false}) {
+    const GraphDiff diff = packs ? DiffGraphs(a, b) : DiffGraphs(b, a);
+    ASSERT_EQ(diff.changes.size(), 2u);
+    for (const Change& change : diff.changes) {
+      EXPECT_EQ(change.kind, ChangeKind::kAttribute);
+      EXPECT_EQ(change.subject, Subject::kWeight);
+      EXPECT_EQ(change.what, "layout");
+      EXPECT_EQ(change.before, packs ? "file" : "rows8");
+      EXPECT_EQ(change.after, packs ? "rows8" : "file");
+    }
+    EXPECT_EQ(diff.groups.size(), 1u);
+  }
+}
+
 TEST(GraphDiff, Returns) {
   const std::string a = LlamaText();
   const std::string more = Replaced(a, "return %logits,", "return %logits, %1.out,");

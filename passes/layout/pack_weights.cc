@@ -1,0 +1,127 @@
+#include "passes/layout/pack_weights.h"
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/container/flat_hash_set.h"
+#include "ir/base/packing.h"
+#include "ir/base/strings.h"
+
+namespace renga {
+namespace {
+
+constexpr std::string_view kFile = "file";
+
+// What a type's products are computed from on the cpu target, and why.
+struct TypeChoice {
+  DType type;
+  std::string_view layout;  // empty: the file's
+  std::string_view reason;
+};
+
+// Measured with cpu_linear_bench (docs/benchmarks/packed-weights.md has the figures), AVX2 to
+// AVX-512 VNNI; ratios are of speeds, for 512 tokens and for one.
+constexpr TypeChoice kChoices[] = {
+    {DType::kQ4_0, "rows8",
+     "1.2x to 1.9x the file's layout for a prompt, 1.1x to 1.3x for a token"},
+    {DType::kQ4_1, "rows8",
+     "1.3x to 2.0x the file's layout for a prompt, 1.1x to 1.3x for a token"},
+    {DType::kQ5_0, "rows8",
+     "1.2x to 1.8x the file's layout for a prompt, 1.2x to 1.3x for a token"},
+    {DType::kQ5_1, "rows8",
+     "1.2x to 1.8x the file's layout for a prompt, 1.2x to 1.3x for a token"},
+    {DType::kQ8_0, "rows8", "1.3x to 1.7x the file's layout for a prompt, 1.1x for a token"},
+    {DType::kQ4_K, "rows8", "1.2x to 1.8x the file's layout for a prompt, 1.1x for a token"},
+    {DType::kQ5_K, "rows8", "1.2x to 1.8x the file's layout for a prompt, 1.1x for a token"},
+    {DType::kQ6_K, "", "rows8 is no faster: its scales for 16 elements cost what the lanes save"},
+    {DType::kIQ4_NL, "rows8", "1.2x to 1.8x the file's layout for a prompt, 1.1x for a token"},
+    {DType::kMXFP4, "rows8", "1.2x to 1.8x the file's layout for a prompt, 1.1x for a token"},
+};
+
+struct Decision {
+  std::string_view layout;  // empty: the file's
+  std::string reason;
+};
+
+Decision DecideByType(DType type) {
+  for (const TypeChoice& choice : kChoices) {
+    if (choice.type == type) return {choice.layout, std::string(choice.reason)};
+  }
+  if (!Info(type).quantized) {
+    return {"", StrCat("rows of ", Name(type), " need no regrouping: whole vectors already")};
+  }
+  return {"", StrCat("no layout has a kernel for ", Name(type))};
+}
+
+// What reads a weight.
+struct Readers {
+  int products = 0;
+  std::string other;  // operator of a reader that is no product; "return" for the graph's end
+};
+
+using Names = absl::flat_hash_set<std::string>;
+
+// A name that no weight has yet.
+std::string NewName(const std::string& name, Names& names) {
+  std::string packed = StrCat(name, ".packed");
+  while (!names.insert(packed).second) packed += "_";
+  return packed;
+}
+
+}  // namespace
+
+absl::StatusOr<bool> PackWeights(Graph& graph, Ledger& ledger) {
+  std::vector<Readers> readers(graph.values.size());
+  for (const Node& node : graph.nodes) {
+    for (size_t i = 0; i < node.operands.size(); ++i) {
+      if (node.operands[i] == kNoValue) continue;
+      Readers& of = readers[node.operands[i]];
+      if (node.op->operands[i].product) {
+        ++of.products;
+      } else {
+        of.other = std::string(node.op->name);
+      }
+    }
+  }
+  for (const ValueId id : graph.returns) readers[id].other = "return";
+
+  std::vector<ValueId> packed_of(graph.values.size(), kNoValue);
+  const std::vector<ValueId> weights = graph.weights;
+  Names names;
+  for (const ValueId id : weights) names.insert(graph.value(id).name);
+  std::vector<ValueId> order;  // a packed weight behind its source
+  for (const ValueId id : weights) {
+    order.push_back(id);
+    const Value value = graph.value(id);  // a copy: AddPacked moves the values
+    if (readers[id].products == 0 || value.packed()) continue;
+    Decision decision = DecideByType(value.type.dtype);
+    if (!decision.layout.empty() && !readers[id].other.empty()) {
+      decision = {"", StrCat(readers[id].other,
+                             " reads it too: packed for products it would be in memory twice")};
+    }
+    const bool pack = !decision.layout.empty();
+    ledger.choices.push_back({value.name,
+                              "layout",
+                              std::string(pack ? decision.layout : kFile),
+                              {std::string(kFile), "rows8"},
+                              decision.reason});
+    if (!pack) continue;
+    const ValueId packed =
+        graph.AddPacked(NewName(value.name, names), id, std::string(decision.layout));
+    packed_of[id] = packed;
+    order.push_back(packed);
+  }
+  if (order.size() == weights.size()) return false;
+  graph.weights = std::move(order);
+  for (Node& node : graph.nodes) {
+    for (size_t i = 0; i < node.operands.size(); ++i) {
+      const ValueId id = node.operands[i];
+      if (id == kNoValue || !node.op->operands[i].product) continue;
+      if (packed_of[id] != kNoValue) node.operands[i] = packed_of[id];
+    }
+  }
+  return true;
+}
+
+}  // namespace renga
