@@ -112,6 +112,15 @@ absl::StatusOr<GraphOptions> GraphOptionsOf(const GgufFile& file, const CompileO
   return graph;
 }
 
+std::vector<plan::Choice> PlanChoices(std::vector<Choice> choices) {
+  std::vector<plan::Choice> result;
+  for (Choice& choice : choices) {
+    result.push_back({std::move(choice.subject), std::move(choice.what), std::move(choice.chosen),
+                      std::move(choice.considered), std::move(choice.reason)});
+  }
+  return result;
+}
+
 std::string Describe(const CompileOptions& options) {
   std::string text = StrCat("target=", options.target, " c=", options.context.value_or(0),
                             " seqs=", options.max_sequences, " step=", options.max_step_tokens,
@@ -179,6 +188,7 @@ absl::StatusOr<Compilation> Compile(const std::string& gguf, const CompileOption
          entry.matched ? plan::LedgerResult::kMatched : plan::LedgerResult::kRejected,
          std::move(entry.reason)});
   }
+  input.choices = PlanChoices(std::move(ledger.choices));
   RENGA_ASSIGN_OR_RETURN(result.plan, codegen::Lower(std::move(input)));
   result.seconds.lower = lap.Lap();
   result.seconds.total = total.Lap();

@@ -8,6 +8,7 @@
 
 #include "absl/status/statusor.h"
 #include "frontend/models/model.h"
+#include "passes/core/ledger.h"
 #include "runtime/plan/plan.h"
 
 namespace renga {
@@ -57,6 +58,9 @@ struct Compilation {
 
 // Compiles the model in `gguf` (its first part, where it is split).
 absl::StatusOr<Compilation> Compile(const std::string& gguf, const CompileOptions& options);
+
+// A ledger's choices as a plan holds them.
+std::vector<plan::Choice> PlanChoices(std::vector<Choice> choices);
 
 // Everything about the options that changes the plan, as text: part of the plan cache's key.
 std::string Describe(const CompileOptions& options);

@@ -101,11 +101,14 @@ std::string CachePath(const std::string& model, const CompileOptions& compile, b
 }
 
 absl::StatusOr<std::unique_ptr<Forward>> OpenForward(const OpenedPlan& opened,
-                                                     const std::string& device, int threads) {
+                                                     const std::string& device, int threads,
+                                                     const LoadProgress& progress) {
   if (device == "reference") {
     WeightOptions options;
     options.plan_path = opened.path;
     options.threads = threads;
+    options.packed = false;
+    options.progress = progress;
     RENGA_ASSIGN_OR_RETURN(WeightStore store, WeightStore::Open(*opened.plan, options));
     return OpenReference(opened.plan, std::make_shared<const WeightStore>(std::move(store)),
                          threads);
@@ -113,6 +116,7 @@ absl::StatusOr<std::unique_ptr<Forward>> OpenForward(const OpenedPlan& opened,
   ExecutorOptions options;
   options.plan_path = opened.path;
   options.threads = threads;
+  options.progress = progress;
   RENGA_ASSIGN_OR_RETURN(std::unique_ptr<CpuForward> forward,
                          CpuForward::Create(opened.plan, options));
   return std::unique_ptr<Forward>(std::move(forward));
@@ -157,7 +161,7 @@ absl::StatusOr<OpenedModel> OpenModel(const std::string& model, const OpenOption
                           : static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
   OpenedModel opened;
   RENGA_ASSIGN_OR_RETURN(opened.plan, OpenPlan(model, options));
-  auto forward = OpenForward(opened.plan, options.device, threads);
+  auto forward = OpenForward(opened.plan, options.device, threads, options.progress);
   if (opened.plan.origin == PlanOrigin::kCached &&
       (absl::IsFailedPrecondition(forward.status()) || absl::IsNotFound(forward.status()))) {
     // The file changed under the cached plan, which is nobody's fault: compile again. Any other
@@ -165,7 +169,7 @@ absl::StatusOr<OpenedModel> OpenModel(const std::string& model, const OpenOption
     const CompileOptions compile = EffectiveOptions(options);
     RENGA_ASSIGN_OR_RETURN(opened.plan,
                            CompilePlan(model, compile, CachePath(model, compile, true)));
-    forward = OpenForward(opened.plan, options.device, threads);
+    forward = OpenForward(opened.plan, options.device, threads, options.progress);
   }
   RENGA_RETURN_IF_ERROR(forward.status());
   opened.forward = *std::move(forward);

@@ -1,6 +1,7 @@
 // From what a user names (a GGUF or a plan) to something that runs.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -12,12 +13,16 @@
 
 namespace renga {
 
+// Bytes of weights loaded, and all of them.
+using LoadProgress = std::function<void(int64_t done, int64_t total)>;
+
 struct OpenOptions {
   CompileOptions compile;       // for a GGUF; a plan is what it is
   bool kv_type_given = false;   // else the device chooses: f16 on cpu, f32 on reference
   std::string device = "auto";  // auto, cpu, cuda[:N], reference
   int threads = 0;              // 0: all cores
   bool use_cache = true;        // compiled plans under $XDG_CACHE_HOME/renga/plans
+  LoadProgress progress;        // from one thread at a time
 };
 
 // How a plan came about.

@@ -5,6 +5,7 @@
 #include <map>
 #include <memory>
 #include <numeric>
+#include <set>
 #include <thread>
 #include <utility>
 
@@ -31,11 +32,11 @@ std::string CacheType(const plan::Plan& plan, std::string_view suffix) {
 
 // Two models are the same when all their weights are.
 std::string DigestOfWeights(const plan::Plan& plan) {
-  std::string text;
+  std::set<std::string> lines;  // neither order nor layouts count
   for (const plan::Weight& weight : plan.weights) {
-    StrAppend(&text, weight.source.name, " ", weight.digest.ToHex(), "\n");
+    lines.insert(StrCat(weight.source.name, " ", weight.digest.ToHex()));
   }
-  return DigestOf(text).ToHex();
+  return DigestOf(StrJoin(lines, "\n")).ToHex();
 }
 
 TraceRun RunOf(const plan::Plan& plan, const TraceModelOptions& options) {
@@ -61,6 +62,7 @@ absl::StatusOr<Trace> TraceOnReference(const OpenedPlan& opened, const Graph& gr
   WeightOptions weight_options;
   weight_options.plan_path = opened.path;
   weight_options.threads = threads;
+  weight_options.packed = false;
   RENGA_ASSIGN_OR_RETURN(const WeightStore store, WeightStore::Open(plan, weight_options));
   std::map<std::string_view, int> index;
   for (size_t i = 0; i < plan.weights.size(); ++i) {

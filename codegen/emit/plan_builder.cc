@@ -7,7 +7,7 @@ namespace renga::codegen {
 
 absl::StatusOr<plan::TensorType> PlanBuilder::TypeOf(ValueId value) const {
   const TensorType& type = graph_.value(value).type;
-  plan::TensorType result = {type.dtype, {}};
+  plan::TensorType result = {type.dtype, {}, graph_.value(value).layout};
   for (const Dim& dim : type.shape) {
     if (!dim.is_symbol()) {
       result.shape.push_back({-1, dim.value});
@@ -64,8 +64,8 @@ void PlanBuilder::AddStep(const Node& node, std::string_view kernel,
 
 void PlanBuilder::Choose(const Node& node, std::string_view what, std::string_view chosen,
                          std::vector<std::string> considered, std::string reason) {
-  choices_.push_back({std::string(NodeName(graph_, node)), std::string(what), std::string(chosen),
-                      std::move(considered), std::move(reason)});
+  plan_.choices.push_back({std::string(NodeName(graph_, node)), std::string(what),
+                           std::string(chosen), std::move(considered), std::move(reason)});
 }
 
 int32_t PlanBuilder::KernelIndex(std::string_view name) {

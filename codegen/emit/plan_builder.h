@@ -14,15 +14,6 @@
 
 namespace renga::codegen {
 
-// One of several ways to compute a node, and why it was taken.
-struct Choice {
-  std::string node;
-  std::string what;    // that is chosen, e.g. "kernel"
-  std::string chosen;  // one of `considered`
-  std::vector<std::string> considered;
-  std::string reason;  // in words
-};
-
 // Borrows graph and plan. Arena buffers get their offset later (lower/memory_plan.h).
 class PlanBuilder {
  public:
@@ -49,10 +40,9 @@ class PlanBuilder {
   // A step of `node` by the kernel of that name. Its operands and results must have buffers.
   void AddStep(const Node& node, std::string_view kernel, std::vector<plan::Attr> attrs);
 
-  // Notes a choice made for `node`.
+  // Notes in the plan a choice made for `node`.
   void Choose(const Node& node, std::string_view what, std::string_view chosen,
               std::vector<std::string> considered, std::string reason);
-  const std::vector<Choice>& choices() const { return choices_; }
 
  private:
   int32_t KernelIndex(std::string_view name);
@@ -61,7 +51,6 @@ class PlanBuilder {
   plan::Plan& plan_;
   std::vector<int32_t> buffers_;  // by value
   absl::flat_hash_map<std::string, int32_t> kernels_;
-  std::vector<Choice> choices_;
 };
 
 }  // namespace renga::codegen

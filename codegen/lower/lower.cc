@@ -24,7 +24,8 @@ std::string TypeText(const WeightSource& source) {
   return StrCat(Name(source.dtype), "[", StrJoin(source.shape, ","), "]");
 }
 
-// Plan weights in the graph's order.
+// Plan weights in the graph's order: those that steps read. A weight that is only packed has no
+// bytes of its own on the device.
 absl::Status AddWeights(const Graph& graph, std::vector<plan::Weight> weights, PlanBuilder& builder,
                         plan::Plan& plan) {
   absl::flat_hash_map<std::string, plan::Weight*> by_name;
@@ -34,22 +35,36 @@ absl::Status AddWeights(const Graph& graph, std::vector<plan::Weight> weights, P
           StrCat("weight @", weight.source.name, ": expected one source, got two"));
     }
   }
+  const Uses uses = ComputeUses(graph);
+  std::vector<bool> packed(graph.values.size(), false);
+  for (ValueId id : graph.weights) {
+    if (graph.value(id).packed()) packed[graph.value(id).source] = true;
+  }
+  absl::flat_hash_map<ValueId, plan::Weight> sources;  // by weight that is not packed
   for (ValueId id : graph.weights) {
     const Value& value = graph.value(id);
-    const auto found = by_name.find(value.name);
-    if (found == by_name.end()) {
-      return absl::InvalidArgumentError(
-          StrCat("weight ", RefText(value), ": expected a tensor of the model, got none"));
-    }
-    const WeightSource& source = found->second->source;
-    if (TypeText(source) != ToString(value.type)) {
-      return absl::InvalidArgumentError(StrCat("weight ", RefText(value), ": expected ",
-                                               ToString(value.type), ", the model has ",
-                                               TypeText(source)));
+    plan::Weight weight;
+    if (value.packed()) {
+      weight = sources.at(value.source);  // declared before, as the verifier sees to
+      weight.layout = value.layout;
+    } else {
+      const auto found = by_name.find(value.name);
+      if (found == by_name.end()) {
+        return absl::InvalidArgumentError(
+            StrCat("weight ", RefText(value), ": expected a tensor of the model, got none"));
+      }
+      weight = std::move(*found->second);
+      if (TypeText(weight.source) != ToString(value.type)) {
+        return absl::InvalidArgumentError(StrCat("weight ", RefText(value), ": expected ",
+                                                 ToString(value.type), ", the model has ",
+                                                 TypeText(weight.source)));
+      }
+      by_name.erase(found);
+      sources[id] = weight;
+      if (packed[id] && uses.count[id] == 0) continue;
     }
     const int32_t index = static_cast<int32_t>(plan.weights.size());
-    plan.weights.push_back(std::move(*found->second));
-    by_name.erase(found);
+    plan.weights.push_back(std::move(weight));
     RENGA_RETURN_IF_ERROR(builder.AddBuffer(id, plan::Space::kWeight, index));
   }
   if (by_name.empty()) return absl::OkStatus();
@@ -129,6 +144,7 @@ absl::StatusOr<plan::Plan> Lower(LowerInput input) {
   plan.ir = std::move(input.ir);
   plan.passes = std::move(input.passes);
   plan.ledger = std::move(input.ledger);
+  plan.choices = std::move(input.choices);
   for (const SymbolDef& symbol : graph.symbols) plan.symbols.push_back({symbol.name, symbol.max});
 
   PlanBuilder builder(graph, plan);

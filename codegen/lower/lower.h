@@ -19,12 +19,13 @@ struct LowerInput {
   ModelInfo model;
   TokenizerData tokenizer;
   std::vector<ModelFile> files;
-  std::vector<plan::Weight> weights;  // one per weight of the graph, found by name
+  std::vector<plan::Weight> weights;  // one per weight of the graph that is not packed, by name
   std::vector<IgnoredTensor> ignored;
   plan::Geometry geometry;
   std::string source_ir, ir;  // text before and after the passes
   std::vector<plan::PassRecord> passes;
   std::vector<plan::LedgerEntry> ledger;
+  std::vector<plan::Choice> choices;
 };
 
 // A plan that Validate accepts: buffers in the arena, steps in the graph's order, exact memory

@@ -20,23 +20,25 @@ struct TypeChoice {
   std::string_view reason;
 };
 
-// Measured with cpu_linear_bench (docs/benchmarks/packed-weights.md has the figures), AVX2 to
-// AVX-512 VNNI; ratios are of speeds, for 512 tokens and for one.
+// Measured with cpu_linear_bench, one thread: the lower ratio on AVX2, the higher on AVX-512 VNNI
+// (docs/benchmarks/packed-weights.md).
 constexpr TypeChoice kChoices[] = {
     {DType::kQ4_0, "rows8",
-     "1.2x to 1.9x the file's layout for a prompt, 1.1x to 1.3x for a token"},
+     "1.3x to 1.9x the file's layout for a prompt, 1.1x to 1.2x for a token"},
     {DType::kQ4_1, "rows8",
-     "1.3x to 2.0x the file's layout for a prompt, 1.1x to 1.3x for a token"},
+     "1.4x to 2.0x the file's layout for a prompt, 1.2x to 1.4x for a token"},
     {DType::kQ5_0, "rows8",
      "1.2x to 1.8x the file's layout for a prompt, 1.2x to 1.3x for a token"},
     {DType::kQ5_1, "rows8",
-     "1.2x to 1.8x the file's layout for a prompt, 1.2x to 1.3x for a token"},
-    {DType::kQ8_0, "rows8", "1.3x to 1.7x the file's layout for a prompt, 1.1x for a token"},
+     "1.3x to 2.1x the file's layout for a prompt, 1.0x to 1.3x for a token"},
+    {DType::kQ8_0, "rows8", "1.2x to 1.7x the file's layout for a prompt, 1.1x for a token"},
     {DType::kQ4_K, "rows8", "1.2x to 1.8x the file's layout for a prompt, 1.1x for a token"},
-    {DType::kQ5_K, "rows8", "1.2x to 1.8x the file's layout for a prompt, 1.1x for a token"},
+    {DType::kQ5_K, "rows8",
+     "1.0x to 1.8x the file's layout for a prompt, 1.0x to 1.1x for a token"},
     {DType::kQ6_K, "", "rows8 is no faster: its scales for 16 elements cost what the lanes save"},
-    {DType::kIQ4_NL, "rows8", "1.2x to 1.8x the file's layout for a prompt, 1.1x for a token"},
-    {DType::kMXFP4, "rows8", "1.2x to 1.8x the file's layout for a prompt, 1.1x for a token"},
+    {DType::kIQ4_NL, "rows8",
+     "1.2x to 1.9x the file's layout for a prompt, 1.1x to 1.2x for a token"},
+    {DType::kMXFP4, "rows8", "multiplied as iq4_nl: 1.2x to 1.9x the file's layout for a prompt"},
 };
 
 struct Decision {

@@ -51,9 +51,12 @@ absl::StatusOr<std::unique_ptr<Executor>> Executor::Create(std::shared_ptr<const
   const int threads = std::clamp(options.threads, 1, 1024);
   std::unique_ptr<Executor> executor(new Executor(std::move(plan), threads));
   RENGA_ASSIGN_OR_RETURN(executor->limits_, CheckIndexOperands(*executor->plan_));
-  RENGA_ASSIGN_OR_RETURN(
-      executor->weights_,
-      WeightStore::Open(*executor->plan_, {options.plan_path, options.model_path, threads}));
+  WeightOptions weights;
+  weights.plan_path = options.plan_path;
+  weights.model_path = options.model_path;
+  weights.threads = threads;
+  weights.progress = options.progress;
+  RENGA_ASSIGN_OR_RETURN(executor->weights_, WeightStore::Open(*executor->plan_, weights));
   RENGA_ASSIGN_OR_RETURN(executor->kv_, KvArena::Create(*executor->plan_));
   RENGA_ASSIGN_OR_RETURN(executor->activations_,
                          Region::Allocate(executor->plan_->memory.activations, "activations"));

@@ -25,6 +25,7 @@ struct ExecutorOptions {
   int threads = 1;         // compute threads, the calling one included
   std::string plan_path;   // see WeightOptions
   std::string model_path;  // see WeightOptions
+  std::function<void(int64_t done, int64_t total)> progress = nullptr;  // see WeightOptions
 };
 
 // What one run reads; the spans need to live only during the call.

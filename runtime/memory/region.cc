@@ -25,6 +25,12 @@ absl::StatusOr<Region> Region::Allocate(uint64_t bytes, std::string_view what) {
   return region;
 }
 
+void Region::AdviseHugePages() const {
+#if defined(MADV_HUGEPAGE)
+  if (data_ != nullptr) madvise(data_, size_, MADV_HUGEPAGE);
+#endif
+}
+
 Region::Region(Region&& other) noexcept { *this = std::move(other); }
 
 Region& Region::operator=(Region&& other) noexcept {

@@ -21,6 +21,9 @@ class Region {
   Region& operator=(Region&& other) noexcept;
   ~Region();
 
+  // Advice to the kernel, for memory that is used as a whole; failures are harmless and ignored.
+  void AdviseHugePages() const;
+
   uint8_t* data() const { return data_; }
   uint64_t size() const { return size_; }
 

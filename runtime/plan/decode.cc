@@ -6,6 +6,7 @@
 #include "ir/base/mapped_file.h"
 #include "ir/base/status.h"
 #include "runtime/plan/flatbuffer.h"
+#include "runtime/plan/mismatch.h"
 #include "runtime/plan/serialize.h"
 #include "runtime/plan/validate.h"
 
@@ -150,6 +151,11 @@ class Reader {
     weight.source.offset = table.offset();
     weight.source.bytes = table.bytes();
     weight.digest = {table.digest()->high(), table.digest()->low()};
+    weight.layout = Text(table.layout());
+    if (const fb::Embedded* embedded = table.embedded()) {
+      weight.embedded = {embedded->offset(),
+                         {embedded->digest()->high(), embedded->digest()->low()}};
+    }
     return weight;
   }
 
@@ -230,6 +236,11 @@ class Reader {
     return entry;
   }
 
+  Choice ReadChoice(const fb::Choice& table) {
+    return {Text(table.subject()), Text(table.what()), Text(table.chosen()),
+            Texts(table.considered()), Text(table.reason())};
+  }
+
   Plan ReadPlan(const fb::Plan& table) {
     Plan plan;
     plan.target = Text(table.target());
@@ -253,6 +264,15 @@ class Reader {
     plan.source_ir = Text(table.source_ir());
     plan.passes = Tables(table.passes(), &Reader::ReadPass);
     plan.ledger = Tables(table.ledger(), &Reader::ReadEntry);
+    plan.choices = Tables(table.choices(), &Reader::ReadChoice);
+    plan.data_bytes = table.data_bytes();
+    for (Buffer& buffer : plan.buffers) {
+      // Written once, with the weight. Validate looks at the index.
+      if (buffer.space == Space::kWeight && buffer.index >= 0 &&
+          static_cast<size_t>(buffer.index) < plan.weights.size()) {
+        buffer.type.layout = plan.weights[buffer.index].layout;
+      }
+    }
     return plan;
   }
 
@@ -302,8 +322,13 @@ bool HasTrailer(absl::Span<const uint8_t> bytes) {
                      kTrailerMagic.size()) == 0;
 }
 
-// Checks the trailer; returns the body.
-absl::StatusOr<absl::Span<const uint8_t>> Unseal(absl::Span<const uint8_t> bytes) {
+struct Sealed {
+  absl::Span<const uint8_t> body;
+  bool has_data = false;  // between the body, filled up to a page, and the trailer
+};
+
+// Checks the trailer.
+absl::StatusOr<Sealed> Unseal(absl::Span<const uint8_t> bytes) {
   if (!IsPlanFile(bytes)) {
     return absl::InvalidArgumentError("not a plan: expected the identifier RNGP, got other bytes");
   }
@@ -311,10 +336,17 @@ absl::StatusOr<absl::Span<const uint8_t>> Unseal(absl::Span<const uint8_t> bytes
     return absl::DataLossError(StrCat("damaged: expected a trailer at the end, got a file cut at ",
                                       bytes.size(), " bytes; compile it again"));
   }
-  const absl::Span<const uint8_t> sealed = bytes.first(bytes.size() - 16);
-  const uint8_t* end = bytes.data() + sealed.size();
+  const absl::Span<const uint8_t> trailer = bytes.last(kTrailerBytes);
+  const uint8_t* end = trailer.data() + 16;
   const Digest expected = {LittleEndian(end, 8), LittleEndian(end + 8, 8)};
-  const Digest digest = DigestOf(sealed);
+  const uint64_t before = bytes.size() - kTrailerBytes;
+  const uint64_t given = LittleEndian(end - 4, 4);
+  // A size beyond the file is damage like any other.
+  const Sealed sealed = {bytes.first(given == 0 ? before : std::min(given, before)), given != 0};
+  DigestStream stream;
+  stream.Add(sealed.body);
+  stream.Add(trailer.first(16));
+  const Digest digest = stream.Finish();
   if (!(digest == expected)) {
     return absl::DataLossError(StrCat("damaged: digest ", digest.ToHex(), ", expected ",
                                       expected.ToHex(), "; compile it again"));
@@ -324,11 +356,23 @@ absl::StatusOr<absl::Span<const uint8_t>> Unseal(absl::Span<const uint8_t> bytes
     return absl::FailedPreconditionError(
         StrCat("plan format ", version, ", this renga reads ", kFormatVersion, "; compile again"));
   }
-  return bytes.first(bytes.size() - kTrailerBytes);
+  return sealed;
+}
+
+absl::Status CheckDataSection(const Plan& plan, const Sealed& sealed, uint64_t file_bytes) {
+  const uint64_t start = AlignToPage(sealed.body.size());
+  const uint64_t end = file_bytes - kTrailerBytes;
+  const bool fits = sealed.has_data
+                        ? plan.data_bytes > 0 && start <= end && plan.data_bytes == end - start
+                        : plan.data_bytes == 0;
+  if (fits) return absl::OkStatus();
+  return Mismatch("data section", StrCat(plan.data_bytes, " bytes of embedded weights"),
+                  sealed.has_data && start <= end ? end - start : 0);
 }
 
 absl::StatusOr<Plan> Decode(absl::Span<const uint8_t> bytes) {
-  RENGA_ASSIGN_OR_RETURN(absl::Span<const uint8_t> body, Unseal(bytes));
+  RENGA_ASSIGN_OR_RETURN(const Sealed sealed, Unseal(bytes));
+  absl::Span<const uint8_t> body = sealed.body;
   if (body.size() >= FLATBUFFERS_MAX_BUFFER_SIZE) {
     return absl::InvalidArgumentError(StrCat(
         "size: expected less than ", FLATBUFFERS_MAX_BUFFER_SIZE, " bytes, got ", body.size()));
@@ -348,6 +392,7 @@ absl::StatusOr<Plan> Decode(absl::Span<const uint8_t> bytes) {
   Reader reader(body.size());
   Plan plan = reader.ReadPlan(*fb::GetPlan(body.data()));
   RENGA_RETURN_IF_ERROR(reader.status());
+  RENGA_RETURN_IF_ERROR(CheckDataSection(plan, sealed, bytes.size()));
   RENGA_RETURN_IF_ERROR(Validate(plan));
   return plan;
 }

@@ -29,6 +29,8 @@ uint64_t ContentBytes(const Plan& plan) {
   bytes += 256 * (plan.buffers.size() + plan.steps.size() + plan.weights.size());
   for (const LedgerEntry& entry : plan.ledger)
     bytes += 64 + entry.node.size() + entry.reason.size();
+  for (const Choice& choice : plan.choices)
+    bytes += 128 + choice.subject.size() + choice.reason.size();
   return bytes;
 }
 
@@ -98,9 +100,15 @@ Offset<fb::Weight> MakeWeight(FlatBufferBuilder& builder, const Weight& weight) 
   const WeightSource& source = weight.source;
   const fb::Digest digest(weight.digest.high, weight.digest.low);
   const auto name = Text(builder, source.name);
-  return fb::CreateWeight(builder, name, static_cast<uint8_t>(source.dtype),
-                          builder.CreateVector(source.shape), source.file, source.offset,
-                          source.bytes, &digest);
+  const auto shape = builder.CreateVector(source.shape);
+  const auto layout = Text(builder, weight.layout);
+  Offset<fb::Embedded> embedded;
+  if (weight.embedded.has_value()) {
+    const fb::Digest of_bytes(weight.embedded->digest.high, weight.embedded->digest.low);
+    embedded = fb::CreateEmbedded(builder, weight.embedded->offset, &of_bytes);
+  }
+  return fb::CreateWeight(builder, name, static_cast<uint8_t>(source.dtype), shape, source.file,
+                          source.offset, source.bytes, &digest, layout, embedded);
 }
 
 Offset<fb::Cache> MakeCache(FlatBufferBuilder& builder, const Cache& cache) {
@@ -163,25 +171,48 @@ Offset<fb::LedgerEntry> MakeEntry(FlatBufferBuilder& builder, const LedgerEntry&
                                Text(builder, entry.reason));
 }
 
+Offset<fb::Choice> MakeChoice(FlatBufferBuilder& builder, const Choice& choice) {
+  const auto subject = Text(builder, choice.subject);
+  const auto what = Text(builder, choice.what);
+  const auto chosen = Text(builder, choice.chosen);
+  const auto considered = MakeTexts(builder, choice.considered);
+  return fb::CreateChoice(builder, subject, what, chosen, considered, Text(builder, choice.reason));
+}
+
 void AppendLittleEndian(uint64_t value, int bytes, std::string* out) {
   for (int i = 0; i < bytes; ++i) out->push_back(static_cast<char>(value >> (8 * i)));
+}
+
+std::string Trailer(std::string_view body, uint32_t version, bool with_data) {
+  std::string trailer(kTrailerMagic);
+  AppendLittleEndian(version, 4, &trailer);
+  AppendLittleEndian(with_data ? body.size() : 0, 4, &trailer);  // below 2 GiB: a FlatBuffer
+  DigestStream stream;
+  for (const std::string_view part : {body, std::string_view(trailer)}) {
+    stream.Add(absl::MakeConstSpan(reinterpret_cast<const uint8_t*>(part.data()), part.size()));
+  }
+  const Digest digest = stream.Finish();
+  AppendLittleEndian(digest.high, 8, &trailer);
+  AppendLittleEndian(digest.low, 8, &trailer);
+  return trailer;
 }
 
 }  // namespace
 
 std::string Seal(std::string_view body, uint32_t version) {
-  std::string file(body);
-  file.reserve(body.size() + kTrailerBytes);
-  file.append(kTrailerMagic);
-  AppendLittleEndian(version, 4, &file);
-  AppendLittleEndian(0, 4, &file);
-  const Digest digest = DigestOf(std::string_view(file));
-  AppendLittleEndian(digest.high, 8, &file);
-  AppendLittleEndian(digest.low, 8, &file);
-  return file;
+  return std::string(body) + Trailer(body, version, /*with_data=*/false);
 }
 
 absl::StatusOr<std::string> Serialize(const Plan& plan) {
+  if (plan.data_bytes > 0) {
+    return absl::InvalidArgumentError(
+        StrCat("plan: expected no data section, got one of ", plan.data_bytes, " bytes"));
+  }
+  RENGA_ASSIGN_OR_RETURN(PlanEnds ends, SerializeEnds(plan));
+  return ends.head + ends.trailer;
+}
+
+absl::StatusOr<PlanEnds> SerializeEnds(const Plan& plan) {
   if (const uint64_t bytes = ContentBytes(plan); bytes > kMaxContent) {
     return absl::ResourceExhaustedError(
         StrCat("plan: expected at most ", kMaxContent, " bytes of content, got ", bytes));
@@ -210,12 +241,16 @@ absl::StatusOr<std::string> Serialize(const Plan& plan) {
   const auto source_ir = Text(builder, plan.source_ir);
   const auto passes = Tables(builder, plan.passes, MakePass);
   const auto ledger = Tables(builder, plan.ledger, MakeEntry);
+  const auto choices = Tables(builder, plan.choices, MakeChoice);
   fb::FinishPlanBuffer(
       builder, fb::CreatePlan(builder, target, producer, model, tokenizer, files, ignored, geometry,
                               symbols, inputs, outputs, weights, caches, buffers, kernels, steps,
-                              memory, ir, source_ir, passes, ledger));
-  return Seal(std::string_view(reinterpret_cast<const char*>(builder.GetBufferPointer()),
-                               builder.GetSize()));
+                              memory, ir, source_ir, passes, ledger, choices, plan.data_bytes));
+  PlanEnds ends;
+  ends.head.assign(reinterpret_cast<const char*>(builder.GetBufferPointer()), builder.GetSize());
+  ends.trailer = Trailer(ends.head, kFormatVersion, plan.data_bytes > 0);
+  if (plan.data_bytes > 0) ends.head.resize(AlignToPage(ends.head.size()), '\0');
+  return ends;
 }
 
 }  // namespace renga::plan

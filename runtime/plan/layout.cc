@@ -2,9 +2,43 @@
 
 #include <algorithm>
 
+#include "ir/base/packing.h"
 #include "ir/base/status.h"
 
 namespace renga::plan {
+
+namespace {
+
+// Of a tensor whose sizes have been found legal, without padding.
+absl::StatusOr<uint64_t> PackedTensorBytes(const TensorType& type) {
+  const Layout* layout = FindLayout(type.layout);
+  if (layout == nullptr) {
+    return absl::InvalidArgumentError(
+        StrCat("layout: expected one of ", LayoutNames(), ", got ", type.layout));
+  }
+  uint64_t matrices = 1;
+  for (size_t axis = 0; axis < type.shape.size(); ++axis) {
+    const Dim& dim = type.shape[axis];
+    if (dim.symbol >= 0) {
+      return absl::InvalidArgumentError(
+          StrCat("layout ", type.layout, ": expected constant sizes, got a symbol"));
+    }
+    if (axis + 2 < type.shape.size()) matrices *= static_cast<uint64_t>(dim.value);
+  }
+  if (type.shape.size() < 2) {
+    return absl::InvalidArgumentError(
+        StrCat("layout ", type.layout, ": expected rows to pack, got one"));
+  }
+  const int64_t rows = type.shape[type.shape.size() - 2].value, k = type.shape.back().value;
+  RENGA_ASSIGN_OR_RETURN(const int64_t bytes, PackedBytes(*layout, type.dtype, rows, k));
+  if (static_cast<uint64_t>(bytes) > kMaxBytes / matrices) {
+    return absl::InvalidArgumentError(
+        StrCat("size: expected at most ", kMaxBytes, " bytes, got more"));
+  }
+  return static_cast<uint64_t>(bytes) * matrices;
+}
+
+}  // namespace
 
 absl::StatusOr<uint64_t> MaxBytes(const TensorType& type, const std::vector<Symbol>& symbols) {
   if (type.shape.empty() || type.shape.size() > 4) {
@@ -40,7 +74,19 @@ absl::StatusOr<uint64_t> MaxBytes(const TensorType& type, const std::vector<Symb
     return absl::InvalidArgumentError(
         StrCat("size: expected at most ", kMaxBytes, " bytes, got more"));
   }
+  if (!type.layout.empty()) return PackedTensorBytes(type);
   return blocks * static_cast<uint64_t>(info.block_bytes);
+}
+
+TensorType TypeOf(const Weight& weight) {
+  TensorType type = {weight.source.dtype, {}, weight.layout};
+  for (const int64_t size : weight.source.shape) type.shape.push_back({-1, size});
+  return type;
+}
+
+uint64_t StoredBytes(const Weight& weight) {
+  return weight.layout.empty() ? weight.source.bytes
+                               : MaxBytes(TypeOf(weight), {}).value_or(weight.source.bytes);
 }
 
 std::string ToString(const TensorType& type, const std::vector<Symbol>& symbols) {
@@ -83,7 +129,7 @@ uint64_t ArenaBytes(const Plan& plan) {
 
 Memory ComputeMemory(const Plan& plan) {
   Memory memory;
-  for (const Weight& weight : plan.weights) memory.weights += weight.source.bytes;
+  for (const Weight& weight : plan.weights) memory.weights += StoredBytes(weight);
   const uint64_t cells = static_cast<uint64_t>(CacheCells(plan));
   for (const Cache& cache : plan.caches) memory.kv += AlignUp(cells * cache.cell_bytes);
   memory.activations = ArenaBytes(plan);

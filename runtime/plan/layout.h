@@ -22,10 +22,18 @@ constexpr uint64_t AlignUp(uint64_t bytes) {
   return (bytes + kAlignment - 1) / kAlignment * kAlignment;
 }
 
-// Bytes of a tensor with every symbol at its max. InvalidArgument, without saying which tensor,
-// when the rank is not 1..4, a size is not positive, a symbol does not exist, the last axis is no
-// constant multiple of the type's block, or the product exceeds kMaxBytes.
+// Bytes of a tensor with every symbol at its max, in its layout: there each matrix of the last two
+// axes is packed by itself. InvalidArgument, without saying which tensor, when the layout is
+// unknown or does not accept the type, or when the rank is not 1..4, a size is not positive, a
+// symbol does not exist, the last axis is no constant multiple of the type's block, or the product
+// exceeds kMaxBytes.
 absl::StatusOr<uint64_t> MaxBytes(const TensorType& type, const std::vector<Symbol>& symbols);
+
+// Type of the weight as kernels see it, in its layout.
+TensorType TypeOf(const Weight& weight);
+
+// Bytes of a weight, already checked, in its layout.
+uint64_t StoredBytes(const Weight& weight);
 
 // "f32[T,14,64]". A symbol that does not exist prints as "?".
 std::string ToString(const TensorType& type, const std::vector<Symbol>& symbols);

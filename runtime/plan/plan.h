@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <variant>
 #include <vector>
@@ -17,7 +18,7 @@
 namespace renga::plan {
 
 // Bumped whenever a reader of the old form would misread the new one.
-inline constexpr uint32_t kFormatVersion = 1;
+inline constexpr uint32_t kFormatVersion = 2;
 
 // A size that is known only at run time. The executor binds every symbol before each run of the
 // steps; `max` bounds it and sized the arena. The lower bound is 1, except that R may be 0: a step
@@ -98,9 +99,19 @@ struct Kernel {
   friend bool operator==(const Kernel&, const Kernel&) = default;
 };
 
+// The bytes of a weight as the runtime uses them, in the plan file itself.
+struct EmbeddedBytes {
+  uint64_t offset = 0;  // from the start of the plan file's data section, a multiple of 4096
+  Digest digest;
+  friend bool operator==(const EmbeddedBytes&, const EmbeddedBytes&) = default;
+};
+
+// A tensor of the model in one layout. A tensor that is used in two has two entries.
 struct Weight {
   WeightSource source;  // file, offset, bytes, type, shape
   Digest digest;        // of the bytes in the file
+  std::string layout;   // that kernels read (ir/base/packing.h); empty: as in the file
+  std::optional<EmbeddedBytes> embedded;  // where the file is not needed
   friend bool operator==(const Weight&, const Weight&) = default;
 };
 
@@ -133,6 +144,16 @@ struct LedgerEntry {
   friend bool operator==(const LedgerEntry&, const LedgerEntry&) = default;
 };
 
+// Where more than one lowering was possible: what was taken, and why.
+struct Choice {
+  std::string subject;                  // weight or node, without sigil
+  std::string what;                     // "layout"
+  std::string chosen;                   // one of `considered`
+  std::vector<std::string> considered;  // "file", "rows8"
+  std::string reason;
+  friend bool operator==(const Choice&, const Choice&) = default;
+};
+
 // What one pass did, for `dump --stage passes`.
 struct PassRecord {
   std::string name;
@@ -145,7 +166,7 @@ struct PassRecord {
 
 // Bytes needed on the device, exact (layout.h computes them).
 struct Memory {
-  uint64_t weights = 0;
+  uint64_t weights = 0;      // in their layouts
   uint64_t kv = 0;           // the caches, each rounded up to 64 bytes
   uint64_t activations = 0;  // the arena and the inputs, each rounded up to 64 bytes
   uint64_t total() const { return weights + kv + activations; }
@@ -173,6 +194,8 @@ struct Plan {
   std::string source_ir;  // graph as the frontend made it, text form
   std::vector<PassRecord> passes;
   std::vector<LedgerEntry> ledger;
+  std::vector<Choice> choices;
+  uint64_t data_bytes = 0;  // of the plan file's data section, which holds embedded weights
   friend bool operator==(const Plan&, const Plan&) = default;
 };
 

@@ -25,7 +25,8 @@ std::string_view KernelText(const Plan& plan, const Step& step) {
 std::string PlaceText(const Plan& plan, const Buffer& buffer) {
   if (buffer.view_of >= 0) return StrCat("view of ", BufferText(plan, buffer.view_of));
   if (buffer.space == Space::kArena) return StrCat("arena +", buffer.offset);
-  return StrCat(ToString(buffer.space), " ", buffer.index);
+  return StrCat(ToString(buffer.space), " ", buffer.index,
+                buffer.type.layout.empty() ? "" : StrCat(", layout ", buffer.type.layout));
 }
 
 void AppendHeader(const Plan& plan, std::string* text) {

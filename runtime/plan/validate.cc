@@ -1,9 +1,12 @@
 #include "runtime/plan/validate.h"
 
+#include <algorithm>
+
 #include "absl/container/flat_hash_set.h"
 #include "ir/base/status.h"
 #include "runtime/plan/layout.h"
 #include "runtime/plan/mismatch.h"
+#include "runtime/plan/serialize.h"
 
 namespace renga::plan {
 namespace {
@@ -116,13 +119,58 @@ absl::Status CheckWeights(const Plan& plan) {
   absl::flat_hash_set<std::string> names;
   uint64_t total = 0;
   for (const Weight& weight : plan.weights) {
-    if (!names.insert(weight.source.name).second) {
-      return Mismatch(StrCat("weight ", weight.source.name), "one of that name", "two");
+    const std::string where = StrCat("weight ", weight.source.name);
+    if (!names.insert(StrCat(weight.layout, "\n", weight.source.name)).second) {
+      return Mismatch(where, "one of that name and layout", "two");
     }
     RENGA_RETURN_IF_ERROR(CheckWeight(plan, weight.source));
-    total += weight.source.bytes;
+    const absl::StatusOr<uint64_t> stored = MaxBytes(TypeOf(weight), plan.symbols);
+    if (!stored.ok()) return Annotate(stored.status(), where);
+    total += *stored;
     if (total > kMaxBytes) {
       return Mismatch("weights", StrCat("at most ", kMaxBytes, " bytes"), "more");
+    }
+  }
+  return absl::OkStatus();
+}
+
+// Embedded weights lie in the data section, apart from each other.
+absl::Status CheckEmbedded(const Plan& plan) {
+  if (plan.data_bytes > kMaxBytes) {
+    return Mismatch("data_bytes", StrCat("at most ", kMaxBytes), plan.data_bytes);
+  }
+  std::vector<const Weight*> weights;
+  for (const Weight& weight : plan.weights) {
+    if (!weight.embedded.has_value()) continue;
+    const std::string where = StrCat("weight ", weight.source.name, ": embedded");
+    const uint64_t offset = weight.embedded->offset;
+    if (offset % kPageBytes != 0) {
+      return Mismatch(where, StrCat("an offset that is a multiple of ", kPageBytes), offset);
+    }
+    if (offset > plan.data_bytes || StoredBytes(weight) > plan.data_bytes - offset) {
+      return Mismatch(where, StrCat("bytes inside the data section of ", plan.data_bytes),
+                      StrCat(StoredBytes(weight), " at offset ", offset));
+    }
+    weights.push_back(&weight);
+  }
+  std::sort(weights.begin(), weights.end(), [](const Weight* a, const Weight* b) {
+    return a->embedded->offset < b->embedded->offset;
+  });
+  for (size_t i = 1; i < weights.size(); ++i) {
+    const Weight& before = *weights[i - 1];
+    if (before.embedded->offset + StoredBytes(before) <= weights[i]->embedded->offset) continue;
+    return Mismatch(StrCat("weight ", weights[i]->source.name, ": embedded"),
+                    StrCat("bytes of its own"), StrCat("some of ", before.source.name));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckChoices(const Plan& plan) {
+  for (const Choice& choice : plan.choices) {
+    const std::string where = StrCat("choice of ", choice.what, " for ", choice.subject);
+    if (std::find(choice.considered.begin(), choice.considered.end(), choice.chosen) ==
+        choice.considered.end()) {
+      return Mismatch(where, StrCat("one of ", StrJoin(choice.considered, ", ")), choice.chosen);
     }
   }
   return absl::OkStatus();
@@ -187,6 +235,8 @@ absl::Status Validate(const Plan& plan) {
   RENGA_RETURN_IF_ERROR(CheckGeometry(plan.geometry));
   RENGA_RETURN_IF_ERROR(CheckSymbols(plan));
   RENGA_RETURN_IF_ERROR(CheckWeights(plan));
+  RENGA_RETURN_IF_ERROR(CheckEmbedded(plan));
+  RENGA_RETURN_IF_ERROR(CheckChoices(plan));
   RENGA_RETURN_IF_ERROR(CheckCaches(plan));
   RENGA_RETURN_IF_ERROR(CheckKernels(plan));
   RENGA_RETURN_IF_ERROR(ValidateBuffers(plan));

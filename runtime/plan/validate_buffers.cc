@@ -32,6 +32,9 @@ class BufferCheck {
       return Mismatch(StrCat(where, ": bytes"), StrCat(*bytes, " (", Text(buffer.type), ")"),
                       buffer.bytes);
     }
+    if (!buffer.type.layout.empty() && (buffer.space != Space::kWeight || buffer.view_of >= 0)) {
+      return Mismatch(where, "no layout, being no weight", buffer.type.layout);
+    }
     if (buffer.view_of >= 0) return CheckView(where, buffer);
     if (buffer.view_of != -1)
       return Mismatch(StrCat(where, ": view_of"), "-1 or more", buffer.view_of);
@@ -86,6 +89,10 @@ class BufferCheck {
     for (int64_t size : weight.shape) type.shape.push_back({-1, size});
     if (Text(type) != Text(buffer.type)) {
       return Mismatch(where, StrCat(Text(type), " (the weight's)"), Text(buffer.type));
+    }
+    if (const std::string& layout = plan_.weights[buffer.index].layout;
+        buffer.type.layout != layout) {
+      return Mismatch(where, StrCat("layout '", layout, "' (the weight's)"), buffer.type.layout);
     }
     return absl::OkStatus();
   }

@@ -66,10 +66,50 @@ class LowerTest : public ::testing::Test {
   std::vector<plan::Weight> weights_;
 };
 
+// One tensor in two layouts has two entries; one that is only packed has no other.
+TEST_F(LowerTest, PackedWeightsTakeThePlaceOfTheirSources) {
+  graph_ = Parse(R"(ir 1
+dim T = 1..8
+dim S = 1..1
+dim R = 1..8
+dim L = 1..32
+dim P = 1..8
+dim C = 1..32
+weight @table: q8_0[10,32]
+weight @table.packed: q8_0[10,32] = pack(@table) {layout=rows8}
+weight @w: q4_0[10,32]
+weight @w.packed: q4_0[10,32] = pack(@w) {layout=rows8}
+graph @step(%tokens: i32[T]) {
+  %embed: f32[T,32] = embed(%tokens, @table)
+  %a: f32[T,10] = linear(%embed, @table.packed)
+  %b: f32[T,10] = linear(%embed, @w.packed)
+  return %a, %b
+}
+)",
+                 "test.ir")
+               .value();
+  weights_ = {WeightOf("w", DType::kQ4_0, {10, 32}, 64, 180),
+              WeightOf("table", DType::kQ8_0, {10, 32}, 512, 340)};
+  const absl::StatusOr<plan::Plan> plan = Run();
+  ASSERT_TRUE(plan.ok()) << plan.status();
+  ASSERT_EQ(plan->weights.size(), 3u);
+  EXPECT_EQ(plan->weights[0].source.name, "table");
+  EXPECT_EQ(plan->weights[0].layout, "");
+  EXPECT_EQ(plan->weights[1].source, plan->weights[0].source);
+  EXPECT_EQ(plan->weights[1].layout, "rows8");
+  EXPECT_EQ(plan->weights[2].source.name, "w");
+  EXPECT_EQ(plan->weights[2].layout, "rows8");
+  EXPECT_EQ(plan->memory.weights, 340u + 16 * 34 + 16 * 18);
+  const plan::Buffer& buffer = plan->buffers[plan->steps[1].inputs[1]];
+  EXPECT_EQ(buffer.name, "table.packed");
+  EXPECT_EQ(buffer.type.layout, "rows8");
+  EXPECT_EQ(buffer.bytes, 16u * 34);
+}
+
 TEST_F(LowerTest, AGraphBecomesThisPlan) {
   const absl::StatusOr<plan::Plan> plan = Run();
   ASSERT_TRUE(plan.ok()) << plan.status();
-  EXPECT_EQ(plan::PrintPlan(*plan), R"(plan 1 for cpu, by renga 0.1.0
+  EXPECT_EQ(plan::PrintPlan(*plan), R"(plan 2 for cpu, by renga 0.1.0
 model  ""  0 layers  0 wide  0/0 heads x 0  vocab 10  
 geometry  context 32  page 4 tokens  sequences 1  step 8 tokens
 dim T = 1..8
@@ -196,7 +236,7 @@ graph @step(%tokens: i32[T], %positions: i32[T], %cells: i32[T], %rows: i32[R]) 
 }
 
 // The choice for heads of `width`, `heads` of them for two key heads, and the kernel of the step.
-Choice AttentionChoice(int64_t heads, int64_t width) {
+plan::Choice AttentionChoice(int64_t heads, int64_t width) {
   const Graph graph =
       Parse(
           StrCat(
@@ -230,17 +270,17 @@ graph @step(%q: f32[T,)",
   const Emitter* emitter = FindEmitter("cpu", "attention");
   const absl::Status status = emitter->emit(graph.nodes[0], emitter->kernel, builder);
   EXPECT_TRUE(status.ok()) << status;
-  EXPECT_EQ(builder.choices().size(), 1u);
-  const Choice choice = builder.choices()[0];
+  EXPECT_EQ(plan.choices.size(), 1u);
+  const plan::Choice choice = plan.choices[0];
   EXPECT_EQ(plan.kernels[plan.steps[0].kernel].name, choice.chosen);
-  EXPECT_EQ(choice.node, "3.mix");
+  EXPECT_EQ(choice.subject, "3.mix");
   EXPECT_EQ(choice.what, "kernel");
   EXPECT_EQ(choice.considered, (std::vector<std::string>{"attention", "attention_direct"}));
   return choice;
 }
 
 TEST(CpuEmitters, AttentionIsChosenByHeadsAndSaysWhy) {
-  Choice choice = AttentionChoice(14, 64);
+  plan::Choice choice = AttentionChoice(14, 64);
   EXPECT_EQ(choice.chosen, "attention_direct");
   EXPECT_EQ(choice.reason,
             "7 query heads share a key head: for a token at a time, no more than 8, converting its "

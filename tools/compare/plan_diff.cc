@@ -77,9 +77,11 @@ std::vector<FactChange> DiffPlanFacts(const plan::Plan& a, const plan::Plan& b) 
 std::vector<ChangeGroup> DiffPlanWeights(const plan::Plan& a, const plan::Plan& b) {
   std::map<std::string_view, const plan::Weight*> weights_of_a;
   for (const plan::Weight& weight : a.weights) weights_of_a[weight.source.name] = &weight;
+  std::set<std::string_view> seen;
   std::map<std::pair<bool, std::string>, size_t> index;
   std::vector<ChangeGroup> groups;
   for (const plan::Weight& weight : b.weights) {
+    if (!seen.insert(weight.source.name).second) continue;  // in another layout
     const auto found = weights_of_a.find(weight.source.name);
     if (found == weights_of_a.end()) continue;
     const plan::Weight& other = *found->second;

@@ -10,6 +10,7 @@
 #include "ir/base/status.h"
 #include "runtime/plan/serialize.h"
 #include "tools/compiler.h"
+#include "tools/embed_weights.h"
 #include "tools/fusion_summary.h"
 #include "tools/renga/command.h"
 #include "tools/renga/compile_flags.h"
@@ -31,6 +32,7 @@ struct Flags {
   int threads = 0;
   bool require_fusion = false;
   bool json = false;
+  bool embed_weights = false;
   CompileFlags compile;
 };
 
@@ -65,8 +67,8 @@ absl::Status CheckOutput(const Flags& flags, const plan::Plan& plan) {
 // passes took are left out.
 absl::StatusOr<Digest> DigestOfPlan(plan::Plan plan) {
   for (plan::PassRecord& pass : plan.passes) pass.milliseconds = 0;
-  RENGA_ASSIGN_OR_RETURN(const std::string bytes, plan::Serialize(plan));
-  return DigestOf(std::string_view(bytes));
+  RENGA_ASSIGN_OR_RETURN(const plan::PlanEnds ends, plan::SerializeEnds(plan));
+  return DigestOf(StrCat(ends.head, ends.trailer));
 }
 
 // "f32 41, q4_k 7": the most frequent first.
@@ -144,8 +146,9 @@ std::string Text(const Flags& flags, const Compilation& compilation, uint64_t by
             KvTypes(plan), ") + activations ", BytesText(memory.activations), " = ",
             BytesText(memory.total()), "\n");
   StrAppend(&text, "wrote  ", EscapeForTerminal(flags.output), " (", BytesText(bytes),
-            ", weights stay in ", EscapeForTerminal(flags.model), ")  ",
-            SecondsText(compilation.seconds.total), "\n");
+            plan.data_bytes > 0 ? ", weights included"
+                                : StrCat(", weights stay in ", EscapeForTerminal(flags.model)),
+            ")  ", SecondsText(compilation.seconds.total), "\n");
   return text;
 }
 
@@ -197,13 +200,21 @@ absl::Status Run(const Flags& flags) {
     progress.Stop();
     RENGA_RETURN_IF_ERROR(RequireFusion(compilation.plan));
   }
-  RENGA_ASSIGN_OR_RETURN(const std::string bytes, plan::Serialize(compilation.plan));
+  uint64_t bytes = 0;
+  if (flags.embed_weights) {
+    RENGA_ASSIGN_OR_RETURN(const auto file, EmbedWeights(&compilation.plan, flags.threads));
+    bytes = file->bytes;
+    RENGA_RETURN_IF_ERROR(WriteResult(flags.output, file->parts));
+  } else {
+    RENGA_ASSIGN_OR_RETURN(const std::string text, plan::Serialize(compilation.plan));
+    bytes = text.size();
+    RENGA_RETURN_IF_ERROR(WriteResult(flags.output, std::string_view(text)));
+  }
   RENGA_ASSIGN_OR_RETURN(const Digest digest, DigestOfPlan(compilation.plan));
-  RENGA_RETURN_IF_ERROR(WriteResult(flags.output, bytes));
   progress.Stop();
   compilation.seconds.total = std::chrono::duration<double>(steady_clock::now() - start).count();
-  return WriteStdout(flags.json ? JsonText(ToJson(flags, compilation, digest, bytes.size()))
-                                : Text(flags, compilation, bytes.size()));
+  return WriteStdout(flags.json ? JsonText(ToJson(flags, compilation, digest, bytes))
+                                : Text(flags, compilation, bytes));
 }
 
 RunFn Add(CLI::App& app) {
@@ -213,6 +224,9 @@ RunFn Add(CLI::App& app) {
   app.add_option("-o,--output", flags->output, "the plan to write, all or nothing")->required();
   app.add_option("--target", flags->target, "what the plan runs on: cpu (default)");
   AddCompileFlags(app, &flags->compile);
+  app.add_flag("--embed-weights", flags->embed_weights,
+               "put the weights into the plan, as the target reads them; the GGUF is then not "
+               "needed to run");
   app.add_option("--dump-dir", flags->dump_dir,
                  "write the graph after every pass into this folder");
   app.add_flag("--require-fusion", flags->require_fusion,

@@ -27,7 +27,12 @@ Json AttrsJson(const AttrMap& attrs) {
 Json ValuesJson(const Graph& graph, const std::vector<ValueId>& ids) {
   Json json = Json::array();
   for (const ValueId id : ids) {
-    json.push_back({{"name", graph.value(id).name}, {"type", TypeJson(graph.value(id).type)}});
+    const Value& value = graph.value(id);
+    json.push_back({{"name", value.name}, {"type", TypeJson(value.type)}});
+    if (value.packed()) {
+      json.back()["source"] = graph.value(value.source).name;
+      json.back()["layout"] = value.layout;
+    }
   }
   return json;
 }

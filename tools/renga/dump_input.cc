@@ -87,6 +87,7 @@ absl::StatusOr<DumpedGraph> GraphOfPlan(const DumpFlags& flags, bool all_passes)
                                             StrCat(flags.model.model, ": the plan's graph")));
   DumpedGraph dumped{std::move(graph), std::move(plan.passes), std::move(plan.ledger), {}};
   if (all_passes) dumped.texts = {std::move(plan.source_ir), std::move(plan.ir)};
+  dumped.choices = std::move(plan.choices);
   return dumped;
 }
 
@@ -150,21 +151,29 @@ absl::StatusOr<DumpedGraph> GraphOf(const DumpFlags& flags, FileKind kind, bool 
          entry.matched ? plan::LedgerResult::kMatched : plan::LedgerResult::kRejected,
          std::move(entry.reason)});
   }
+  result.choices = PlanChoices(std::move(ledger.choices));
   return result;
 }
 
 absl::StatusOr<PassHistory> PassHistoryOf(const DumpFlags& flags, FileKind kind) {
   if (kind != FileKind::kIr) {
     RENGA_ASSIGN_OR_RETURN(const OpenedPlan opened, PlanOf(flags, kind));
-    return PassHistory{opened.plan->passes, opened.plan->ledger, opened.plan->model.layers};
+    return PassHistory{opened.plan->passes, opened.plan->ledger, opened.plan->choices,
+                       opened.plan->model.layers};
   }
   RENGA_ASSIGN_OR_RETURN(DumpedGraph dumped, GraphOf(flags, kind, /*all_passes=*/true));
-  PassHistory history{std::move(dumped.passes), std::move(dumped.ledger)};
+  PassHistory history{std::move(dumped.passes), std::move(dumped.ledger),
+                      std::move(dumped.choices)};
   for (const Node& node : dumped.graph.nodes) {
     const int64_t layer = LayerOf(NodeName(dumped.graph, node));
     history.layers = std::max(history.layers, layer + 1);
   }
   return history;
+}
+
+int LayerOfTensor(std::string_view name) {
+  constexpr std::string_view kBlock = "blk.";
+  return name.starts_with(kBlock) ? LayerOf(name.substr(kBlock.size())) : -1;
 }
 
 absl::StatusOr<OpenedPlan> PlanOf(const DumpFlags& flags, FileKind kind) {

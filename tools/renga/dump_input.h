@@ -49,6 +49,7 @@ struct DumpedGraph {
   // With all passes run: the graph's text before the first and after each; of a plan before the
   // first and after the last.
   std::vector<std::string> texts;
+  std::vector<plan::Choice> choices;
 };
 
 // The graph that flags.after asks for: by default as the frontend or the .ir file has it, for a
@@ -62,9 +63,13 @@ absl::StatusOr<OpenedPlan> PlanOf(const DumpFlags& flags, FileKind kind);
 struct PassHistory {
   std::vector<plan::PassRecord> passes;
   std::vector<plan::LedgerEntry> ledger;
+  std::vector<plan::Choice> choices;
   int64_t layers = 0;  // of the model
 };
 absl::StatusOr<PassHistory> PassHistoryOf(const DumpFlags& flags, FileKind kind);
+
+// `blk.3.attn_q.weight` is of layer 3, as is any node whose name starts with "3."; else -1.
+int LayerOfTensor(std::string_view name);
 
 // A layer's number, null outside layers.
 inline Json LayerJson(int layer) { return layer < 0 ? Json(nullptr) : Json(layer); }

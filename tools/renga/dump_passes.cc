@@ -7,6 +7,7 @@
 #include "ir/text/parse.h"
 #include "tools/renga/dump_input.h"
 #include "tools/renga/graph_diff_json.h"
+#include "tools/renga/text.h"
 
 namespace renga {
 namespace {

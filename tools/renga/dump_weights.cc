@@ -1,10 +1,12 @@
 // dump --stage weights: every tensor of the file, what uses it, or why nothing does.
 #include <algorithm>
 #include <map>
+#include <set>
 
 #include "absl/strings/str_format.h"
 #include "ir/base/status.h"
 #include "ir/text/parse.h"
+#include "runtime/plan/layout.h"
 #include "tools/renga/dump_filter.h"
 #include "tools/renga/dump_input.h"
 #include "tools/renga/text.h"
@@ -28,12 +30,6 @@ UsesByName UsesOf(const Graph& graph) {
   return uses;
 }
 
-// `blk.3.attn_q.weight` is of layer 3, as is any node whose name starts with "3.".
-int LayerOfTensor(std::string_view name) {
-  constexpr std::string_view kBlock = "blk.";
-  return name.starts_with(kBlock) ? LayerOf(name.substr(kBlock.size())) : -1;
-}
-
 // Weights of a graph's text: no file, so no places and digests.
 absl::StatusOr<std::string> DumpGraphWeights(const DumpFlags& flags) {
   RENGA_ASSIGN_OR_RETURN(const DumpedGraph dumped,
@@ -50,7 +46,10 @@ absl::StatusOr<std::string> DumpGraphWeights(const DumpFlags& flags) {
     const std::vector<std::string> by =
         used == uses.end() ? std::vector<std::string>() : used->second;
     if (flags.json) {
-      weights.push_back({{"name", value.name}, {"type", ToString(value.type)}, {"used_by", by}});
+      weights.push_back({{"name", value.name},
+                         {"type", ToString(value.type)},
+                         {"layout", value.packed() ? value.layout : "file"},
+                         {"used_by", by}});
     } else {
       StrAppend(&text, RefText(value), ": ", ToString(value.type), "  ",
                 by.empty() ? "unused" : StrJoin(by, " "), "\n");
@@ -58,6 +57,10 @@ absl::StatusOr<std::string> DumpGraphWeights(const DumpFlags& flags) {
   }
   RENGA_RETURN_IF_ERROR(filter.CheckFound());
   return flags.json ? JsonText({{"weights", std::move(weights)}}) : text;
+}
+
+std::string_view LayoutText(const plan::Weight& weight) {
+  return weight.layout.empty() ? "file" : std::string_view(weight.layout);
 }
 
 Json WeightJson(const plan::Plan& plan, const plan::Weight& weight,
@@ -70,6 +73,9 @@ Json WeightJson(const plan::Plan& plan, const plan::Weight& weight,
           {"offset", source.offset},
           {"bytes", source.bytes},
           {"digest", weight.digest.ToHex()},
+          {"layout", std::string(LayoutText(weight))},
+          {"stored_bytes", plan::StoredBytes(weight)},
+          {"embedded", weight.embedded.has_value()},
           {"used_by", uses}};
 }
 
@@ -77,10 +83,11 @@ std::string WeightText(const plan::Plan& plan, const plan::Weight& weight,
                        const std::vector<std::string>& uses, size_t width) {
   const WeightSource& source = weight.source;
   const std::string type = StrCat(Name(source.dtype), "[", StrJoin(source.shape, ","), "]");
-  return absl::StrFormat("%-*s  %-18s  %11d bytes  at %s0x%09X  %s  %s\n", static_cast<int>(width),
-                         EscapeForTerminal(source.name), type, source.bytes,
-                         plan.files.size() > 1 ? StrCat(source.file + 1, ":") : "", source.offset,
-                         weight.digest.ToHex().substr(0, 16),
+  return absl::StrFormat("%-*s  %-18s  %11d bytes  at %s0x%09X  %s  %-5s  %s\n",
+                         static_cast<int>(width), EscapeForTerminal(source.name), type,
+                         source.bytes, plan.files.size() > 1 ? StrCat(source.file + 1, ":") : "",
+                         source.offset, weight.digest.ToHex().substr(0, 16),
+                         ToAbsl(LayoutText(weight)),
                          uses.empty() ? "unused" : StrCat("-> ", StrJoin(uses, " ")));
 }
 
@@ -102,9 +109,10 @@ absl::StatusOr<std::string> DumpWeights(const DumpFlags& flags, FileKind kind) {
     width = std::max(width, std::min<size_t>(weight.source.name.size(), 64));
   }
   uint64_t bytes = 0;
+  std::set<std::string_view> names;  // a tensor in two layouts has two lines
   for (const plan::Weight& weight : plan.weights) {
     const std::string& name = weight.source.name;
-    bytes += weight.source.bytes;
+    if (names.insert(name).second) bytes += weight.source.bytes;
     if (!filter.Keeps(name, LayerOfTensor(name), {})) continue;
     const auto used = uses.find(name);
     const std::vector<std::string> by =
@@ -126,19 +134,18 @@ absl::StatusOr<std::string> DumpWeights(const DumpFlags& flags, FileKind kind) {
     }
   }
   RENGA_RETURN_IF_ERROR(filter.CheckFound());
-  const size_t total = plan.weights.size() + plan.ignored.size();
+  const size_t total = names.size() + plan.ignored.size();
   if (flags.json) {
     return JsonText({{"weights", std::move(weights)},
                      {"ignored", std::move(ignored)},
                      {"totals",
                       {{"tensors", total},
-                       {"used", plan.weights.size()},
+                       {"used", names.size()},
                        {"ignored", plan.ignored.size()},
                        {"bytes", bytes}}}});
   }
-  StrAppend(&text, total, " tensors in the file: ", plan.weights.size(), " used, ",
-            plan.ignored.size(), " ignored, none left over; ",
-            WithCommas(static_cast<int64_t>(bytes)), " bytes used\n");
+  StrAppend(&text, total, " tensors in the file: ", names.size(), " used, ", plan.ignored.size(),
+            " ignored, none left over; ", WithCommas(static_cast<int64_t>(bytes)), " bytes used\n");
   return text;
 }
 

@@ -39,8 +39,12 @@ std::string JsonText(const Json& json) {
 
 absl::Status WriteResult(const std::string& path, std::string_view text) {
   if (path.empty()) return WriteStdout(text);
+  return WriteResult(path, absl::MakeConstSpan(&text, 1));
+}
+
+absl::Status WriteResult(const std::string& path, absl::Span<const std::string_view> parts) {
   InterruptScope interrupt;  // no temporary file may stay behind
-  RENGA_RETURN_IF_ERROR(WriteFileAtomically(path, {text}));
+  RENGA_RETURN_IF_ERROR(WriteFileAtomically(path, parts));
   return interrupt.flag() ? absl::CancelledError("interrupted") : absl::OkStatus();
 }
 

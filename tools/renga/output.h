@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include "absl/status/status.h"
+#include "absl/types/span.h"
 #include "nlohmann/json.hpp"
 
 namespace renga {
@@ -21,6 +22,9 @@ std::string JsonText(const Json& json);
 // To the file `path`, all or nothing, Ctrl-C included (Cancelled, after the write); to stdout where
 // the path is empty.
 absl::Status WriteResult(const std::string& path, std::string_view text);
+
+// The same for a file in parts, which come one after another.
+absl::Status WriteResult(const std::string& path, absl::Span<const std::string_view> parts);
 
 // Whether both paths name the same existing file.
 bool SameFile(const std::string& a, const std::string& b);

@@ -169,9 +169,10 @@ absl::StatusOr<std::string> PromptText(const Prompt& prompt, const Tokenizer& to
 absl::Status Run(const Flags& flags) {
   using std::chrono::steady_clock;
   const auto start = steady_clock::now();
-  RENGA_ASSIGN_OR_RETURN(const OpenOptions open, flags.model.Options());
+  RENGA_ASSIGN_OR_RETURN(OpenOptions open, flags.model.Options());
   RENGA_ASSIGN_OR_RETURN(const Prompt prompt, ReadPromptFlags(flags));
   Progress loading(StrCat("loading ", flags.model.model));
+  open.progress = [&loading](int64_t done, int64_t total) { loading.Update(done, total); };
   RENGA_ASSIGN_OR_RETURN(OpenedModel model, OpenModel(flags.model.model, open));
   loading.Stop();
   Forward& forward = *model.forward;

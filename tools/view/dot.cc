@@ -88,8 +88,9 @@ class Writer {
 
   void AddValue(ValueId id) {
     const Value& value = graph_.value(id);
-    StrAppend(&layers_[layer_[id]], "  v", id,
-              " [label=", Quote({RefText(value), ToString(value.type)}), ", ", ShapeOf(value.kind),
+    std::vector<std::string> lines = {RefText(value), ToString(value.type)};
+    if (value.packed()) lines.push_back(StrCat("layout ", value.layout));
+    StrAppend(&layers_[layer_[id]], "  v", id, " [label=", Quote(lines), ", ", ShapeOf(value.kind),
               "];\n");
   }
 

@@ -100,7 +100,11 @@ Json MemoryJson(const plan::Plan& plan, const IndexByName& values) {
 // [value or -1, name, type, file, offset, bytes] a tensor.
 Json WeightsJson(const GraphPage& page) {
   IndexByName ids;
-  for (const ValueId id : page.graph->weights) ids.emplace(page.graph->value(id).name, id);
+  for (const ValueId id : page.graph->weights) {
+    const Value& value = page.graph->value(id);
+    // A tensor stands for what nodes read: its packed form where there is one.
+    ids[value.packed() ? page.graph->value(value.source).name : value.name] = id;
+  }
   Json weights = Json::array();
   for (const WeightSource& source : page.weights) {
     const auto found = ids.find(source.name);

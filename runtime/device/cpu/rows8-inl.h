@@ -192,14 +192,15 @@ void MultiplyTokens(const uint8_t* weight, int64_t rows, int64_t k, const QuantT
                     float* sums, float* y, int64_t y_stride) {
   const int64_t blocks = k / P::kBlock;
   const int64_t group_bytes = kRows8 * blocks * P::kBytes;
-  constexpr int64_t kDepth = std::max<int64_t>(kRows8Depth / P::kBlock, 1);
+  // One token's part stays in the first cache anyway, and the weights are best read as they lie.
+  const int64_t depth = kTokens == 1 ? blocks : std::max<int64_t>(kRows8Depth / P::kBlock, 1);
   for (int64_t first = 0; first < rows; first += kRows8Panel) {
     const int64_t groups = (std::min(kRows8Panel, rows - first) + kRows8 - 1) / kRows8;
     const uint8_t* panel = weight + first / kRows8 * group_bytes;
     std::fill_n(sums, groups * kTokens * kRows8, 0.0f);
-    for (int64_t b = 0; b < blocks; b += kDepth) {
+    for (int64_t b = 0; b < blocks; b += depth) {
       for (int64_t g = 0; g < groups; ++g) {
-        AddBlocks<P, kTokens>(panel + g * group_bytes, b, std::min(b + kDepth, blocks), x,
+        AddBlocks<P, kTokens>(panel + g * group_bytes, b, std::min(b + depth, blocks), x,
                               sums + g * kTokens * kRows8);
       }
     }

@@ -22,13 +22,14 @@ TEST(PrintStep, ShowsOperandsAttributesAndResult) {
 
 TEST(PrintPlan, ShowsHeaderBuffersAndSteps) {
   const std::string text = PrintPlan(SamplePlan());
-  EXPECT_THAT(text, HasSubstr("plan 1 for cpu, by renga test\n"));
+  EXPECT_THAT(text, HasSubstr("plan 2 for cpu, by renga test\n"));
   EXPECT_THAT(text, HasSubstr("dim T = 1..4\n"));
   EXPECT_THAT(
       text,
       HasSubstr("buffer 7    %x_heads    f32[T,2,4]                  128 bytes  view of %x\n"));
   EXPECT_THAT(
       text, HasSubstr("buffer 5    %0.k_cache  f16[C,2,4]                  512 bytes  cache 0\n"));
+  EXPECT_THAT(text, HasSubstr("544 bytes  weight 2, layout rows8\n"));
   EXPECT_THAT(text, HasSubstr("step 4 linear logits"));
 }
 
@@ -48,8 +49,8 @@ TEST(PrintMemory, AddsUp) {
             "inputs                   192 bytes  3 buffers\n"
             "activations              512 bytes  arena and inputs\n"
             "kv                       512 bytes  1 caches of 32 cells\n"
-            "weights                  480 bytes  2 tensors\n"
-            "total                   1504 bytes  \n");
+            "weights                 1024 bytes  3 tensors\n"
+            "total                   2048 bytes  \n");
 }
 
 TEST(Lifetimes, ViewsAndOutputsProlongLife) {

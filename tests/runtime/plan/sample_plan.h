@@ -8,7 +8,7 @@ namespace renga::plan {
 
 // Vocabulary of 10, width 8, one cache, a step of at most 4 tokens. Buffers by index:
 //   0 tokens  1 rows  2 cells  3 @table  4 @out  5 0.k_cache  6 x  7 x_heads (view of 6)  8 y
-//   9 last  10 logits
+//   9 last  10 logits  11 @packed, which nothing reads
 inline Plan SamplePlan() {
   Plan plan;
   plan.target = "cpu";
@@ -42,7 +42,8 @@ inline Plan SamplePlan() {
   plan.inputs = {"tokens", "rows", "cells"};
   plan.outputs = {"logits"};
   plan.weights = {{{"table", DType::kF32, {10, 8}, 0, 64, 320}, {1, 2}},
-                  {{"out", DType::kF16, {10, 8}, 1, 128, 160}, {3, 4}}};
+                  {{"out", DType::kF16, {10, 8}, 1, 128, 160}, {3, 4}},
+                  {{"packed", DType::kQ8_0, {10, 32}, 1, 512, 340}, {5, 6}, "rows8"}};
   plan.caches = {{"0.k_cache", 0, DType::kF16, 2, 4, 16}};
   const auto add = [&plan](std::string name, TensorType type, Space space, int32_t index,
                            uint64_t offset, int32_t view_of = -1) {
@@ -61,6 +62,7 @@ inline Plan SamplePlan() {
   add("y", {DType::kF32, {t, {-1, 8}}}, Space::kArena, -1, 128);
   add("last", {DType::kF32, {r, {-1, 8}}}, Space::kArena, -1, 0);
   add("logits", {DType::kF32, {r, {-1, 10}}}, Space::kArena, -1, 128);
+  add("packed", {DType::kQ8_0, {{-1, 10}, {-1, 32}}, "rows8"}, Space::kWeight, 2, 0);
   plan.kernels = {{"embed"}, {"kv_append"}, {"add"}, {"gather_rows"}, {"linear"}};
   plan.steps = {
       {"x", -1, StepKind::kKernel, 0, {0, 3}, {6}, {}, {"x"}},
@@ -85,6 +87,7 @@ inline Plan SamplePlan() {
   plan.passes = {{"dead-nodes", true, 9, 7, 0.25}, {"last-logits", false, 7, 7, 0.5}};
   plan.ledger = {{"last-logits", "logits", -1, LedgerResult::kMatched, ""},
                  {"fuse", "0.k", 0, LedgerResult::kRejected, "has 2 users"}};
+  plan.choices = {{"packed", "layout", "rows8", {"file", "rows8"}, "measured"}};
   return plan;
 }
 

@@ -49,6 +49,7 @@ TEST(Serialize, EveryFieldComesBack) {
   EXPECT_EQ(read->memory, plan.memory);
   EXPECT_EQ(read->passes, plan.passes);
   EXPECT_EQ(read->ledger, plan.ledger);
+  EXPECT_EQ(read->choices, plan.choices);
   EXPECT_TRUE(*read == plan);
   EXPECT_EQ(Sealed(*read), file);
 }
@@ -122,7 +123,7 @@ TEST(Deserialize, RefusesAnotherVersion) {
   EXPECT_EQ(Seal(body), file);
   const absl::Status status = Deserialize(Bytes(Seal(body, 7)), "x.plan").status();
   EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
-  EXPECT_THAT(Message(status), HasSubstr("plan format 7, this renga reads 1; compile again"));
+  EXPECT_THAT(Message(status), HasSubstr("plan format 7, this renga reads 2; compile again"));
 }
 
 TEST(Deserialize, RefusesAnEmptyBody) {
@@ -130,6 +131,66 @@ TEST(Deserialize, RefusesAnEmptyBody) {
             absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(Deserialize(Bytes(Seal(std::string("\4\0\0\0RNGP", 8))), "x.plan").status().code(),
             absl::StatusCode::kInvalidArgument);
+}
+
+// A plan with two embedded weights and what their bytes are; `data` is changed by tests.
+struct Embedded {
+  Plan plan = SamplePlan();
+  std::string data = std::string(2 * kPageBytes, 'd');
+
+  Embedded() {
+    plan.data_bytes = data.size();
+    plan.weights[0].embedded = {kPageBytes, {7, 8}};
+    plan.weights[2].embedded = {0, {9, 10}};
+  }
+  std::string File() const {
+    const PlanEnds ends = SerializeEnds(plan).value();
+    return ends.head + data + ends.trailer;
+  }
+};
+
+TEST(Embedded, EveryFieldComesBack) {
+  const Embedded embedded;
+  const std::string file = embedded.File();
+  EXPECT_EQ(file.find(embedded.data) % kPageBytes, 0u);
+  const absl::StatusOr<Plan> read = Deserialize(Bytes(file), "a.plan");
+  ASSERT_TRUE(read.ok()) << read.status();
+  EXPECT_TRUE(*read == embedded.plan);
+  EXPECT_EQ(Serialize(*read).status().code(), absl::StatusCode::kInvalidArgument);
+}
+
+TEST(Embedded, TheDataSectionHasTheSizeThatThePlanSays) {
+  Embedded embedded;
+  embedded.data.pop_back();
+  absl::Status status = Deserialize(Bytes(embedded.File()), "a.plan").status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(Message(status),
+              HasSubstr("data section: expected 8192 bytes of embedded weights, got 8191"));
+  embedded.data += "more";
+  EXPECT_FALSE(Deserialize(Bytes(embedded.File()), "a.plan").ok());
+  embedded.data.clear();
+  EXPECT_FALSE(Deserialize(Bytes(embedded.File()), "a.plan").ok());
+  // A section that the plan knows nothing of, and a plan that claims one.
+  const PlanEnds ends = SerializeEnds(SamplePlan()).value();
+  EXPECT_FALSE(
+      Deserialize(Bytes(ends.head + std::string(8192, 'd') + ends.trailer), "a.plan").ok());
+  const PlanEnds claims = SerializeEnds(Embedded().plan).value();
+  EXPECT_FALSE(Deserialize(Bytes(Seal(claims.head)), "a.plan").ok());
+}
+
+TEST(Embedded, DamageOfThePlanShowsAndCutsToo) {
+  const std::string file = Embedded().File();
+  for (const size_t at : {size_t{100}, file.size() - 20, file.size() - 3}) {
+    std::string damaged = file;
+    damaged[at] ^= 1;
+    EXPECT_EQ(Deserialize(Bytes(damaged), "a.plan").status().code(), absl::StatusCode::kDataLoss)
+        << at;
+  }
+  for (const size_t size : {file.size() - 1, file.size() - 5000, size_t{1000}}) {
+    EXPECT_EQ(Deserialize(Bytes(file.substr(0, size)), "a.plan").status().code(),
+              absl::StatusCode::kDataLoss)
+        << size;
+  }
 }
 
 TEST(LoadPlan, ReadsAFileAndNamesIt) {

@@ -87,7 +87,50 @@ const Fault kFaults[] = {
     {"WeightFarOutside", [](Plan& p) { p.weights[0].source.offset = UINT64_MAX - 7; },
      "weight table: expected bytes inside its file"},
     {"WeightTwice", [](Plan& p) { p.weights[1].source.name = "table"; },
-     "weight table: expected one of that name, got two"},
+     "weight table: expected one of that name and layout, got two"},
+    {"LayoutUnknown", [](Plan& p) { p.weights[2].layout = "rows9"; },
+     "weight packed: layout: expected one of rows8, got rows9"},
+    {"LayoutType", [](Plan& p) { p.weights[1].layout = "rows8"; },
+     "weight out: layout rows8: expected a type of q4_0"},
+    {"LayoutOfBuffer", [](Plan& p) { p.buffers[11].type.layout = ""; },
+     "buffer packed: bytes: expected 340"},
+    {"LayoutOfFile", [](Plan& p) { p.weights[2].layout = ""; },
+     "buffer packed: expected layout '' (the weight's), got rows8"},
+    {"LayoutOfArena",
+     [](Plan& p) {
+       p.buffers[11].space = Space::kArena;
+       p.buffers[11].index = -1;
+     },
+     "buffer packed: expected no layout, being no weight, got rows8"},
+    {"EmbeddedUnaligned",
+     [](Plan& p) {
+       p.data_bytes = 8192;
+       p.weights[2].embedded = {64, {}};
+     },
+     "weight packed: embedded: expected an offset that is a multiple of 4096, got 64"},
+    {"EmbeddedOutside",
+     [](Plan& p) {
+       p.data_bytes = 4096 + 543;
+       p.weights[2].embedded = {4096, {}};
+     },
+     "weight packed: embedded: expected bytes inside the data section of 4639, got 544 at offset "
+     "4096"},
+    {"EmbeddedFarOutside",
+     [](Plan& p) {
+       p.data_bytes = 4096;
+       p.weights[2].embedded = {UINT64_MAX - 4095, {}};
+     },
+     "weight packed: embedded: expected bytes inside the data section of 4096"},
+    {"EmbeddedTwice",
+     [](Plan& p) {
+       p.data_bytes = 8192;
+       p.weights[0].embedded = {4096, {}};
+       p.weights[2].embedded = {4096, {}};
+     },
+     "embedded: expected bytes of its own, got some of "},
+    {"DataHuge", [](Plan& p) { p.data_bytes = UINT64_MAX; }, "data_bytes: expected at most"},
+    {"Choice", [](Plan& p) { p.choices[0].chosen = "rows9"; },
+     "choice of layout for packed: expected one of file, rows8, got rows9"},
     {"CacheCell", [](Plan& p) { p.caches[0].cell_bytes = 8; },
      "cache 0.k_cache: cell_bytes: expected 16 (f16[2,4]), got 8"},
     {"CacheHeads", [](Plan& p) { p.caches[0].heads = 0; },
@@ -129,7 +172,7 @@ const Fault kFaults[] = {
     {"InputMissing", [](Plan& p) { p.inputs.push_back("pages"); },
      "input pages: expected a buffer, got none"},
     {"WeightIndex", [](Plan& p) { p.buffers[3].index = -1; },
-     "buffer table: index: expected one of 2, got -1"},
+     "buffer table: index: expected one of 3, got -1"},
     {"WeightType", [](Plan& p) { p.buffers[3].index = 1; },
      "buffer table: expected f16[10,8] (the weight's), got f32[10,8]"},
     {"CacheType",
@@ -137,8 +180,8 @@ const Fault kFaults[] = {
        p.buffers[5].type.shape = {{5, 1}, {-1, 4}, {-1, 2}};
      },
      "buffer 0.k_cache: expected f16[C,2,4] (the cache's), got f16[C,4,2]"},
-    {"ViewOfNothing", [](Plan& p) { p.buffers[7].view_of = 11; },
-     "buffer x_heads: view_of: expected 0..10, got 11"},
+    {"ViewOfNothing", [](Plan& p) { p.buffers[7].view_of = 12; },
+     "buffer x_heads: view_of: expected 0..11, got 12"},
     {"ViewNegative", [](Plan& p) { p.buffers[7].view_of = -2; },
      "buffer x_heads: view_of: expected -1 or more, got -2"},
     {"ViewOfView", [](Plan& p) { p.buffers[7].view_of = 7; },
@@ -156,12 +199,12 @@ const Fault kFaults[] = {
      "step 0 (x): kernel: expected -1, got 0"},
     {"StepLayer", [](Plan& p) { p.steps[0].layer = -7; },
      "step 0 (x): layer: expected -1 or more, got -7"},
-    {"StepInput", [](Plan& p) { p.steps[2].inputs[1] = 11; },
-     "step 2 (y): input: expected a buffer 0..10, got 11"},
+    {"StepInput", [](Plan& p) { p.steps[2].inputs[1] = 12; },
+     "step 2 (y): input: expected a buffer 0..11, got 12"},
     {"StepInputNegative", [](Plan& p) { p.steps[2].inputs[1] = -2; },
-     "step 2 (y): input: expected a buffer 0..10, got -2"},
+     "step 2 (y): input: expected a buffer 0..11, got -2"},
     {"StepOutput", [](Plan& p) { p.steps[2].outputs[0] = -1; },
-     "step 2 (y): output: expected a buffer 0..10, got -1"},
+     "step 2 (y): output: expected a buffer 0..11, got -1"},
     {"StepNoOutput", [](Plan& p) { p.steps[2].outputs.clear(); },
      "step 2 (y): expected an output, got none"},
     {"StepManyInputs", [](Plan& p) { p.steps[2].inputs.resize(65, -1); },
@@ -198,7 +241,7 @@ const Fault kFaults[] = {
     {"OutputGone", [](Plan& p) { p.outputs.push_back("y"); },
      "output y: expected y written and still there"},
     {"MemoryWeights", [](Plan& p) { ++p.memory.weights; },
-     "memory: weights: expected 480, got 481"},
+     "memory: weights: expected 1024, got 1025"},
     {"MemoryKv", [](Plan& p) { p.memory.kv = 0; }, "memory: kv: expected 512, got 0"},
     {"MemoryActivations", [](Plan& p) { p.memory.activations += 64; },
      "memory: activations: expected 512, got 576"},
