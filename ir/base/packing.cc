@@ -55,11 +55,12 @@ absl::StatusOr<std::vector<Plane>> PlanesOf(const Layout& layout, DType type) {
   return planes;
 }
 
-// Bit 4 * j + i to bit 8 * i + j, or back.
+// Bit 4 * j + i to bit 8 * i + j, or back: a matrix of 8 x 4 bits and its transpose.
 uint32_t Spread(uint32_t bits) {
   uint32_t out = 0;
   for (int j = 0; j < 8; ++j) {
-    for (int i = 0; i < 4; ++i) out |= (bits >> (4 * j + i) & 1) << (8 * i + j);
+    // Four bits to the four bytes' lowest: no two of the products' ones meet.
+    out |= (((bits >> (4 * j) & 0xF) * 0x00204081) & 0x01010101) << j;
   }
   return out;
 }
@@ -71,26 +72,44 @@ uint32_t Gather(uint32_t bits) {
   return out;
 }
 
-template <bool kBack>
-void Move(const uint8_t* from, uint8_t* to, const Plane& plane) {
-  if (!plane.spread) {
-    // Constants, so that a chunk is one move.
-    if (plane.chunk == 4) {
-      std::memcpy(to, from, 4);
-    } else if (plane.chunk == 2) {
-      std::memcpy(to, from, 2);
+// Moves `chunks` chunks of one row's field, `stride` bytes apart in the packed form. kChunk is a
+// constant where a chunk is to be one move; 0 takes the plane's.
+template <bool kBack, int kChunk, typename File, typename Packed>
+void MoveChunks(File* file, Packed* packed, int64_t chunk, int64_t chunks, int64_t stride) {
+  const size_t bytes = kChunk > 0 ? kChunk : static_cast<size_t>(chunk);
+  for (int64_t c = 0; c < chunks; ++c) {
+    if constexpr (kBack) {
+      std::memcpy(file, packed, bytes);
     } else {
-      std::memcpy(to, from, static_cast<size_t>(plane.chunk));
+      std::memcpy(packed, file, bytes);
     }
-    return;
+    file += bytes;
+    packed += stride;
   }
-  uint32_t bits;
-  std::memcpy(&bits, from, sizeof(bits));
-  bits = kBack ? Gather(bits) : Spread(bits);
-  std::memcpy(to, &bits, sizeof(bits));
 }
 
-// Regroups one row of a group; `tile` is the group's start.
+template <bool kBack, typename File, typename Packed>
+void MoveField(File* file, Packed* packed, const Plane& plane, int64_t stride) {
+  if (plane.spread) {
+    uint32_t bits;
+    std::memcpy(&bits, kBack ? packed : file, sizeof(bits));
+    if constexpr (kBack) {
+      bits = Gather(bits);
+      std::memcpy(file, &bits, sizeof(bits));
+    } else {
+      bits = Spread(bits);
+      std::memcpy(packed, &bits, sizeof(bits));
+    }
+  } else if (plane.chunk == 4) {
+    MoveChunks<kBack, 4>(file, packed, plane.chunk, plane.chunks, stride);
+  } else if (plane.chunk == 2) {
+    MoveChunks<kBack, 2>(file, packed, plane.chunk, plane.chunks, stride);
+  } else {
+    MoveChunks<kBack, 0>(file, packed, plane.chunk, plane.chunks, stride);
+  }
+}
+
+// Regroups row `r` of a group; `tile` is the group's start.
 template <bool kBack, typename File, typename Packed>
 void MoveRow(const Layout& layout, absl::Span<const Plane> planes, int64_t block_bytes,
              int64_t blocks, File* row, int64_t r, Packed* tile) {
@@ -98,18 +117,11 @@ void MoveRow(const Layout& layout, absl::Span<const Plane> planes, int64_t block
   for (int64_t first = 0; first < blocks; first += in_tile) {
     const int64_t count = std::min(in_tile, blocks - first);
     for (const Plane& plane : planes) {
+      const int64_t stride = layout.rows * plane.chunk;
       Packed* packed = tile + layout.rows * count * plane.offset + r * plane.chunk;
       for (int64_t b = 0; b < count; ++b) {
-        File* file = row + (first + b) * block_bytes + plane.offset;
-        for (int64_t c = 0; c < plane.chunks; ++c) {
-          if constexpr (kBack) {
-            Move<true>(packed, file, plane);
-          } else {
-            Move<false>(file, packed, plane);
-          }
-          file += plane.chunk;
-          packed += layout.rows * plane.chunk;
-        }
+        MoveField<kBack>(row + (first + b) * block_bytes + plane.offset, packed, plane, stride);
+        packed += plane.chunks * stride;
       }
     }
     tile += layout.rows * count * block_bytes;

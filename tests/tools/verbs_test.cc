@@ -224,8 +224,14 @@ TEST(Dump, LedgerHasTheDocumentedFields) {
     EXPECT_EQ(Keys(entry), (std::set<std::string>{"pass", "node", "layer", "result", "reason"}));
     EXPECT_TRUE(entry["result"] == "matched" || entry["result"] == "rejected");
   }
-  EXPECT_EQ(CountLines(Output({"dump", StoryModel(), "--stage", "ledger"})),
+  const std::string text = Output({"dump", StoryModel(), "--stage", "ledger"});
+  EXPECT_EQ(CountLines(text.substr(0, text.find("choices\n"))),
             static_cast<int>(json["entries"].size()) + 1);
+  ASSERT_GT(json["choices"].size(), 0u);
+  for (const Json& choice : json["choices"]) {
+    EXPECT_EQ(Keys(choice),
+              (std::set<std::string>{"subject", "what", "chosen", "considered", "reason"}));
+  }
 }
 
 TEST(Dump, WeightsAccountForEveryTensor) {
