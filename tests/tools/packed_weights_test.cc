@@ -74,7 +74,7 @@ TEST_F(PackedWeightsVerbTest, DumpsShowLayoutsAndChoices) {
   ASSERT_FALSE(ledger["choices"].empty());
   int packed = 0;
   for (const Json& choice : ledger["choices"]) {
-    EXPECT_EQ(choice["what"], "layout");
+    if (choice["what"] != "layout") continue;
     EXPECT_EQ(choice["considered"], Json({"file", "rows8"}));
     EXPECT_NE(choice["reason"], "");
     packed += choice["chosen"] == "rows8";
