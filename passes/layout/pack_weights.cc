@@ -20,25 +20,27 @@ struct TypeChoice {
   std::string_view reason;
 };
 
-// Measured with cpu_linear_bench, one thread: the lower ratio on AVX2, the higher on AVX-512 VNNI
-// (docs/benchmarks/packed-weights.md).
+// Measured with cpu_linear_bench, one thread, AVX2 and AVX-512 VNNI: the lower and the higher ratio
+// of the two, one run each on a busy machine (docs/benchmarks/packed-weights.md).
 constexpr TypeChoice kChoices[] = {
     {DType::kQ4_0, "rows8",
      "1.3x to 1.9x the file's layout for a prompt, 1.1x to 1.2x for a token"},
     {DType::kQ4_1, "rows8",
-     "1.4x to 2.0x the file's layout for a prompt, 1.2x to 1.4x for a token"},
+     "1.2x to 2.3x the file's layout for a prompt, 1.2x to 1.5x for a token"},
     {DType::kQ5_0, "rows8",
-     "1.2x to 1.8x the file's layout for a prompt, 1.2x to 1.3x for a token"},
+     "1.8x to 2.0x the file's layout for a prompt, 1.0x to 1.3x for a token"},
     {DType::kQ5_1, "rows8",
-     "1.3x to 2.1x the file's layout for a prompt, 1.0x to 1.3x for a token"},
-    {DType::kQ8_0, "rows8", "1.2x to 1.7x the file's layout for a prompt, 1.1x for a token"},
-    {DType::kQ4_K, "rows8", "1.2x to 1.8x the file's layout for a prompt, 1.1x for a token"},
+     "1.3x to 2.2x the file's layout for a prompt, 1.0x to 1.3x for a token"},
+    {DType::kQ8_0, "rows8", "1.2x the file's layout for a prompt, 1.0x to 1.1x for a token"},
+    {DType::kQ4_K, "rows8",
+     "1.2x to 2.0x the file's layout for a prompt, 0.8x to 1.3x for a token"},
     {DType::kQ5_K, "rows8",
      "1.0x to 1.8x the file's layout for a prompt, 1.0x to 1.1x for a token"},
-    {DType::kQ6_K, "", "rows8 is no faster: its scales for 16 elements cost what the lanes save"},
+    {DType::kQ6_K, "", "rows8 is no faster: 0.6x to 0.9x the file's layout for a prompt"},
     {DType::kIQ4_NL, "rows8",
      "1.2x to 1.9x the file's layout for a prompt, 1.1x to 1.2x for a token"},
-    {DType::kMXFP4, "rows8", "multiplied as iq4_nl: 1.2x to 1.9x the file's layout for a prompt"},
+    {DType::kMXFP4, "rows8",
+     "its kernel is that of iq4_nl but for the scale; not measured by itself"},
 };
 
 struct Decision {
