@@ -1,0 +1,235 @@
+// A stand-in for libcuda in which any call can be made to fail, and which knows what was not freed.
+// Its GPU's memory is the host's; launches are only noted. Built several times: FAKE_WITHOUT_LOOKUP
+// is a driver older than cuGetProcAddress_v2, FAKE_WITHOUT names a function it lacks.
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <set>
+#include <string>
+
+#include "runtime/device/cuda/driver.h"
+
+namespace {
+
+using renga::cuda::Address;
+using renga::cuda::LaunchAttribute;
+using renga::cuda::LaunchConfig;
+
+struct State {
+  int devices = 1, calls = 0, fail_at = 0, fail_with = 0;
+  std::string failed;
+  std::set<void*> live;
+  bool capturing = false;
+  LaunchConfig config = {};
+  LaunchAttribute attributes[4] = {};
+  int first_argument = 0, shared_allowed = 0;
+};
+State state;
+
+// What a call gives: 0, or what the test ordered.
+int Call(const char* name) {
+  if (++state.calls != state.fail_at) return 0;
+  state.failed = name;
+  return state.fail_with;
+}
+
+void* Make() {
+  void* handle = malloc(64);
+  state.live.insert(handle);
+  return handle;
+}
+// 400 (CUDA_ERROR_INVALID_HANDLE) for what is not alive. Frees even where the call fails, as a
+// driver that lost its device does.
+int Free(const char* name, void* handle) {
+  if (state.live.erase(handle) == 0) return 400;
+  free(handle);
+  return Call(name);
+}
+
+int Init(unsigned) {
+  const int result = Call("cuInit");
+  return result != 0 ? result : state.devices == 0 ? 100 : 0;
+}
+int Version(int* version) { return *version = 12040, Call("cuDriverGetVersion"); }
+int ErrorName(int, const char** text) { return *text = "CUDA_ERROR_OF_THE_FAKE", 0; }
+int ErrorString(int, const char** text) { return *text = "what the fake was told", 0; }
+int DeviceCount(int* count) { return *count = state.devices, Call("cuDeviceGetCount"); }
+int Device(int* device, int ordinal) { return *device = ordinal, Call("cuDeviceGet"); }
+int DeviceName(char* name, int bytes, int) {
+  strncpy(name, "Fake GPU", static_cast<size_t>(bytes));
+  return Call("cuDeviceGetName");
+}
+int DeviceAttribute(int* value, int attribute, int) {
+  *value = attribute == 75   ? 9
+           : attribute == 76 ? 0
+           : attribute == 16 ? 132
+           : attribute == 97 ? 227 << 10
+                             : 1 << 20;
+  return Call("cuDeviceGetAttribute");
+}
+int DeviceMemory(size_t* bytes, int) { return *bytes = 1 << 30, Call("cuDeviceTotalMem"); }
+int RetainContext(void** context, int) {
+  if (const int result = Call("cuDevicePrimaryCtxRetain")) return result;
+  return *context = Make(), 0;
+}
+int ReleaseContext(int) {
+  // The only context: whatever else is alive then is a leak, and stays in the set.
+  for (void* handle : state.live) {
+    if (state.live.size() == 1) return Free("cuDevicePrimaryCtxRelease", handle);
+  }
+  return 201;
+}
+int SetContext(void*) { return Call("cuCtxSetCurrent"); }
+int Allocate(Address* address, size_t bytes) {
+  if (const int result = Call("cuMemAlloc")) return result;
+  void* memory = malloc(bytes);
+  state.live.insert(memory);
+  return *address = reinterpret_cast<Address>(memory), 0;
+}
+int FreeMemory(Address address) { return Free("cuMemFree", reinterpret_cast<void*>(address)); }
+int CopyToDevice(Address to, const void* from, size_t bytes, void*) {
+  if (const int result = Call("cuMemcpyHtoDAsync")) return result;
+  return memcpy(reinterpret_cast<void*>(to), from, bytes), 0;
+}
+int CopyToHost(void* to, Address from, size_t bytes, void*) {
+  if (const int result = Call("cuMemcpyDtoHAsync")) return result;
+  return memcpy(to, reinterpret_cast<void*>(from), bytes), 0;
+}
+int CopyOnDevice(Address to, Address from, size_t bytes, void*) {
+  if (const int result = Call("cuMemcpyDtoDAsync")) return result;
+  return memcpy(reinterpret_cast<void*>(to), reinterpret_cast<void*>(from), bytes), 0;
+}
+int Fill(Address to, unsigned char value, size_t bytes, void*) {
+  if (const int result = Call("cuMemsetD8Async")) return result;
+  return memset(reinterpret_cast<void*>(to), value, bytes), 0;
+}
+int LoadModule(void** module, const void*) {
+  if (const int result = Call("cuModuleLoadData")) return result;
+  return *module = Make(), 0;
+}
+int UnloadModule(void* module) { return Free("cuModuleUnload", module); }
+int Function(void** function, void* module, const char* name) {
+  if (const int result = Call("cuModuleGetFunction")) return result;
+  if (strcmp(name, "kernel") != 0) return 500;
+  return *function = module, 0;
+}
+int SetFunctionAttribute(void*, int attribute, int value) {
+  if (attribute == 8) state.shared_allowed = value;
+  return Call("cuFuncSetAttribute");
+}
+int Occupancy(int* blocks, void*, int, size_t) {
+  return *blocks = 3, Call("cuOccupancyMaxActiveBlocksPerMultiprocessor");
+}
+int Launch(const LaunchConfig* config, void*, void** arguments, void**) {
+  if (const int result = Call("cuLaunchKernelEx")) return result;
+  state.config = *config;
+  for (unsigned i = 0; i < config->attribute_count; ++i) {
+    state.attributes[i] = config->attributes[i];
+  }
+  memcpy(&state.first_argument, arguments[0], sizeof(int));
+  return 0;
+}
+int CreateStream(void** stream, unsigned) {
+  if (const int result = Call("cuStreamCreate")) return result;
+  return *stream = Make(), 0;
+}
+int DestroyStream(void* stream) { return Free("cuStreamDestroy", stream); }
+int SynchronizeStream(void*) { return state.capturing ? 900 : Call("cuStreamSynchronize"); }
+int BeginCapture(void*, int) {
+  if (const int result = Call("cuStreamBeginCapture")) return result;
+  return state.capturing = true, 0;
+}
+int EndCapture(void*, void** graph) {
+  state.capturing = false;
+  if (const int result = Call("cuStreamEndCapture")) return result;
+  return *graph = Make(), 0;
+}
+int InstantiateGraph(void** exec, void*, uint64_t) {
+  if (const int result = Call("cuGraphInstantiate")) return result;
+  return *exec = Make(), 0;
+}
+int LaunchGraph(void*, void*) { return Call("cuGraphLaunch"); }
+int DestroyGraphExec(void* exec) { return Free("cuGraphExecDestroy", exec); }
+int DestroyGraph(void* graph) { return Free("cuGraphDestroy", graph); }
+int CreateEvent(void** event, unsigned) {
+  if (const int result = Call("cuEventCreate")) return result;
+  return *event = Make(), 0;
+}
+int DestroyEvent(void* event) { return Free("cuEventDestroy", event); }
+int RecordEvent(void*, void*) { return Call("cuEventRecord"); }
+int SynchronizeEvent(void*) { return Call("cuEventSynchronize"); }
+int ElapsedMs(float* ms, void*, void*) { return *ms = 1.5f, Call("cuEventElapsedTime"); }
+
+}  // namespace
+
+extern "C" {
+
+void fake_reset() { state = State(); }
+void fake_fail_at(int call, int result) { state.fail_at = call, state.fail_with = result; }
+void fake_set_devices(int count) { state.devices = count; }
+int fake_calls() { return state.calls; }
+const char* fake_failed() { return state.failed.c_str(); }
+int fake_live() { return static_cast<int>(state.live.size()); }
+const LaunchConfig* fake_config() { return &state.config; }
+const LaunchAttribute* fake_attributes() { return state.attributes; }
+int fake_first_argument() { return state.first_argument; }
+int fake_shared_allowed() { return state.shared_allowed; }
+
+#ifndef FAKE_WITHOUT_LOOKUP
+int cuGetProcAddress_v2(const char* name, void** function, int, uint64_t, int* found) {
+  const auto any = [](auto* f) { return reinterpret_cast<void*>(f); };
+  const std::pair<const char*, void*> functions[] = {
+      {"cuInit", any(Init)},
+      {"cuDriverGetVersion", any(Version)},
+      {"cuGetErrorName", any(ErrorName)},
+      {"cuGetErrorString", any(ErrorString)},
+      {"cuDeviceGetCount", any(DeviceCount)},
+      {"cuDeviceGet", any(Device)},
+      {"cuDeviceGetName", any(DeviceName)},
+      {"cuDeviceGetAttribute", any(DeviceAttribute)},
+      {"cuDeviceTotalMem", any(DeviceMemory)},
+      {"cuDevicePrimaryCtxRetain", any(RetainContext)},
+      {"cuDevicePrimaryCtxRelease", any(ReleaseContext)},
+      {"cuCtxSetCurrent", any(SetContext)},
+      {"cuMemAlloc", any(Allocate)},
+      {"cuMemFree", any(FreeMemory)},
+      {"cuMemcpyHtoDAsync", any(CopyToDevice)},
+      {"cuMemcpyDtoHAsync", any(CopyToHost)},
+      {"cuMemcpyDtoDAsync", any(CopyOnDevice)},
+      {"cuMemsetD8Async", any(Fill)},
+      {"cuModuleLoadData", any(LoadModule)},
+      {"cuModuleUnload", any(UnloadModule)},
+      {"cuModuleGetFunction", any(Function)},
+      {"cuFuncSetAttribute", any(SetFunctionAttribute)},
+      {"cuOccupancyMaxActiveBlocksPerMultiprocessor", any(Occupancy)},
+      {"cuLaunchKernelEx", any(Launch)},
+      {"cuStreamCreate", any(CreateStream)},
+      {"cuStreamDestroy", any(DestroyStream)},
+      {"cuStreamSynchronize", any(SynchronizeStream)},
+      {"cuStreamBeginCapture", any(BeginCapture)},
+      {"cuStreamEndCapture", any(EndCapture)},
+      {"cuGraphInstantiate", any(InstantiateGraph)},
+      {"cuGraphLaunch", any(LaunchGraph)},
+      {"cuGraphExecDestroy", any(DestroyGraphExec)},
+      {"cuGraphDestroy", any(DestroyGraph)},
+      {"cuEventCreate", any(CreateEvent)},
+      {"cuEventDestroy", any(DestroyEvent)},
+      {"cuEventRecord", any(RecordEvent)},
+      {"cuEventSynchronize", any(SynchronizeEvent)},
+      {"cuEventElapsedTime", any(ElapsedMs)},
+  };
+  *found = 1;  // CU_GET_PROC_ADDRESS_SYMBOL_NOT_FOUND
+#ifdef FAKE_WITHOUT
+  if (strcmp(name, FAKE_WITHOUT) == 0) return 500;
+#endif
+  for (const auto& [known, address] : functions) {
+    if (strcmp(name, known) != 0) continue;
+    *found = 0;
+    *function = address;
+    return 0;
+  }
+  return 500;
+}
+#endif
+
+}  // extern "C"

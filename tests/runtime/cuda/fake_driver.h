@@ -1,0 +1,54 @@
+// How a test talks to the stand-in for libcuda (fake_driver.cc): its own functions beside
+// cuGetProcAddress_v2.
+#pragma once
+
+#include <dlfcn.h>
+
+#include <string>
+
+#include "gtest/gtest.h"
+#include "ir/base/strings.h"
+#include "runtime/device/cuda/driver.h"
+
+namespace renga::cuda {
+
+inline std::string FakeFile(const std::string& name) {
+  return StrCat(RENGA_BINARY_DIR, "/fake_cuda/", name, ".so");
+}
+
+// The stand-in as the whole process has it, in the state in which it starts.
+class FakeDriver {
+ public:
+  explicit FakeDriver(const std::string& name = "fake_driver")
+      : handle_(dlopen(FakeFile(name).c_str(), RTLD_NOW | RTLD_LOCAL)) {
+    EXPECT_NE(handle_, nullptr) << dlerror();
+    Find<void()>("fake_reset")();
+  }
+  ~FakeDriver() { dlclose(handle_); }
+
+  // From now on the call with this number (from 1) gives `result` and does nothing.
+  void FailAt(int call, int result) { Find<void(int, int)>("fake_fail_at")(call, result); }
+  void SetDevices(int count) { Find<void(int)>("fake_set_devices")(count); }
+  int calls() { return Find<int()>("fake_calls")(); }
+  // The name of the call that failed; empty where none did.
+  std::string failed() { return Find<const char*()>("fake_failed")(); }
+  // Contexts, memory, modules, streams, graphs and events that nobody has freed.
+  int live() { return Find<int()>("fake_live")(); }
+  // Of the last launch.
+  const LaunchConfig& config() { return *Find<const LaunchConfig*()>("fake_config")(); }
+  const LaunchAttribute* attributes() {
+    return Find<const LaunchAttribute*()>("fake_attributes")();
+  }
+  int first_argument() { return Find<int()>("fake_first_argument")(); }
+  int shared_allowed() { return Find<int()>("fake_shared_allowed")(); }
+
+ private:
+  template <typename F>
+  F* Find(const char* name) {
+    return reinterpret_cast<F*>(dlsym(handle_, name));
+  }
+
+  void* handle_;
+};
+
+}  // namespace renga::cuda
