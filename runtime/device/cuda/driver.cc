@@ -67,6 +67,7 @@ absl::Status ResolveAll(Lookup lookup, DriverApi* api) {
       {"cuEventRecord", slot(api->record_event)},
       {"cuEventSynchronize", slot(api->synchronize_event)},
       {"cuEventElapsedTime", slot(api->elapsed_ms)},
+      {"cuTensorMapEncodeTiled", slot(api->encode_tensor_map)},
   };
   for (const auto& [name, function] : functions) {
     int found = 0;

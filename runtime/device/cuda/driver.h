@@ -87,6 +87,10 @@ struct DriverApi {
   int (*record_event)(EventHandle event, StreamHandle stream);
   int (*synchronize_event)(EventHandle event);
   int (*elapsed_ms)(float* ms, EventHandle start, EventHandle end);
+  int (*encode_tensor_map)(void* map, int type, unsigned rank, void* base, const uint64_t* sizes,
+                           const uint64_t* stride_bytes, const unsigned* box,
+                           const unsigned* element_strides, int interleave, int swizzle,
+                           int l2_promotion, int fill);
 };
 
 // The oldest driver that has all of them.

@@ -14,8 +14,8 @@ using kernels::HeadArgs;
 
 constexpr int kRows = 9, kWidth = 64, kVocabulary = 333;
 
-const KernelLibrary* Library() {
-  static const KernelLibrary* library = [] {
+const CaseLibrary* Library() {
+  static const CaseLibrary* library = [] {
     return CompileCases({{"head", R"(#include "codegen/kernels/head.cuh"
 using namespace renga::kernels;
 struct Config {
@@ -67,7 +67,7 @@ Result RunHead(const TestWeight& weight, const std::vector<float>& x,
 }
 
 TEST(Head, LogitsAndTheBest) {
-  ASSERT_NE(Library(), nullptr);
+  RENGA_NEED_KERNELS(Library());
   Random random(9);
   const TestWeight weight = MakeWeight(DType::kF16, kVocabulary, kWidth, 0.1f, &random);
   const std::vector<float> bias = random.Vector(kVocabulary, 0.1f);
@@ -90,7 +90,7 @@ TEST(Head, LogitsAndTheBest) {
 
 // x = 0, so the logits are the bias.
 TEST(Head, TiesAndValuesThatSpoilTheChoice) {
-  ASSERT_NE(Library(), nullptr);
+  RENGA_NEED_KERNELS(Library());
   Random random(9);
   const TestWeight weight = MakeWeight(DType::kF16, kVocabulary, kWidth, 0.1f, &random);
   const std::vector<float> x(kWidth);

@@ -96,8 +96,8 @@ std::string NameOf(DType type, int64_t n, int64_t k) {
   return TestWeight{type, n, k, {}, {}, {}, {}, {}}.Name();
 }
 
-const KernelLibrary* Library() {
-  static const KernelLibrary* library = [] {
+const CaseLibrary* Library() {
+  static const CaseLibrary* library = [] {
     std::map<std::string, std::string> texts;
     for (const QkvCase& c : kCases) {
       texts[c.name] =
@@ -186,7 +186,7 @@ void CheckCache(const CacheCase& cache, const QkvCase& c, const std::vector<floa
 }
 
 TEST(QkvRope, AgainstPlainLoops) {
-  ASSERT_NE(Library(), nullptr);
+  RENGA_NEED_KERNELS(Library());
   for (const QkvCase& c : kCases) {
     for (const int tokens : {c.max_tokens, 1}) {
       SCOPED_TRACE(StrCat(c.name, " of ", tokens, " tokens"));

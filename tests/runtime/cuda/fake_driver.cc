@@ -110,7 +110,7 @@ int LoadModule(void** module, const void*) {
 int UnloadModule(void* module) { return Free("cuModuleUnload", module); }
 int Function(void** function, void* module, const char* name) {
   if (const int result = Call("cuModuleGetFunction")) return result;
-  if (strcmp(name, "kernel") != 0) return 500;
+  if (strcmp(name, "absent") == 0) return 500;
   return *function = module, 0;
 }
 int SetFunctionAttribute(void*, int attribute, int value) {
@@ -159,6 +159,11 @@ int DestroyEvent(void* event) { return Free("cuEventDestroy", event); }
 int RecordEvent(void*, void*) { return Call("cuEventRecord"); }
 int SynchronizeEvent(void*) { return Call("cuEventSynchronize"); }
 int ElapsedMs(float* ms, void*, void*) { return *ms = 1.5f, Call("cuEventElapsedTime"); }
+
+int EncodeTensorMap(void*, int, unsigned, void*, const uint64_t*, const uint64_t*, const unsigned*,
+                    const unsigned*, int, int, int, int) {
+  return Call("cuTensorMapEncodeTiled");
+}
 
 }  // namespace
 
@@ -217,6 +222,7 @@ int cuGetProcAddress_v2(const char* name, void** function, int, uint64_t, int* f
       {"cuEventRecord", any(RecordEvent)},
       {"cuEventSynchronize", any(SynchronizeEvent)},
       {"cuEventElapsedTime", any(ElapsedMs)},
+      {"cuTensorMapEncodeTiled", any(EncodeTensorMap)},
   };
   *found = 1;  // CU_GET_PROC_ADDRESS_SYMBOL_NOT_FOUND
 #ifdef FAKE_WITHOUT
