@@ -1,6 +1,8 @@
 #include "tests/emulator/cases/emulator_cases.h"
 
 #include <iterator>
+#include <map>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -73,8 +75,11 @@ std::unique_ptr<CaseRun> StartEmulatorRun(const KernelLibrary& library, const Sc
 absl::StatusOr<std::unique_ptr<CaseLibrary>> CompileForEmulator(const CompileOptions& options,
                                                                 const CaseTexts& texts) {
   std::vector<KernelSource> sources;
+  std::map<std::string_view, size_t> known;  // a text that defines several kernels is one source
   for (const auto& [name, text] : texts) {
-    sources.push_back({.name = StrCat(name, ".cu"), .text = text, .kernels = {name}});
+    const auto [at, is_new] = known.emplace(text, sources.size());
+    if (is_new) sources.push_back({.name = StrCat(name, ".cu"), .text = text, .kernels = {}});
+    sources[at->second].kernels.push_back(name);
   }
   RENGA_ASSIGN_OR_RETURN(std::unique_ptr<KernelLibrary> library,
                          KernelLibrary::Compile(options, sources));

@@ -8,17 +8,18 @@
 namespace renga::emulator {
 namespace {
 
-class RightKernels : public testing::TestWithParam<KernelRun> {};
+class RightKernelTest : public testing::TestWithParam<RightKernel> {};
 
-INSTANTIATE_TEST_SUITE_P(All, RightKernels, testing::ValuesIn(KernelRuns()), [](const auto& info) {
-  return info.param.file.substr(0, info.param.file.find('.'));
-});
+INSTANTIATE_TEST_SUITE_P(All, RightKernelTest, testing::ValuesIn(RightKernels()),
+                         [](const auto& info) {
+                           return info.param.file.substr(0, info.param.file.find('.'));
+                         });
 
-TEST_P(RightKernels, RunUnderEverySchedule) {
+TEST_P(RightKernelTest, RunUnderEverySchedule) {
   const auto& library = TestKernels();
   ASSERT_TRUE(library.ok()) << library.status();
   for (const NamedSchedule& schedule : TestSchedules()) {
-    const absl::Status status = GetParam().run(**library, schedule.schedule);
+    const absl::Status status = GetParam().run(*StartEmulatorRun(**library, schedule.schedule));
     EXPECT_TRUE(status.ok()) << schedule.name << ": " << status;
   }
 }
@@ -92,11 +93,11 @@ TEST_P(Mutations, AreFound) {
   source->name = mutation.file;
   const auto library = KernelLibrary::Compile(TestCompileOptions(), {*source});
   ASSERT_TRUE(library.ok()) << library.status();
-  const auto run = std::find_if(KernelRuns().begin(), KernelRuns().end(),
-                                [&](const KernelRun& one) { return one.file == mutation.file; });
-  ASSERT_NE(run, KernelRuns().end());
+  const auto run = std::find_if(RightKernels().begin(), RightKernels().end(),
+                                [&](const RightKernel& one) { return one.file == mutation.file; });
+  ASSERT_NE(run, RightKernels().end());
   for (const NamedSchedule& schedule : TestSchedules()) {
-    const absl::Status status = run->run(**library, schedule.schedule);
+    const absl::Status status = run->run(*StartEmulatorRun(**library, schedule.schedule));
     const std::string message(status.message());
     bool found = false;
     std::istringstream causes(mutation.causes);
