@@ -1,0 +1,392 @@
+#include "tests/bench/cuda/products.h"
+
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+#include "codegen/emit/kernel_shapes.h"
+#include "codegen/kernels/args.cuh"
+#include "ir/base/dtype.h"
+#include "ir/base/strings.h"
+#include "tests/emulator/kernels/weights.h"
+
+namespace renga::bench {
+namespace {
+
+using emulator::Random;
+using emulator::TestWeight;
+
+// Weights of many layers, so that L2 holds nothing of the next.
+constexpr int64_t kWeightBytes = int64_t{1200} << 20;
+// Rows of a weight that differ; they repeat, which no kernel knows.
+constexpr int64_t kPoolRows = 64;
+
+struct Shape {
+  const char* what;
+  int64_t n, k;
+  bool norm, residual;
+};
+const Shape kShapes[] = {
+    {"gate+up 28672x4096", 28672, 4096, true, false}, {"down 4096x14336", 4096, 14336, false, true},
+    {"q+k+v 6144x4096", 6144, 4096, true, false},     {"output 4096x4096", 4096, 4096, false, true},
+    {"head 151936x1024", 151936, 1024, true, false},
+};
+constexpr DType kMainTypes[] = {DType::kF16, DType::kQ8_0, DType::kQ4_K};
+constexpr DType kOtherTypes[] = {DType::kF32,    DType::kBF16, DType::kQ4_0, DType::kQ4_1,
+                                 DType::kQ5_0,   DType::kQ5_1, DType::kQ5_K, DType::kQ6_K,
+                                 DType::kIQ4_NL, DType::kMXFP4};
+constexpr int kDecodeTokens[] = {1, 8};
+constexpr int kDecodeWarps[] = {4, 8, 16};
+constexpr int kBlocksPerSm[] = {1, 2, 3, 4, 6, 8};
+
+constexpr int64_t kPrefillTokens[] = {512, 2048};
+constexpr int kHalfRowsThreads = 256;
+struct MatmulTile {
+  int64_t tile_tokens, row_tiles, row_warps, depth_warps, stages;
+};
+constexpr MatmulTile kMatmulTiles[] = {
+    {128, 1, 8, 1, 3}, {64, 2, 4, 1, 4}, {64, 2, 8, 1, 3}, {64, 2, 4, 2, 3}, {32, 4, 4, 1, 4}};
+
+std::string PackedName(DType type, int64_t n, int64_t k) {
+  return TestWeight{type, n, k, {}, {}, {}, {}, {}}.Name();
+}
+
+std::string DecodeName(DType type, const Shape& shape, int tokens, int warps) {
+  return StrCat("linear_", Name(type), "_", shape.n, "_", shape.k, "_", tokens, "_", warps);
+}
+
+std::string DecodeText(DType type, const Shape& shape, int tokens, int warps) {
+  return StrCat(R"(#include "codegen/kernels/linear.cuh"
+using namespace renga::kernels;
+struct Config {
+  using Weight = )",
+                PackedName(type, shape.n, shape.k), R"(;
+  static constexpr int kTokens = )",
+                tokens, ", kWarps = ", warps, R"(;
+  static constexpr bool kNorm = )",
+                shape.norm ? "true" : "false", R"(;
+  static constexpr float kEps = 1e-5f;
+};
+extern "C" __global__ void __launch_bounds__()",
+                32 * warps, ") ", DecodeName(type, shape, tokens, warps),
+                "(const LinearArgs args) { Linear<Config>(args); }\n");
+}
+
+std::string MatmulName(DType type, const Shape& shape, const MatmulTile& tile) {
+  return StrCat("matmul_", Name(type), "_", shape.n, "_", shape.k, "_", tile.tile_tokens, "_",
+                tile.row_tiles, "_", tile.row_warps, "_", tile.depth_warps);
+}
+
+std::string MatmulText(DType type, const Shape& shape, const MatmulTile& tile) {
+  const int64_t pitch = MmaLayoutOf(type, shape.n, shape.k).value().padded_k();
+  return StrCat(R"(#include "codegen/kernels/matmul.cuh"
+using namespace renga::kernels;
+struct Config {
+  using Weight = )",
+                PackedName(type, shape.n, shape.k), ";\n  static constexpr int kPitch = ", pitch,
+                ", kTileTokens = ", tile.tile_tokens,
+                ";\n  static constexpr int kRowTiles = ", tile.row_tiles,
+                ", kRowWarps = ", tile.row_warps, ", kDepthWarps = ", tile.depth_warps,
+                ", kStages = ", tile.stages,
+                ";\n};\nextern \"C\" __global__ void __launch_bounds__(",
+                32 * tile.row_warps * tile.depth_warps, ") ", MatmulName(type, shape, tile),
+                "(const MatmulArgs args) { Matmul<Config>(args); }\n");
+}
+
+std::string HalfRowsName(const Shape& shape) { return StrCat("half_rows_", shape.k); }
+
+std::string HalfRowsText(const Shape& shape) {
+  return StrCat(R"(#include "codegen/kernels/matmul.cuh"
+using namespace renga::kernels;
+struct Config {
+  static constexpr int kK = )",
+                shape.k, ", kPaddedK = ", shape.k, ", kThreads = ", kHalfRowsThreads,
+                ";\n  static constexpr bool kNorm = false;\n  static constexpr float kEps = "
+                "1e-5f;\n};\nextern \"C\" __global__ void ",
+                HalfRowsName(shape), "(const HalfRowsArgs args) { HalfRows<Config>(args); }\n");
+}
+
+// Layers of one weight on the GPU: `count` copies `stride` bytes apart, and the rows that it
+// repeats.
+struct Layers {
+  TestWeight pool;
+  MmaLayout layout;
+  cuda::Memory memory;
+  int count = 0;
+  size_t stride = 0;
+
+  const void* At(int layer) const { return memory.data() + layer * stride; }
+};
+
+// A tile is whole in each plane (ir/base/mma_layout.h), so those of the pool are repeated.
+std::vector<uint8_t> Repeat(const TestWeight& pool, const MmaLayout& layout) {
+  std::vector<uint8_t> packed(layout.bytes);
+  for (int p = 0; p < layout.planes; ++p) {
+    const MmaPlane& plane = layout.plane[p];
+    const int64_t tile = layout.steps * plane.units * plane.words * 4;
+    for (int64_t t = 0; t < layout.tiles; ++t) {
+      const int64_t from = pool.layout.plane[p].offset + t % pool.layout.tiles * tile;
+      std::copy_n(pool.packed.begin() + from, tile, packed.begin() + plane.offset + t * tile);
+    }
+  }
+  std::copy(pool.packed.begin() + pool.layout.tail_offset, pool.packed.end(),
+            packed.begin() + layout.tail_offset);
+  return packed;
+}
+
+absl::StatusOr<Layers> MakeLayers(const CudaBench& bench, DType type, const Shape& shape) {
+  Random random(static_cast<uint32_t>(shape.n));
+  Layers layers;
+  layers.pool = emulator::MakeWeight(type, kPoolRows, shape.k, 0.02f, &random);
+  RENGA_ASSIGN_OR_RETURN(layers.layout, MmaLayoutOf(type, shape.n, shape.k));
+  const std::vector<uint8_t> packed = Repeat(layers.pool, layers.layout);
+  layers.stride = (packed.size() + 255) / 256 * 256;
+  layers.count = static_cast<int>(
+      std::clamp<int64_t>((kWeightBytes + layers.layout.bytes - 1) / layers.layout.bytes, 3, 200));
+  RENGA_ASSIGN_OR_RETURN(layers.memory, bench.Allocate(layers.stride * layers.count));
+  RENGA_RETURN_IF_ERROR(bench.stream().Write(layers.memory.data(), packed));
+  for (int i = 1; i < layers.count; ++i) {
+    RENGA_RETURN_IF_ERROR(bench.stream().Copy(layers.memory.data() + i * layers.stride,
+                                              layers.memory.data(), packed.size()));
+  }
+  RENGA_RETURN_IF_ERROR(bench.stream().Synchronize());
+  return layers;
+}
+
+// The first value that is not what `exact` (over the rows of the pool) and what is added to it say;
+// empty where there is none. y[tokens, n] is read at `tokens_of` only.
+std::string FirstWrong(const std::vector<float>& y, int64_t n, const emulator::Product& exact,
+                       const std::vector<int64_t>& tokens_of, const std::vector<float>& residual) {
+  for (size_t t = 0; t < tokens_of.size(); ++t) {
+    for (int64_t row = 0; row < n; ++row) {
+      const int64_t at = tokens_of[t] * n + row;
+      const size_t pooled = t * kPoolRows + row % kPoolRows;
+      const double rest = residual.empty() ? 0 : residual[at];
+      const double expected = exact.values[pooled] + rest;
+      // What is added is rounded to f32 with the sum.
+      const double allowed = exact.allowed[pooled] + 1e-6 * (std::abs(expected) + std::abs(rest));
+      if (std::abs(y[at] - expected) <= allowed) continue;  // false for NaN
+      return StrCat("token ", tokens_of[t], " row ", row, " is ", y[at], ", expected ", expected,
+                    " +- ", allowed);
+    }
+  }
+  return "";
+}
+
+// y starts as NaN, so that what a kernel leaves out shows.
+absl::Status Poison(const CudaBench& bench, const cuda::Memory& y) {
+  return bench.stream().Fill(y.data(), 0xff, y.bytes());
+}
+
+absl::Status BenchDecode(const CudaBench& bench, DType type, const Shape& shape, Table* table) {
+  RENGA_ASSIGN_OR_RETURN(const Layers layers, MakeLayers(bench, type, shape));
+  for (const int tokens : kDecodeTokens) {
+    Random random(tokens);
+    const std::vector<float> x = random.Vector(tokens * shape.k, 1);
+    const std::vector<float> norm = shape.norm ? random.Vector(shape.k, 2) : std::vector<float>();
+    const std::vector<float> residual =
+        shape.residual ? random.Vector(tokens * shape.n, 5) : std::vector<float>();
+    RENGA_ASSIGN_OR_RETURN(const cuda::Memory x_at, bench.Upload(x));
+    RENGA_ASSIGN_OR_RETURN(const cuda::Memory norm_at, bench.Upload(norm));
+    RENGA_ASSIGN_OR_RETURN(const cuda::Memory residual_at, bench.Upload(residual));
+    RENGA_ASSIGN_OR_RETURN(const cuda::Memory y_at, bench.Allocate(tokens * shape.n * 4));
+    const emulator::Product exact =
+        emulator::Multiply(layers.pool, emulator::Normed(x, norm, 1e-5, tokens), tokens);
+    std::vector<int64_t> all_tokens;
+    for (int t = 0; t < tokens; ++t) all_tokens.push_back(t);
+    const auto args_of = [&](int layer) {
+      kernels::LinearArgs args = {};
+      args.x = reinterpret_cast<const float*>(x_at.data());
+      args.norm = reinterpret_cast<const float*>(norm_at.data());
+      args.weight = layers.At(layer);
+      args.residual = reinterpret_cast<const float*>(residual_at.data());
+      args.y = reinterpret_cast<float*>(y_at.data());
+      args.tokens = tokens;
+      return args;
+    };
+
+    Row row = {.what = shape.what,
+               .type = std::string(Name(type)),
+               .tokens = tokens,
+               .bytes = static_cast<double>(layers.layout.bytes)};
+    int64_t least_shared = 0;
+    for (const int warps : kDecodeWarps) {
+      Variant variant;
+      variant.kernel = DecodeName(type, shape, tokens, warps);
+      variant.threads = static_cast<unsigned>(32 * warps);
+      variant.shared_bytes =
+          codegen::LinearShared(warps, tokens, layers.layout.padded_k()).At(tokens);
+      if (least_shared == 0) least_shared = variant.shared_bytes;
+      RENGA_ASSIGN_OR_RETURN(const int fit, bench.BlocksPerSm(variant));
+      bool checked = false;
+      for (const int per_sm : kBlocksPerSm) {
+        if (per_sm > fit) break;
+        const int64_t blocks = int64_t{per_sm} * bench.gpu().context->gpu().multiprocessors;
+        variant.grid[0] = static_cast<unsigned>(std::min(blocks, layers.layout.tiles));
+        variant.label = StrCat(warps, " warps, ", per_sm, " blocks/SM of ", fit);
+        if (!checked) {
+          RENGA_RETURN_IF_ERROR(Poison(bench, y_at));
+          RENGA_RETURN_IF_ERROR(bench.Launch(variant, args_of(layers.count - 1)));
+          RENGA_ASSIGN_OR_RETURN(const auto y, bench.Download<float>(y_at, tokens * shape.n));
+          const std::string wrong = FirstWrong(y, shape.n, exact, all_tokens, residual);
+          if (!wrong.empty()) row.remark = StrCat(variant.kernel, ": ", wrong);
+          checked = true;
+        }
+        RENGA_ASSIGN_OR_RETURN(const double us, bench.Microseconds([&]() -> absl::Status {
+          for (int i = 0; i < layers.count; ++i) {
+            RENGA_RETURN_IF_ERROR(bench.Launch(variant, args_of(i)));
+          }
+          return absl::OkStatus();
+        }));
+        if (row.us == 0 || us / layers.count < row.us) {
+          row.us = us / layers.count;
+          row.label = variant.label;
+        }
+        if (blocks >= layers.layout.tiles) break;  // more blocks would have nothing to do
+      }
+    }
+    if (row.us == 0) row.label = StrCat("needs ", least_shared, " bytes of shared memory a block");
+    table->Add(row);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status BenchPrefill(const CudaBench& bench, DType type, const Shape& shape, Table* table) {
+  RENGA_ASSIGN_OR_RETURN(const Layers layers, MakeLayers(bench, type, shape));
+  const int launches = std::min(layers.count, 4);
+  for (const int64_t tokens : kPrefillTokens) {
+    Random random(static_cast<uint32_t>(tokens));
+    const std::vector<float> x = random.Vector(tokens * shape.k, 1);
+    RENGA_ASSIGN_OR_RETURN(const cuda::Memory x_at, bench.Upload(x));
+    RENGA_ASSIGN_OR_RETURN(const cuda::Memory half_at, bench.Allocate(tokens * shape.k * 2));
+    RENGA_ASSIGN_OR_RETURN(const cuda::Memory factors_at, bench.Allocate(tokens * 4));
+    RENGA_ASSIGN_OR_RETURN(const cuda::Memory y_at, bench.Allocate(tokens * shape.n * 4));
+    // Some tokens of the first and of the last tile.
+    std::vector<int64_t> some_tokens;
+    std::vector<double> some_x;
+    for (const int64_t t : {int64_t{0}, int64_t{1}, int64_t{9}, tokens - 100, tokens - 1}) {
+      some_tokens.push_back(t);
+      some_x.insert(some_x.end(), x.begin() + t * shape.k, x.begin() + (t + 1) * shape.k);
+    }
+    const emulator::Product exact = emulator::Multiply(layers.pool, some_x, some_tokens.size());
+    kernels::HalfRowsArgs half = {};
+    half.x = reinterpret_cast<const float*>(x_at.data());
+    half.y = reinterpret_cast<kernels::Half*>(half_at.data());
+    half.factors = reinterpret_cast<float*>(factors_at.data());
+    Variant half_rows = {HalfRowsName(shape),
+                         {static_cast<unsigned>(tokens), 1, 1},
+                         kHalfRowsThreads,
+                         2 * kHalfRowsThreads / 32 * 4,
+                         ""};
+    RENGA_RETURN_IF_ERROR(bench.Launch(half_rows, half));
+    RENGA_RETURN_IF_ERROR(bench.stream().Synchronize());
+    const auto args_of = [&](int layer) {
+      kernels::MatmulArgs args = {};
+      args.x = half.y;
+      args.factors = half.factors;
+      args.weight = layers.At(layer);
+      args.y = reinterpret_cast<float*>(y_at.data());
+      args.tokens = static_cast<int>(tokens);
+      return args;
+    };
+
+    Row row = {.what = shape.what,
+               .type = std::string(Name(type)),
+               .tokens = tokens,
+               .bytes = static_cast<double>(layers.layout.bytes),
+               .flops = 2.0 * static_cast<double>(shape.n) * static_cast<double>(shape.k) *
+                        static_cast<double>(tokens)};
+    for (const MatmulTile& tile : kMatmulTiles) {
+      const codegen::MatmulShape matmul = {.step_blocks = layers.layout.step_blocks,
+                                           .tile_tokens = tile.tile_tokens,
+                                           .row_tiles = tile.row_tiles,
+                                           .row_warps = tile.row_warps,
+                                           .depth_warps = tile.depth_warps,
+                                           .stages = tile.stages};
+      const auto blocks = [](int64_t count, int64_t of) {
+        return static_cast<unsigned>((count + of - 1) / of);
+      };
+      Variant variant = {MatmulName(type, shape, tile),
+                         {blocks(layers.layout.tiles, matmul.tiles_of_block()),
+                          blocks(tokens, tile.tile_tokens), 1},
+                         static_cast<unsigned>(matmul.threads()),
+                         matmul.shared_bytes(),
+                         ""};
+      RENGA_ASSIGN_OR_RETURN(const int fit, bench.BlocksPerSm(variant));
+      if (fit == 0) continue;
+      variant.label = StrCat(tile.tile_tokens, " tokens, ", tile.row_tiles, " x ", tile.row_warps,
+                             " tiles, depth ", tile.depth_warps, ", ", fit, " blocks/SM");
+      RENGA_RETURN_IF_ERROR(Poison(bench, y_at));
+      RENGA_RETURN_IF_ERROR(bench.Launch(variant, args_of(layers.count - 1)));
+      RENGA_ASSIGN_OR_RETURN(const auto y, bench.Download<float>(y_at, tokens * shape.n));
+      const std::string wrong = FirstWrong(y, shape.n, exact, some_tokens, {});
+      if (!wrong.empty()) row.remark = StrCat(variant.kernel, ": ", wrong);
+      RENGA_ASSIGN_OR_RETURN(const double us, bench.Microseconds([&]() -> absl::Status {
+        for (int i = 0; i < launches; ++i) {
+          RENGA_RETURN_IF_ERROR(bench.Launch(variant, args_of(i)));
+        }
+        return absl::OkStatus();
+      }));
+      if (row.us == 0 || us / launches < row.us) {
+        row.us = us / launches;
+        row.label = variant.label;
+      }
+    }
+    table->Add(row);
+  }
+  return absl::OkStatus();
+}
+
+// Not the head: it has no more rows than there are sequences.
+bool IsPrefillShape(const Shape& shape) { return shape.n < 100000; }
+
+}  // namespace
+
+KernelTexts ProductTexts() {
+  KernelTexts texts;
+  const auto add_decode = [&](DType type, const Shape& shape) {
+    for (const int tokens : kDecodeTokens) {
+      for (const int warps : kDecodeWarps) {
+        texts[DecodeName(type, shape, tokens, warps)] = DecodeText(type, shape, tokens, warps);
+      }
+    }
+  };
+  for (const Shape& shape : kShapes) {
+    for (const DType type : kMainTypes) {
+      add_decode(type, shape);
+      if (!IsPrefillShape(shape)) continue;
+      for (const MatmulTile& tile : kMatmulTiles) {
+        texts[MatmulName(type, shape, tile)] = MatmulText(type, shape, tile);
+      }
+    }
+    texts[HalfRowsName(shape)] = HalfRowsText(shape);
+  }
+  for (const DType type : kOtherTypes) add_decode(type, kShapes[0]);
+  return texts;
+}
+
+absl::Status BenchDecodeProducts(const CudaBench& bench, Table* table) {
+  table->Section("Decode products: y = W rms_norm(x), or W x + y; layers in turn in one graph");
+  for (const DType type : kMainTypes) {
+    for (const Shape& shape : kShapes) {
+      RENGA_RETURN_IF_ERROR(BenchDecode(bench, type, shape, table));
+    }
+  }
+  for (const DType type : kOtherTypes) {
+    RENGA_RETURN_IF_ERROR(BenchDecode(bench, type, kShapes[0], table));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status BenchPrefillProducts(const CudaBench& bench, Table* table) {
+  table->Section("Products of many tokens, activations in f16 already");
+  for (const DType type : kMainTypes) {
+    for (const Shape& shape : kShapes) {
+      if (!IsPrefillShape(shape)) continue;
+      RENGA_RETURN_IF_ERROR(BenchPrefill(bench, type, shape, table));
+    }
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace renga::bench
