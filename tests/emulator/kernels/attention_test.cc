@@ -345,13 +345,13 @@ void TestAttention(const AttentionCase& c, int splits) {
   }
 }
 
-TEST(Attention, AgainstPlainLoops) {
+RENGA_EACH_CASE(AttentionTest, AttentionCase, Cases(), name);
+
+TEST_P(AttentionTest, AgainstPlainLoops) {
   RENGA_NEED_KERNELS(Library());
-  for (const AttentionCase& c : Cases()) {
-    for (const int splits : c.splits) {
-      TestAttention(c, splits);
-      if (HasFatalFailure()) return;
-    }
+  for (const int splits : GetParam().splits) {
+    TestAttention(GetParam(), splits);
+    if (HasFatalFailure()) return;
   }
 }
 

@@ -146,22 +146,21 @@ void TestLinear(const LinearCase& c, int tokens, float weights, float values) {
   }
 }
 
-TEST(Linear, EveryTypeAgainstPlainLoops) {
+RENGA_EACH_CASE(LinearTest, LinearCase, kLinearCases, Name());
+
+TEST_P(LinearTest, AgainstPlainLoops) {
   RENGA_NEED_KERNELS(Library());
-  for (const LinearCase& c : kLinearCases) {
-    TestLinear(c, c.max_tokens, 0.02f, 1);
-    TestLinear(c, (c.max_tokens + 1) / 2, 0.02f, 1);
-    if (HasFatalFailure()) return;
-  }
+  TestLinear(GetParam(), GetParam().max_tokens, 0.02f, 1);
+  if (HasFatalFailure()) return;
+  TestLinear(GetParam(), (GetParam().max_tokens + 1) / 2, 0.02f, 1);
 }
 
-TEST(Linear, ValuesBeyondF16) {
+TEST_P(LinearTest, ValuesBeyondF16) {
   RENGA_NEED_KERNELS(Library());
-  for (const LinearCase& c : kLinearCases) {
-    TestLinear(c, 1, 0.02f, 3e5f);
-    TestLinear(c, 1, 0.02f, 1e-9f);
-    if (c.type != DType::kF16) TestLinear(c, 1, 2000, 1);
-    if (c.type != DType::kF16) TestLinear(c, 1, 1e-4f, 1);
+  std::vector<std::pair<float, float>> sizes = {{0.02f, 3e5f}, {0.02f, 1e-9f}};
+  if (GetParam().type != DType::kF16) sizes.insert(sizes.end(), {{2000.0f, 1.0f}, {1e-4f, 1.0f}});
+  for (const auto& [weights, values] : sizes) {
+    TestLinear(GetParam(), 1, weights, values);
     if (HasFatalFailure()) return;
   }
 }
@@ -171,42 +170,41 @@ double Activated(const std::string& activation, double x) {
   return 0.5 * x * (1 + std::tanh(0.7978845608028654 * (x + 0.044715 * x * x * x)));
 }
 
-TEST(GateUp, AgainstPlainLoops) {
+RENGA_EACH_CASE(GateUpTest, GateUpCase, kGateUpCases, Name());
+
+TEST_P(GateUpTest, AgainstPlainLoops) {
   RENGA_NEED_KERNELS(Library());
-  for (const GateUpCase& c : kGateUpCases) {
-    SCOPED_TRACE(c.Name());
-    const int tokens = c.max_tokens;
-    Random random(11);
-    const TestWeight gate = MakeWeight(c.gate, c.n, c.k, 0.02f, &random);
-    const TestWeight up = MakeWeight(c.up, c.n, c.k, 0.02f, &random);
-    const std::vector<float> x = random.Vector(tokens * c.k, 3), norm = random.Vector(c.k, 2);
-    const std::vector<float> gate_bias = random.Vector(c.n, 4), up_bias = random.Vector(c.n, 4);
-    const std::vector<float> y = UnderAllSchedules<float>(*Library(), [&](KernelRun& run) {
-      GateUpArgs args = {};
-      args.x = run.Input("x", x);
-      args.norm = run.Input("norm", norm);
-      args.gate = run.Input("gate", gate.packed);
-      args.up = run.Input("up", up.packed);
-      args.gate_bias = run.Input("gate_bias", gate_bias);
-      args.up_bias = run.Input("up_bias", up_bias);
-      args.y = run.Output<float>("y", tokens * c.n);
-      args.tokens = tokens;
-      const int64_t padded_k = std::max(gate.layout.padded_k(), up.layout.padded_k());
-      run.Launch(c.Name(), {3}, 128, codegen::GateUpShared(4, tokens, padded_k).At(tokens), args);
-      return run.Read(args.y, tokens * c.n);
-    });
-    if (HasFatalFailure()) return;
-    const std::vector<double> h = Normed(x, norm, 1e-5, tokens);
-    const Product g = Multiply(gate, h, tokens), u = Multiply(up, h, tokens);
-    for (int64_t i = 0; i < tokens * c.n; ++i) {
-      const double a = g.values[i] + gate_bias[i % c.n], b = u.values[i] + up_bias[i % c.n];
-      // Neither activation is steeper than 1.2.
-      const double da = 1.2 * g.allowed[i], db = u.allowed[i],
-                   activated = Activated(c.activation, a);
-      ASSERT_NEAR(y[i], activated * b,
-                  da * std::abs(b) + db * std::abs(activated) + da * db + 1e-5 * std::abs(a * b))
-          << "token " << i / c.n << " row " << i % c.n;
-    }
+  const GateUpCase& c = GetParam();
+  const int tokens = c.max_tokens;
+  Random random(11);
+  const TestWeight gate = MakeWeight(c.gate, c.n, c.k, 0.02f, &random);
+  const TestWeight up = MakeWeight(c.up, c.n, c.k, 0.02f, &random);
+  const std::vector<float> x = random.Vector(tokens * c.k, 3), norm = random.Vector(c.k, 2);
+  const std::vector<float> gate_bias = random.Vector(c.n, 4), up_bias = random.Vector(c.n, 4);
+  const std::vector<float> y = UnderAllSchedules<float>(*Library(), [&](KernelRun& run) {
+    GateUpArgs args = {};
+    args.x = run.Input("x", x);
+    args.norm = run.Input("norm", norm);
+    args.gate = run.Input("gate", gate.packed);
+    args.up = run.Input("up", up.packed);
+    args.gate_bias = run.Input("gate_bias", gate_bias);
+    args.up_bias = run.Input("up_bias", up_bias);
+    args.y = run.Output<float>("y", tokens * c.n);
+    args.tokens = tokens;
+    const int64_t padded_k = std::max(gate.layout.padded_k(), up.layout.padded_k());
+    run.Launch(c.Name(), {3}, 128, codegen::GateUpShared(4, tokens, padded_k).At(tokens), args);
+    return run.Read(args.y, tokens * c.n);
+  });
+  if (HasFatalFailure()) return;
+  const std::vector<double> h = Normed(x, norm, 1e-5, tokens);
+  const Product g = Multiply(gate, h, tokens), u = Multiply(up, h, tokens);
+  for (int64_t i = 0; i < tokens * c.n; ++i) {
+    const double a = g.values[i] + gate_bias[i % c.n], b = u.values[i] + up_bias[i % c.n];
+    // Neither activation is steeper than 1.2.
+    const double da = 1.2 * g.allowed[i], db = u.allowed[i], activated = Activated(c.activation, a);
+    ASSERT_NEAR(y[i], activated * b,
+                da * std::abs(b) + db * std::abs(activated) + da * db + 1e-5 * std::abs(a * b))
+        << "token " << i / c.n << " row " << i % c.n;
   }
 }
 

@@ -71,57 +71,57 @@ struct Config {
   return library;
 }
 
-TEST(Matmul, EveryTypeAgainstPlainLoops) {
+RENGA_EACH_CASE(MatmulTest, MatmulCase, kCases, Name());
+
+TEST_P(MatmulTest, AgainstPlainLoops) {
   RENGA_NEED_KERNELS(Library());
-  for (const MatmulCase& c : kCases) {
-    SCOPED_TRACE(c.Name());
-    Random random(static_cast<uint32_t>(c.n + c.k));
-    const TestWeight weight = MakeWeight(c.type, c.n, c.k, 0.02f, &random);
-    std::vector<float> x = random.Vector(c.tokens * c.k, 3);
-    x[5] *= 1e5f;  // beyond f16
-    const std::vector<float> norm = c.norm ? random.Vector(c.k, 2) : std::vector<float>();
-    const std::vector<float> bias = random.Vector(c.n, 4),
-                             residual = random.Vector(c.tokens * c.n, 4);
-    const codegen::MatmulShape shape = {.step_blocks = weight.layout.step_blocks,
-                                        .tile_tokens = c.tile_tokens,
-                                        .row_tiles = c.row_tiles,
-                                        .row_warps = c.row_warps,
-                                        .depth_warps = c.depth_warps,
-                                        .stages = c.stages};
-    const auto y = UnderAllSchedules<float>(*Library(), [&](KernelRun& run) {
-      kernels::HalfRowsArgs half = {};
-      half.x = run.Input("x", x);
-      if (c.norm) half.norm = run.Input("norm", norm);
-      auto* half_x = run.Output<uint16_t>("half_x", c.tokens * c.Pitch());
-      half.y = reinterpret_cast<kernels::Half*>(half_x);
-      half.factors = run.Output<float>("factors", c.tokens);
-      run.Launch(StrCat("half_rows_", c.Name()), {static_cast<unsigned>(c.tokens)}, 64, 16, half);
-      kernels::MatmulArgs args = {};
-      args.x = half.y;
-      args.factors = half.factors;
-      args.weight = run.Input("weight", weight.packed);
-      if (c.bias) args.bias = run.Input("bias", bias);
-      args.y = c.residual ? run.Input("y", residual) : run.Output<float>("y", c.tokens * c.n);
-      if (c.residual) args.residual = args.y;
-      args.tokens = c.tokens;
-      const auto blocks = [](int64_t count, int64_t of) {
-        return static_cast<unsigned>((count + of - 1) / of);
-      };
-      run.Launch(
-          c.Name(),
-          {blocks(weight.layout.tiles, shape.tiles_of_block()), blocks(c.tokens, c.tile_tokens)},
-          static_cast<unsigned>(shape.threads()), shape.shared_bytes(), args);
-      if (testing::Test::HasFatalFailure()) return std::vector<float>();
-      return run.Read(args.y, c.tokens * c.n);
-    });
-    if (HasFatalFailure()) return;
-    const Product exact = Multiply(weight, Normed(x, norm, 1e-5, c.tokens), c.tokens);
-    for (int64_t i = 0; i < c.tokens * c.n; ++i) {
-      const double rest = (c.bias ? bias[i % c.n] : 0.0f) + double{c.residual ? residual[i] : 0.0f};
-      const double expected = exact.values[i] + rest;
-      ASSERT_NEAR(y[i], expected, exact.allowed[i] + 1e-6 * (std::abs(expected) + std::abs(rest)))
-          << "token " << i / c.n << " row " << i % c.n;
-    }
+  const MatmulCase& c = GetParam();
+  Random random(static_cast<uint32_t>(c.n + c.k));
+  const TestWeight weight = MakeWeight(c.type, c.n, c.k, 0.02f, &random);
+  std::vector<float> x = random.Vector(c.tokens * c.k, 3);
+  x[5] *= 1e5f;  // beyond f16
+  const std::vector<float> norm = c.norm ? random.Vector(c.k, 2) : std::vector<float>();
+  const std::vector<float> bias = random.Vector(c.n, 4),
+                           residual = random.Vector(c.tokens * c.n, 4);
+  const codegen::MatmulShape shape = {.step_blocks = weight.layout.step_blocks,
+                                      .tile_tokens = c.tile_tokens,
+                                      .row_tiles = c.row_tiles,
+                                      .row_warps = c.row_warps,
+                                      .depth_warps = c.depth_warps,
+                                      .stages = c.stages};
+  const auto y = UnderAllSchedules<float>(*Library(), [&](KernelRun& run) {
+    kernels::HalfRowsArgs half = {};
+    half.x = run.Input("x", x);
+    if (c.norm) half.norm = run.Input("norm", norm);
+    auto* half_x = run.Output<uint16_t>("half_x", c.tokens * c.Pitch());
+    half.y = reinterpret_cast<kernels::Half*>(half_x);
+    half.factors = run.Output<float>("factors", c.tokens);
+    run.Launch(StrCat("half_rows_", c.Name()), {static_cast<unsigned>(c.tokens)}, 64, 16, half);
+    kernels::MatmulArgs args = {};
+    args.x = half.y;
+    args.factors = half.factors;
+    args.weight = run.Input("weight", weight.packed);
+    if (c.bias) args.bias = run.Input("bias", bias);
+    args.y = c.residual ? run.Input("y", residual) : run.Output<float>("y", c.tokens * c.n);
+    if (c.residual) args.residual = args.y;
+    args.tokens = c.tokens;
+    const auto blocks = [](int64_t count, int64_t of) {
+      return static_cast<unsigned>((count + of - 1) / of);
+    };
+    run.Launch(
+        c.Name(),
+        {blocks(weight.layout.tiles, shape.tiles_of_block()), blocks(c.tokens, c.tile_tokens)},
+        static_cast<unsigned>(shape.threads()), shape.shared_bytes(), args);
+    if (testing::Test::HasFatalFailure()) return std::vector<float>();
+    return run.Read(args.y, c.tokens * c.n);
+  });
+  if (HasFatalFailure()) return;
+  const Product exact = Multiply(weight, Normed(x, norm, 1e-5, c.tokens), c.tokens);
+  for (int64_t i = 0; i < c.tokens * c.n; ++i) {
+    const double rest = (c.bias ? bias[i % c.n] : 0.0f) + double{c.residual ? residual[i] : 0.0f};
+    const double expected = exact.values[i] + rest;
+    ASSERT_NEAR(y[i], expected, exact.allowed[i] + 1e-6 * (std::abs(expected) + std::abs(rest)))
+        << "token " << i / c.n << " row " << i % c.n;
   }
 }
 

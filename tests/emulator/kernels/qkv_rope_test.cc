@@ -185,94 +185,94 @@ void CheckCache(const CacheCase& cache, const QkvCase& c, const std::vector<floa
   }
 }
 
-TEST(QkvRope, AgainstPlainLoops) {
-  RENGA_NEED_KERNELS(Library());
-  for (const QkvCase& c : kCases) {
-    for (const int tokens : {c.max_tokens, 1}) {
-      SCOPED_TRACE(StrCat(c.name, " of ", tokens, " tokens"));
-      Random random(3);
-      const int64_t q_rows = c.q_heads * c.head_dim, kv_rows = c.kv_heads * c.head_dim;
-      const TestWeight q = MakeWeight(c.q, q_rows, c.width, 0.05f, &random);
-      const TestWeight k = MakeWeight(c.k, kv_rows, c.width, 0.05f, &random);
-      const TestWeight v = MakeWeight(c.v, kv_rows, c.width, 0.05f, &random);
-      const std::vector<float> x = random.Vector(tokens * c.width, 3);
-      const std::vector<float> norm = random.Vector(c.width, 2);
-      const std::vector<float> q_bias = random.Vector(q_rows, 30),
-                               k_bias = random.Vector(kv_rows, 30),
-                               v_bias = random.Vector(kv_rows, 1);
-      std::vector<float> q_norm, k_norm, factors;
-      if (c.head_norm) {
-        q_norm = random.Vector(c.head_dim, 2);
-        k_norm = random.Vector(c.head_dim, 2);
-      }
-      if (c.factors) {
-        for (int p = 0; p < c.rope.dims / 2; ++p) factors.push_back(random.Between(1, 8));
-      }
-      const int64_t capacity = 23;
-      std::vector<int32_t> positions, cells;
-      for (int t = 0; t < tokens; ++t) {
-        positions.push_back(t == 0 ? 100003 : 5 * t);
-        cells.push_back((t * 7 + 5) % capacity);
-      }
-      if (tokens > 2) cells[1] = -1;
-      const CacheCase k_cache(c.k_cache), v_cache(c.v_cache);
-      const size_t q_count = tokens * q_rows, cache_count = capacity * kv_rows;
+RENGA_EACH_CASE(QkvRopeTest, QkvCase, kCases, name);
 
-      const auto result = UnderAllSchedules<float>(*Library(), [&](KernelRun& run) {
-        QkvRopeArgs args = {};
-        args.x = run.Input("x", x);
-        args.norm = run.Input("norm", norm);
-        args.q = run.Input("q", q.packed);
-        args.k = run.Input("k", k.packed);
-        args.v = run.Input("v", v.packed);
-        args.q_bias = run.Input("q_bias", q_bias);
-        args.k_bias = run.Input("k_bias", k_bias);
-        args.v_bias = run.Input("v_bias", v_bias);
-        if (c.head_norm) args.q_norm = run.Input("q_norm", q_norm);
-        if (c.head_norm) args.k_norm = run.Input("k_norm", k_norm);
-        if (c.factors) args.factors = run.Input("factors", factors);
-        args.positions = run.Input("positions", positions);
-        args.cells = run.Input("cells", cells);
-        args.q_out = run.Output<float>("q_out", q_count);
-        const DeviceCache keys = k_cache.Upload(&run, "k_cache", capacity, c.kv_heads, c.head_dim);
-        const DeviceCache values =
-            v_cache.Upload(&run, "v_cache", capacity, c.kv_heads, c.head_dim);
-        args.k_cache = keys.values;
-        args.k_scales = keys.scales;
-        args.v_cache = values.values;
-        args.v_scales = values.scales;
-        args.raw = run.Output<float>("raw", tokens * (q_rows + 2 * kv_rows));
-        const std::vector<uint32_t> zeros(c.q_heads + 2 * c.kv_heads);
-        args.tickets = run.Input("tickets", zeros);
-        args.tokens = tokens;
-        const int64_t padded_k =
-            std::max({q.layout.padded_k(), k.layout.padded_k(), v.layout.padded_k()});
-        run.Launch(c.name, {6}, 128,
-                   codegen::QkvRopeShared(4, c.max_tokens, padded_k, c.head_dim).At(tokens), args);
-        if (testing::Test::HasFatalFailure()) return std::vector<float>();
-        EXPECT_EQ(run.Read(args.tickets, zeros.size()), zeros);
-        std::vector<float> all = run.Read(args.q_out, q_count);
-        for (const auto& [cache, device] : {std::pair(k_cache, keys), std::pair(v_cache, values)}) {
-          const std::vector<float> stored = cache.Download(&run, device);
-          all.insert(all.end(), stored.begin(), stored.end());
-        }
-        return all;
-      });
-      if (HasFatalFailure()) return;
-      const std::vector<double> h = Normed(x, norm, 1e-5, tokens);
-      const Heads q_heads = HeadsOf(c, q, h, tokens, q_bias, q_norm, true, positions, factors);
-      for (size_t i = 0; i < q_count; ++i) {
-        ASSERT_NEAR(result[i], q_heads.values[i], 1.05 * q_heads.allowed[i] + 1e-5)
-            << "token " << i / q_rows << " head " << i % q_rows / c.head_dim << " dim "
-            << i % c.head_dim;
-      }
-      const auto keys = result.begin() + q_count, values = keys + cache_count;
-      CheckCache(k_cache, c, {keys, values},
-                 HeadsOf(c, k, h, tokens, k_bias, k_norm, true, positions, factors), cells);
-      CheckCache(v_cache, c, {values, result.end()},
-                 HeadsOf(c, v, h, tokens, v_bias, {}, false, positions, factors), cells);
-      if (HasFatalFailure()) return;
+TEST_P(QkvRopeTest, AgainstPlainLoops) {
+  RENGA_NEED_KERNELS(Library());
+  const QkvCase& c = GetParam();
+  for (const int tokens : {c.max_tokens, 1}) {
+    SCOPED_TRACE(StrCat(tokens, " tokens"));
+    Random random(3);
+    const int64_t q_rows = c.q_heads * c.head_dim, kv_rows = c.kv_heads * c.head_dim;
+    const TestWeight q = MakeWeight(c.q, q_rows, c.width, 0.05f, &random);
+    const TestWeight k = MakeWeight(c.k, kv_rows, c.width, 0.05f, &random);
+    const TestWeight v = MakeWeight(c.v, kv_rows, c.width, 0.05f, &random);
+    const std::vector<float> x = random.Vector(tokens * c.width, 3);
+    const std::vector<float> norm = random.Vector(c.width, 2);
+    const std::vector<float> q_bias = random.Vector(q_rows, 30),
+                             k_bias = random.Vector(kv_rows, 30),
+                             v_bias = random.Vector(kv_rows, 1);
+    std::vector<float> q_norm, k_norm, factors;
+    if (c.head_norm) {
+      q_norm = random.Vector(c.head_dim, 2);
+      k_norm = random.Vector(c.head_dim, 2);
     }
+    if (c.factors) {
+      for (int p = 0; p < c.rope.dims / 2; ++p) factors.push_back(random.Between(1, 8));
+    }
+    const int64_t capacity = 23;
+    std::vector<int32_t> positions, cells;
+    for (int t = 0; t < tokens; ++t) {
+      positions.push_back(t == 0 ? 100003 : 5 * t);
+      cells.push_back((t * 7 + 5) % capacity);
+    }
+    if (tokens > 2) cells[1] = -1;
+    const CacheCase k_cache(c.k_cache), v_cache(c.v_cache);
+    const size_t q_count = tokens * q_rows, cache_count = capacity * kv_rows;
+
+    const auto result = UnderAllSchedules<float>(*Library(), [&](KernelRun& run) {
+      QkvRopeArgs args = {};
+      args.x = run.Input("x", x);
+      args.norm = run.Input("norm", norm);
+      args.q = run.Input("q", q.packed);
+      args.k = run.Input("k", k.packed);
+      args.v = run.Input("v", v.packed);
+      args.q_bias = run.Input("q_bias", q_bias);
+      args.k_bias = run.Input("k_bias", k_bias);
+      args.v_bias = run.Input("v_bias", v_bias);
+      if (c.head_norm) args.q_norm = run.Input("q_norm", q_norm);
+      if (c.head_norm) args.k_norm = run.Input("k_norm", k_norm);
+      if (c.factors) args.factors = run.Input("factors", factors);
+      args.positions = run.Input("positions", positions);
+      args.cells = run.Input("cells", cells);
+      args.q_out = run.Output<float>("q_out", q_count);
+      const DeviceCache keys = k_cache.Upload(&run, "k_cache", capacity, c.kv_heads, c.head_dim);
+      const DeviceCache values = v_cache.Upload(&run, "v_cache", capacity, c.kv_heads, c.head_dim);
+      args.k_cache = keys.values;
+      args.k_scales = keys.scales;
+      args.v_cache = values.values;
+      args.v_scales = values.scales;
+      args.raw = run.Output<float>("raw", tokens * (q_rows + 2 * kv_rows));
+      const std::vector<uint32_t> zeros(c.q_heads + 2 * c.kv_heads);
+      args.tickets = run.Input("tickets", zeros);
+      args.tokens = tokens;
+      const int64_t padded_k =
+          std::max({q.layout.padded_k(), k.layout.padded_k(), v.layout.padded_k()});
+      run.Launch(c.name, {6}, 128,
+                 codegen::QkvRopeShared(4, c.max_tokens, padded_k, c.head_dim).At(tokens), args);
+      if (testing::Test::HasFatalFailure()) return std::vector<float>();
+      EXPECT_EQ(run.Read(args.tickets, zeros.size()), zeros);
+      std::vector<float> all = run.Read(args.q_out, q_count);
+      for (const auto& [cache, device] : {std::pair(k_cache, keys), std::pair(v_cache, values)}) {
+        const std::vector<float> stored = cache.Download(&run, device);
+        all.insert(all.end(), stored.begin(), stored.end());
+      }
+      return all;
+    });
+    if (HasFatalFailure()) return;
+    const std::vector<double> h = Normed(x, norm, 1e-5, tokens);
+    const Heads q_heads = HeadsOf(c, q, h, tokens, q_bias, q_norm, true, positions, factors);
+    for (size_t i = 0; i < q_count; ++i) {
+      ASSERT_NEAR(result[i], q_heads.values[i], 1.05 * q_heads.allowed[i] + 1e-5)
+          << "token " << i / q_rows << " head " << i % q_rows / c.head_dim << " dim "
+          << i % c.head_dim;
+    }
+    const auto keys = result.begin() + q_count, values = keys + cache_count;
+    CheckCache(k_cache, c, {keys, values},
+               HeadsOf(c, k, h, tokens, k_bias, k_norm, true, positions, factors), cells);
+    CheckCache(v_cache, c, {values, result.end()},
+               HeadsOf(c, v, h, tokens, v_bias, {}, false, positions, factors), cells);
+    if (HasFatalFailure()) return;
   }
 }
 

@@ -6,6 +6,7 @@
 #include <cstring>
 #include <functional>
 #include <memory>
+#include <ostream>
 #include <string>
 #include <utility>
 #include <vector>
@@ -97,6 +98,17 @@ inline std::unique_ptr<CaseLibrary> CompileCases(const CaseTexts& texts) {
   EXPECT_TRUE(library.ok()) << library.status();
   return library.ok() ? *std::move(library) : nullptr;
 }
+
+// A test for each case, whose `name` (a member or a member function's result) it has:
+//   RENGA_EACH_CASE(LinearTest, LinearCase, kLinearCases, Name());
+//   TEST_P(LinearTest, AgainstPlainLoops) { ... GetParam() ... }
+// One that fails says which, and the others still run.
+#define RENGA_EACH_CASE(Suite, Case, cases, name)                      \
+  void PrintTo(const Case& one, std::ostream* os) { *os << one.name; } \
+  class Suite : public testing::TestWithParam<Case> {};                \
+  INSTANTIATE_TEST_SUITE_P(                                            \
+      Each, Suite, testing::ValuesIn(cases),                           \
+      [](const testing::TestParamInfo<Case>& info) { return std::string(info.param.name); })
 
 }  // namespace renga::emulator
 
