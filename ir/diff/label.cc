@@ -53,8 +53,11 @@ std::string RoleName(std::string_view name, int layer) {
 std::string NodeRole(const Graph& graph, const Node& node, int layer) {
   std::string role = RoleName(NodeName(graph, node), layer);
   const std::string_view op = node.op->name;
+  // A weight tells what a node is as well as its operator does; not so what a fusion made of
+  // several.
   for (const ValueId id : node.operands) {
-    if (id != kNoValue && graph.value(id).kind == ValueKind::kWeight) return role;
+    if (!node.op->fused() && id != kNoValue && graph.value(id).kind == ValueKind::kWeight)
+      return role;
   }
   if (role.find(op) != std::string::npos || op.find(role) != std::string_view::npos) return role;
   return StrCat(op, "(", role, ")");

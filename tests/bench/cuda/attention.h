@@ -8,6 +8,6 @@ namespace renga::bench {
 KernelTexts AttentionTexts();
 
 // 32 query heads and 8 of keys and values of 128, f16 cache, 1k and 8k positions.
-absl::Status BenchAttention(const CudaBench& bench, Table* table);
+void BenchAttention(const CudaBench& bench, Table* table);
 
 }  // namespace renga::bench

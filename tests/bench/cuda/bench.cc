@@ -151,6 +151,13 @@ void Table::Add(const Row& row) {
   std::fflush(stdout);
 }
 
+void Table::AddFailure(std::string_view what, std::string_view type, const absl::Status& status) {
+  if (status.ok()) return;
+  Add({.what = std::string(what),
+       .type = std::string(type),
+       .remark = std::string(status.message())});
+}
+
 absl::Status Table::WriteJson(const std::string& path) const {
   const cuda::GpuFacts& gpu = bench_.gpu().context->gpu();
   nlohmann::json rows = nlohmann::json::array();

@@ -6,6 +6,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -102,6 +103,8 @@ class Table {
   Table(const CudaBench& bench, double read_bandwidth);
   void Section(const std::string& title) const;
   void Add(const Row& row);
+  // A row that says so where `status` is an error.
+  void AddFailure(std::string_view what, std::string_view type, const absl::Status& status);
   // Of rows with a remark.
   int problems() const { return problems_; }
   absl::Status WriteJson(const std::string& path) const;

@@ -6,12 +6,11 @@
 
 namespace renga::bench {
 
-// Sources of the decode products and those for many tokens.
-KernelTexts ProductTexts();
-
 // The 8B shapes in F16, Q8_0 and Q4_K, all other types at one shape; 1 and 8 tokens.
-absl::Status BenchDecodeProducts(const CudaBench& bench, Table* table);
+KernelTexts DecodeTexts();
+void BenchDecodeProducts(const CudaBench& bench, Table* table);
 // 512 and 2048 tokens.
-absl::Status BenchPrefillProducts(const CudaBench& bench, Table* table);
+KernelTexts PrefillTexts();
+void BenchPrefillProducts(const CudaBench& bench, Table* table);
 
 }  // namespace renga::bench

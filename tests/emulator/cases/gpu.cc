@@ -1,7 +1,9 @@
 #include "tests/emulator/cases/gpu.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <optional>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -30,6 +32,10 @@ absl::StatusOr<codegen::KernelBuild> BuildTexts(const codegen::NvrtcLibrary& nvr
   codegen::BuildOptions options;
   options.settings.allow_stack = true;
   options.settings.line_info = true;
+  options.jobs = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+  const char* folder = std::getenv("RENGA_KERNEL_CACHE");
+  codegen::CubinCache cache({.folder = folder == nullptr ? "" : folder});
+  if (folder != nullptr) options.cache = &cache;
   return codegen::BuildKernels(nvrtc, requests, options);
 }
 

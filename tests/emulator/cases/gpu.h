@@ -22,7 +22,8 @@ using KernelTexts = std::map<std::string, std::string>;
 absl::StatusOr<std::shared_ptr<const codegen::NvrtcLibrary>> LoadNvrtc();
 
 // All of them for one target, from their texts and the headers inside this program alone. Results
-// are in the order of `texts`. A stack is allowed: how fast a kernel is is not asked here.
+// are in the order of `texts`. A stack is allowed: how fast a kernel is is not asked here. Kept in
+// and taken from the folder RENGA_KERNEL_CACHE where that is set.
 absl::StatusOr<codegen::KernelBuild> BuildTexts(const codegen::NvrtcLibrary& nvrtc,
                                                 const codegen::GpuTarget& target,
                                                 const KernelTexts& texts);
