@@ -61,6 +61,12 @@ struct MatmulShape {
   }
 };
 
+// Shared bytes of matmul_wgmma. Grid: tokens / tile_tokens, rows / 128, both rounded up. Block: 384
+// threads.
+constexpr int64_t MatmulWgmmaShared(int64_t tile_tokens, int64_t stages) {
+  return stages * tile_tokens * 128 + (8 * stages + 15) / 16 * 16 + 8 * stages;
+}
+
 // What the Config of attention says about sizes. `key_parts` and `value_parts` are 1 for caches in
 // f16 and bf16, 2 for f32 and q8_0.
 struct AttentionShape {

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "codegen/kernels/integers.cuh"
+#include "codegen/kernels/tensor_map.cuh"
 
 namespace renga::kernels {
 
@@ -105,6 +106,14 @@ struct MatmulArgs {
   const float* residual;  // [tokens, n] or null; may be y
   float* y;               // [tokens, n]
   int tokens;
+};
+
+// matmul_wgmma.cuh.
+struct MatmulWgmmaArgs {
+  // x: [tokens or more, kPitch] f16 by HalfRows with kWgmmaOrder; boxes of kTileTokens rows of 64,
+  // the 128-byte swizzle.
+  TensorMap map;
+  MatmulArgs product;  // whose x is not used
 };
 
 // rows.cuh.

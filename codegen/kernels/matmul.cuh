@@ -16,7 +16,8 @@
 namespace renga::kernels {
 
 // Rows of x, perhaps normed, as f16 with a factor: what StagedRows does, in global memory.
-// Config: kK, kPaddedK (what its readers' weights have at most); kNorm, kEps; kThreads. Grid: rows.
+// Config: kK, kPaddedK (what its readers' weights have at most); kWgmmaOrder (whether for
+// matmul_wgmma, then kPaddedK is a multiple of 64); kNorm, kEps; kThreads. Grid: rows.
 template <class Config>
 __device__ __forceinline__ void HalfRows(const HalfRowsArgs& args) {
   constexpr int kK = Config::kK, kWarps = Config::kThreads / 32;
@@ -51,12 +52,28 @@ __device__ __forceinline__ void HalfRows(const HalfRowsArgs& args) {
   const RowScale row = ScaleOfLargest(largest);
 #pragma unroll 4
   for (int k = threadIdx.x; k < Config::kPaddedK; k += Config::kThreads) {
-    y[k] = ToHalf(k < kK ? normed(LoadFromL2(x + k), k) * row.scale : 0.0f);
+    // wgmma wants of each 32 what lane q of decoding has at 8 q + 4 h + c where lane q of its own A
+    // has it.
+    const int q = k % 32 / 8, h = k % 8 / 4, c = k % 4;
+    const int place = Config::kWgmmaOrder ? k / 32 * 32 + 16 * h + c / 2 * 8 + 2 * q + c % 2 : k;
+    y[place] = ToHalf(k < kK ? normed(LoadFromL2(x + k), k) * row.scale : 0.0f);
   }
   if (threadIdx.x == 0) {
     args.factors[blockIdx.x] =
         row.inverse * (Config::kNorm ? FastRsqrt(squares * (1.0f / kK) + Config::kEps) : 1.0f);
   }
+}
+
+// Where a sum of a product goes.
+template <class Weight>
+__device__ __forceinline__ void StoreProduct(const MatmulArgs& args, int row, int t, float sum,
+                                             float unscale) {
+  if (row >= Weight::kRows || t >= args.tokens) return;
+  const int64_t at = static_cast<int64_t>(t) * Weight::kRows + row;
+  float y = sum * unscale * args.factors[t];
+  if (args.bias != nullptr) y += args.bias[row];
+  if (args.residual != nullptr) y += LoadFromL2(args.residual + at);
+  args.y[at] = y;
 }
 
 // Config: Weight; kPitch (halves from row to row of x, at least the weight's padded k); kTileTokens
@@ -199,16 +216,6 @@ class MatmulKernel {
     WaitForCopies<0>();
   }
 
-  __device__ __forceinline__ void Store(int row, int token, float sum, float unscale) const {
-    const int t = first_token_ + token;
-    if (row >= Weight::kRows || t >= args_.tokens) return;
-    const int64_t at = static_cast<int64_t>(t) * Weight::kRows + row;
-    float y = sum * unscale * args_.factors[t];
-    if (args_.bias != nullptr) y += args_.bias[row];
-    if (args_.residual != nullptr) y += LoadFromL2(args_.residual + at);
-    args_.y[at] = y;
-  }
-
   __device__ __forceinline__ void Finish() {
     const float unscale = Type::Unscale(exponent_);
     const int g = lane_ / 4, q = lane_ % 4;
@@ -222,7 +229,8 @@ class MatmulKernel {
             for (int c = 0; c < 4; ++c) {
               const int row = i * 16 + c / 2 * 8 + g, token = n * 8 + 2 * q + c % 2;
               if constexpr (kDepth == 1) {
-                Store(first_tile_ * 16 + row, token, sum_[i][n][c], unscale);
+                StoreProduct<Weight>(args_, first_tile_ * 16 + row, first_token_ + token,
+                                     sum_[i][n][c], unscale);
               } else {
                 float& sum = sums_[(row_warp_ * kRowTiles * 16 + row) * kTileTokens + token];
                 sum = depth == 0 ? sum_[i][n][c] : sum + sum_[i][n][c];
@@ -236,7 +244,8 @@ class MatmulKernel {
     if constexpr (kDepth > 1) {
       for (int i = threadIdx.x; i < kRows * kTileTokens; i += kThreads) {
         const int row = i % kRows, token = i / kRows;
-        Store(blockIdx.x * kRows + row, token, sums_[row * kTileTokens + token], unscale);
+        StoreProduct<Weight>(args_, blockIdx.x * kRows + row, first_token_ + token,
+                             sums_[row * kTileTokens + token], unscale);
       }
     }
   }

@@ -14,6 +14,7 @@
 #pragma once
 
 #include "codegen/kernels/integers.cuh"
+#include "codegen/kernels/tensor_map.cuh"
 
 namespace renga::kernels {
 
@@ -226,12 +227,6 @@ __device__ __forceinline__ void FenceMbarrierInit();  // after the inits, before
 __device__ __forceinline__ void ArriveAtMbarrier(uint64_t* barrier);
 __device__ __forceinline__ void ArriveExpectingBytes(uint64_t* barrier, int bytes);
 __device__ __forceinline__ void WaitForMbarrier(uint64_t* barrier, int parity);
-
-// What cuTensorMapEncodeTiled fills in on the host. A kernel takes it as `const __grid_constant__
-// TensorMap map`.
-struct alignas(64) TensorMap {
-  uint64_t opaque[16];
-};
 
 // Tiles of a tensor in global memory to shared memory, by the copy engine; coordinates in elements,
 // x the fastest. What lies outside the tensor becomes zero. Called by one thread; counts its bytes

@@ -63,7 +63,9 @@ struct Config {
   static constexpr int kK = )",
           c.k, ", kPaddedK = ", c.Pitch(),
           ", kThreads = 64;\n  static constexpr bool kNorm = ", c.norm ? "true" : "false",
-          ";\n  static constexpr float kEps = 1e-5f;\n};\nextern \"C\" __global__ void half_rows_",
+          ";\n  static constexpr bool kWgmmaOrder = false;\n  static constexpr float kEps = "
+          "1e-5f;\n"
+          "};\nextern \"C\" __global__ void half_rows_",
           c.Name(), "(const HalfRowsArgs args) { HalfRows<Config>(args); }\n");
     }
     return CompileCases(texts).release();

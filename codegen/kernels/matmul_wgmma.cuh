@@ -1,0 +1,148 @@
+// y = W x for many tokens on sm_90a: A is the weights, dequantised in registers from the layout
+// that decoding reads, B is tiles of tokens that the copy engine brings.
+//
+// A block is three warpgroups for 128 rows and kTileTokens tokens. One thread of the first keeps
+// kStages tiles of 64 k under way; the others take 64 rows each. While the tensor cores work on one
+// chunk of 64 k the lanes dequantise the next, into the other of two sets of registers.
+#pragma once
+
+#include "codegen/kernels/matmul.cuh"
+
+#if defined(RENGA_EMULATOR) || defined(__CUDA_ARCH_FEAT_SM90_ALL)
+
+namespace renga::kernels {
+
+// Config: Weight (of a type whose weights are one f16 each, not F32; padded k a multiple of 64);
+// kTileTokens (64, 128 or 256), kStages. Grid: tokens / kTileTokens, rows / 128, rounded up. Block:
+// 384 threads.
+template <class Config>
+class MatmulWgmmaKernel {
+ public:
+  using Weight = typename Config::Weight;
+  using Type = typename Weight::Type;
+  static constexpr int kTileTokens = Config::kTileTokens, kStages = Config::kStages;
+  static_assert(Type::kParts == 1 && Weight::kBlocks % 2 == 0, "see above");
+
+  static __device__ __forceinline__ void Run(const MatmulWgmmaArgs& args) {
+    MatmulWgmmaKernel kernel(args);
+    if (threadIdx.x < 128) {
+      ReleaseRegisters<40>();
+      if (threadIdx.x == 0) kernel.Produce();
+      return;
+    }
+    ClaimRegisters<232>();
+    kernel.Consume();
+  }
+
+ private:
+  static constexpr int kTileBytes = kTileTokens * 64 * 2;
+  static constexpr int kChunks = Weight::kBlocks / 2;  // of a step
+  static constexpr int kAllChunks = kChunks * Weight::kSteps;
+
+  // A of the four products of a chunk.
+  using ChunkFragments = Fragments[2][1];
+
+  __device__ __forceinline__ explicit MatmulWgmmaKernel(const MatmulWgmmaArgs& args) : args_(args) {
+    SharedArena arena;
+    tiles_ = arena.Take<uint8_t>(kStages * kTileBytes, 1024);
+    full_ = arena.Take<uint64_t>(kStages);
+    empty_ = arena.Take<uint64_t>(kStages);
+    if (threadIdx.x == 0) {
+      for (int s = 0; s < kStages; ++s) {
+        InitMbarrier(full_ + s, 1);
+        InitMbarrier(empty_ + s, 2);
+      }
+      FenceMbarrierInit();
+    }
+    SyncThreads();
+  }
+
+  __device__ __forceinline__ void Produce() const {
+    WaitForPreviousKernel();
+    LetNextKernelStart();
+    int stage = 0, parity = 0;
+    for (int chunk = 0; chunk < kAllChunks; ++chunk) {
+      WaitForMbarrier(empty_ + stage, parity ^ 1);
+      ArriveExpectingBytes(full_ + stage, kTileBytes);
+      LoadTile2d(tiles_ + stage * kTileBytes, &args_.map, chunk * 64, blockIdx.x * kTileTokens,
+                 full_ + stage);
+      if (++stage == kStages) stage = 0, parity ^= 1;
+    }
+  }
+
+  __device__ __forceinline__ void Consume() {
+    const int lane = threadIdx.x % 32, first_tile = blockIdx.y * 8 + threadIdx.x / 32 - 4;
+    const typename Weight::View view(args_.product.weight, Weight::kTiles, lane);
+    // A tile that is not there is read as the last.
+    const uint32_t first_item =
+        static_cast<uint32_t>(min(first_tile, Weight::kTiles - 1)) * Weight::kSteps;
+    const int exponent = view.LoadExponent();
+    const typename Type::Factor factor = Type::Factor::Of(exponent);
+    typename Weight::Step next;
+    view.Load(first_item, next);
+    WaitForPreviousKernel();
+    LetNextKernelStart();
+
+    float sums[kTileTokens / 2];
+    ChunkFragments a[2];
+    // Two steps in turn where a step is one chunk: which set of registers is never computed.
+    constexpr int kUnrolled = kChunks == 1 ? 2 : 1;
+    for (int step = 0; step < Weight::kSteps; step += kUnrolled) {
+#pragma unroll
+      for (int u = 0; u < kUnrolled; ++u) {
+        if (step + u >= Weight::kSteps) continue;
+        const typename Weight::Step now = next;
+        if (step + u + 1 < Weight::kSteps) view.Load(first_item + step + u + 1, next);
+        const typename Type::Scales scales = Type::Prepare(now.words, factor);
+#pragma unroll
+        for (int c = 0; c < kChunks; ++c) {
+          ChunkFragments& set = a[(u + c) % 2];
+          Type::Dequantize(now.words, scales, 2 * c, set[0]);
+          Type::Dequantize(now.words, scales, 2 * c + 1, set[1]);
+          Multiply(set, step + u + c == 0, sums);
+        }
+      }
+    }
+    WaitForWgmma<0>();
+
+    const float unscale = Type::Unscale(exponent);
+    const int row = first_tile * 16 + lane / 4;
+    const int token = blockIdx.x * kTileTokens + lane % 4 * 2;
+#pragma unroll
+    for (int i = 0; i < kTileTokens / 2; ++i) {
+      StoreProduct<Weight>(args_.product, row + i % 4 / 2 * 8, token + i / 4 * 8 + i % 2, sums[i],
+                           unscale);
+    }
+  }
+
+  __device__ __forceinline__ void Multiply(const ChunkFragments& a, bool first,
+                                           float (&sums)[kTileTokens / 2]) {
+    WaitForMbarrier(full_ + stage_, parity_);
+    FenceWgmma();
+#pragma unroll
+    for (int k = 0; k < 4; ++k) {
+      Wgmma(sums, a[k / 2][0][k % 2], WgmmaTile(tiles_ + stage_ * kTileBytes, k), !first || k > 0);
+    }
+    CommitWgmma();
+    WaitForWgmma<1>();  // the chunk before is done: its stage may be filled again
+    if (!first && threadIdx.x % 128 == 0) {
+      ArriveAtMbarrier(empty_ + (stage_ == 0 ? kStages - 1 : stage_ - 1));
+    }
+    if (++stage_ == kStages) stage_ = 0, parity_ ^= 1;
+  }
+
+  const MatmulWgmmaArgs& args_;
+  uint8_t* tiles_;  // [kStages, kTileTokens, 64] f16, swizzled
+  uint64_t* full_;  // [kStages]
+  uint64_t* empty_;
+  int stage_ = 0, parity_ = 0;  // of a consumer
+};
+
+template <class Config>
+__device__ __forceinline__ void MatmulWgmma(const MatmulWgmmaArgs& args) {
+  MatmulWgmmaKernel<Config>::Run(args);
+}
+
+}  // namespace renga::kernels
+
+#endif
