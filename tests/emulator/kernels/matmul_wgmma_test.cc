@@ -35,8 +35,8 @@ const WgmmaCase kCases[] = {
     {DType::kMXFP4, 20, 256, 5, 64, 2},
 };
 
-const KernelLibrary* Library() {
-  static const KernelLibrary* library = [] {
+const CaseLibrary* Library() {
+  static const CaseLibrary* library = [] {
     std::map<std::string, std::string> texts;
     for (const WgmmaCase& c : kCases) {
       texts[c.Name()] = StrCat(
@@ -65,58 +65,56 @@ struct Config {
   return library;
 }
 
-TEST(MatmulWgmma, AgainstPlainLoops) {
-  ASSERT_NE(Library(), nullptr);
-  for (const WgmmaCase& c : kCases) {
-    SCOPED_TRACE(c.Name());
-    Random random(static_cast<uint32_t>(c.n + c.k));
-    const TestWeight weight = MakeWeight(c.type, c.n, c.k, 0.02f, &random);
-    const int64_t pitch = weight.layout.padded_k();
-    std::vector<float> x = random.Vector(c.tokens * c.k, 3);
-    x[5] *= 1e5f;  // beyond f16
-    const std::vector<float> norm = c.norm ? random.Vector(c.k, 2) : std::vector<float>();
-    const std::vector<float> bias = random.Vector(c.n, 4),
-                             residual = random.Vector(c.tokens * c.n, 4);
-    const auto y = UnderAllSchedules<float>(*Library(), [&](KernelRun& run) {
-      kernels::HalfRowsArgs half = {};
-      half.x = run.Input("x", x);
-      if (c.norm) half.norm = run.Input("norm", norm);
-      auto* half_x = run.Output<uint16_t>("half_x", c.tokens * pitch);
-      half.y = reinterpret_cast<kernels::Half*>(half_x);
-      half.factors = run.Output<float>("factors", c.tokens);
-      run.Launch(StrCat("half_rows_", c.Name()), {static_cast<unsigned>(c.tokens)}, 64, 16, half);
-      kernels::MatmulWgmmaArgs args = {};
-      const auto map =
-          MakeTensorMap({.base = half_x,
-                         .sizes = {static_cast<uint64_t>(pitch), static_cast<uint64_t>(c.tokens)},
-                         .stride_bytes = {static_cast<uint64_t>(2 * pitch)},
-                         .box = {64, static_cast<uint32_t>(c.tile_tokens)},
-                         .swizzle = Swizzle::k128Bytes});
-      EXPECT_TRUE(map.ok()) << map.status();
-      if (!map.ok()) return std::vector<float>();
-      std::memcpy(&args.map, &*map, sizeof(args.map));
-      args.product.factors = half.factors;
-      args.product.weight = run.Input("weight", weight.packed);
-      if (c.bias) args.product.bias = run.Input("bias", bias);
-      float* y = c.residual ? run.Input("y", residual) : run.Output<float>("y", c.tokens * c.n);
-      args.product.y = y;
-      if (c.residual) args.product.residual = y;
-      args.product.tokens = c.tokens;
-      run.Launch(c.Name(),
-                 {static_cast<unsigned>((c.tokens + c.tile_tokens - 1) / c.tile_tokens),
-                  static_cast<unsigned>((c.n + 127) / 128)},
-                 384, codegen::MatmulWgmmaShared(c.tile_tokens, c.stages), args);
-      if (testing::Test::HasFatalFailure()) return std::vector<float>();
-      return run.Read(y, c.tokens * c.n);
-    });
-    if (HasFatalFailure()) return;
-    const Product exact = Multiply(weight, Normed(x, norm, 1e-5, c.tokens), c.tokens);
-    for (int64_t i = 0; i < c.tokens * c.n; ++i) {
-      const double rest = (c.bias ? bias[i % c.n] : 0.0f) + double{c.residual ? residual[i] : 0.0f};
-      const double expected = exact.values[i] + rest;
-      ASSERT_NEAR(y[i], expected, exact.allowed[i] + 1e-6 * (std::abs(expected) + std::abs(rest)))
-          << "token " << i / c.n << " row " << i % c.n;
-    }
+RENGA_EACH_CASE(MatmulWgmmaTest, WgmmaCase, kCases, Name());
+
+TEST_P(MatmulWgmmaTest, AgainstPlainLoops) {
+  RENGA_NEED_KERNELS(Library());
+  const WgmmaCase& c = GetParam();
+  Random random(static_cast<uint32_t>(c.n + c.k));
+  const TestWeight weight = MakeWeight(c.type, c.n, c.k, 0.02f, &random);
+  const int64_t pitch = weight.layout.padded_k();
+  std::vector<float> x = random.Vector(c.tokens * c.k, 3);
+  x[5] *= 1e5f;  // beyond f16
+  const std::vector<float> norm = c.norm ? random.Vector(c.k, 2) : std::vector<float>();
+  const std::vector<float> bias = random.Vector(c.n, 4),
+                           residual = random.Vector(c.tokens * c.n, 4);
+  const auto y = UnderAllSchedules<float>(*Library(), [&](KernelRun& run) {
+    kernels::HalfRowsArgs half = {};
+    half.x = run.Input("x", x);
+    if (c.norm) half.norm = run.Input("norm", norm);
+    auto* half_x = run.Output<uint16_t>("half_x", c.tokens * pitch);
+    half.y = reinterpret_cast<kernels::Half*>(half_x);
+    half.factors = run.Output<float>("factors", c.tokens);
+    run.Launch(StrCat("half_rows_", c.Name()), {static_cast<unsigned>(c.tokens)}, 64, 16, half);
+    kernels::MatmulWgmmaArgs args = {};
+    run.EncodeMap({.base = half_x,
+                   .sizes = {static_cast<uint64_t>(pitch), static_cast<uint64_t>(c.tokens)},
+                   .stride_bytes = {static_cast<uint64_t>(2 * pitch)},
+                   .box = {64, static_cast<uint32_t>(c.tile_tokens)},
+                   .swizzle = Swizzle::k128Bytes},
+                  &args.map);
+    if (testing::Test::HasFatalFailure()) return std::vector<float>();
+    args.product.factors = half.factors;
+    args.product.weight = run.Input("weight", weight.packed);
+    if (c.bias) args.product.bias = run.Input("bias", bias);
+    float* y = c.residual ? run.Input("y", residual) : run.Output<float>("y", c.tokens * c.n);
+    args.product.y = y;
+    if (c.residual) args.product.residual = y;
+    args.product.tokens = c.tokens;
+    run.Launch(c.Name(),
+               {static_cast<unsigned>((c.tokens + c.tile_tokens - 1) / c.tile_tokens),
+                static_cast<unsigned>((c.n + 127) / 128)},
+               384, codegen::MatmulWgmmaShared(c.tile_tokens, c.stages), args);
+    if (testing::Test::HasFatalFailure()) return std::vector<float>();
+    return run.Read(y, c.tokens * c.n);
+  });
+  if (HasFatalFailure()) return;
+  const Product exact = Multiply(weight, Normed(x, norm, 1e-5, c.tokens), c.tokens);
+  for (int64_t i = 0; i < c.tokens * c.n; ++i) {
+    const double rest = (c.bias ? bias[i % c.n] : 0.0f) + double{c.residual ? residual[i] : 0.0f};
+    const double expected = exact.values[i] + rest;
+    ASSERT_NEAR(y[i], expected, exact.allowed[i] + 1e-6 * (std::abs(expected) + std::abs(rest)))
+        << "token " << i / c.n << " row " << i % c.n;
   }
 }
 

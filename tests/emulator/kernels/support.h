@@ -56,6 +56,14 @@ class KernelRun {
         arguments);
     ASSERT_TRUE(status.ok()) << status;
   }
+  // What a kernel takes as `Map`, a tensor map of 128 bytes.
+  template <typename Map>
+  void EncodeMap(const TensorMapSpec& spec, Map* map) {
+    const absl::StatusOr<EncodedTensorMap> encoded = run_->EncodeMap(spec);
+    ASSERT_TRUE(encoded.ok()) << encoded.status();
+    static_assert(sizeof(Map) == sizeof(EncodedTensorMap));
+    std::memcpy(map, &*encoded, sizeof(Map));
+  }
   void Finish() {
     const absl::Status status = run_->Finish();
     ASSERT_TRUE(status.ok()) << status;
