@@ -58,7 +58,7 @@ absl::Status ResolveAll(Lookup lookup, DriverApi* api) {
       {"cuStreamSynchronize", slot(api->synchronize_stream)},
       {"cuStreamBeginCapture", slot(api->begin_capture)},
       {"cuStreamEndCapture", slot(api->end_capture)},
-      {"cuGraphInstantiate", slot(api->instantiate_graph)},
+      {"cuGraphInstantiateWithFlags", slot(api->instantiate_graph)},
       {"cuGraphLaunch", slot(api->launch_graph)},
       {"cuGraphExecDestroy", slot(api->destroy_graph_exec)},
       {"cuGraphDestroy", slot(api->destroy_graph)},

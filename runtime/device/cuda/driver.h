@@ -78,6 +78,7 @@ struct DriverApi {
   int (*synchronize_stream)(StreamHandle stream);
   int (*begin_capture)(StreamHandle stream, int mode);
   int (*end_capture)(StreamHandle stream, GraphHandle* graph);
+  // cuGraphInstantiateWithFlags: asked for as cuGraphInstantiate, drivers give the form of CUDA 11.
   int (*instantiate_graph)(GraphExecHandle* exec, GraphHandle graph, uint64_t flags);
   int (*launch_graph)(GraphExecHandle exec, StreamHandle stream);
   int (*destroy_graph_exec)(GraphExecHandle exec);

@@ -207,7 +207,7 @@ absl::StatusOr<Graph> Stream::Capture(const std::function<absl::Status()>& body)
   RENGA_RETURN_IF_ERROR(ended);
   GraphExecHandle exec = nullptr;
   RENGA_RETURN_IF_ERROR(
-      context_->Check(api.instantiate_graph(&exec, handle, 0), "cuGraphInstantiate"));
+      context_->Check(api.instantiate_graph(&exec, handle, 0), "cuGraphInstantiateWithFlags"));
   Graph executable;
   executable.owned_ = {context_, exec};
   return executable;

@@ -96,14 +96,15 @@ struct Config {
 std::string HalfRowsName(const Shape& shape) { return StrCat("half_rows_", shape.k); }
 
 std::string HalfRowsText(const Shape& shape) {
-  return StrCat(R"(#include "codegen/kernels/matmul.cuh"
+  return StrCat(
+      R"(#include "codegen/kernels/matmul.cuh"
 using namespace renga::kernels;
 struct Config {
   static constexpr int kK = )",
-                shape.k, ", kPaddedK = ", shape.k, ", kThreads = ", kHalfRowsThreads,
-                ";\n  static constexpr bool kNorm = false;\n  static constexpr float kEps = "
-                "1e-5f;\n};\nextern \"C\" __global__ void ",
-                HalfRowsName(shape), "(const HalfRowsArgs args) { HalfRows<Config>(args); }\n");
+      shape.k, ", kPaddedK = ", shape.k, ", kThreads = ", kHalfRowsThreads,
+      ";\n  static constexpr bool kNorm = false, kWgmmaOrder = false;\n  static constexpr "
+      "float kEps = 1e-5f;\n};\nextern \"C\" __global__ void ",
+      HalfRowsName(shape), "(const HalfRowsArgs args) { HalfRows<Config>(args); }\n");
 }
 
 // Layers of one weight on the GPU: `count` copies `stride` bytes apart, and the rows that it

@@ -145,7 +145,7 @@ int EndCapture(void*, void** graph) {
   return *graph = Make(), 0;
 }
 int InstantiateGraph(void** exec, void*, uint64_t) {
-  if (const int result = Call("cuGraphInstantiate")) return result;
+  if (const int result = Call("cuGraphInstantiateWithFlags")) return result;
   return *exec = Make(), 0;
 }
 int LaunchGraph(void*, void*) { return Call("cuGraphLaunch"); }
@@ -213,7 +213,7 @@ int cuGetProcAddress_v2(const char* name, void** function, int, uint64_t, int* f
       {"cuStreamSynchronize", any(SynchronizeStream)},
       {"cuStreamBeginCapture", any(BeginCapture)},
       {"cuStreamEndCapture", any(EndCapture)},
-      {"cuGraphInstantiate", any(InstantiateGraph)},
+      {"cuGraphInstantiateWithFlags", any(InstantiateGraph)},
       {"cuGraphLaunch", any(LaunchGraph)},
       {"cuGraphExecDestroy", any(DestroyGraphExec)},
       {"cuGraphDestroy", any(DestroyGraph)},
