@@ -96,7 +96,7 @@ class Reader {
         buffer.type.shape.push_back({dim.symbol(), dim.value()});
       }
     }
-    buffer.space = Enum(table.space(), Space::kArena, "buffer space");
+    buffer.space = Enum(table.space(), Space::kPersistent, "buffer space");
     buffer.index = table.index();
     buffer.offset = table.offset();
     buffer.bytes = table.bytes();
@@ -127,6 +127,68 @@ class Reader {
     return attr;
   }
 
+  Expr ReadExpr(const fb::Expr* table) {
+    Expr expr = {{}};
+    if (table == nullptr) {
+      Fail("argument: expected an expression, got none");
+      return expr;
+    }
+    if (!Take(table->terms()->size(), sizeof(fb::ExprTerm))) return expr;
+    for (uint32_t i = 0; i < table->terms()->size(); ++i) {
+      const fb::ExprTerm term = Element<fb::ExprTerm>(table->terms()->Data(), i);
+      expr.terms.push_back({Enum(term.op(), ExprOp::kMax, "expression"), term.value()});
+    }
+    return expr;
+  }
+
+  Arg ReadArg(const fb::Arg& table) {
+    Arg arg;
+    arg.kind = Enum(table.kind(), ArgKind::kInt64, "argument");
+    arg.name = Text(table.name());
+    arg.buffer = table.buffer();
+    arg.offset = table.offset();
+    if (arg.kind == ArgKind::kInt32 || arg.kind == ArgKind::kInt64) {
+      arg.size = ReadExpr(table.size());
+    }
+    return arg;
+  }
+
+  Launch ReadLaunch(const fb::Launch& table) {
+    return {table.kernel(),
+            {ReadExpr(table.grid_x()), ReadExpr(table.grid_y()), ReadExpr(table.grid_z())},
+            ReadExpr(table.dynamic_shared()),
+            Tables(table.args(), &Reader::ReadArg),
+            table.overlaps_previous()};
+  }
+
+  Variant ReadVariant(const fb::Variant& table) {
+    return {table.last(), Tables(table.launches(), &Reader::ReadLaunch), Text(table.reason())};
+  }
+
+  GpuTarget ReadGpuTarget(const fb::GpuTarget& table) {
+    return {Text(table.name()), table.sm(), table.shared_per_block(), table.only_this()};
+  }
+
+  GpuImage ReadImage(const fb::GpuImage& table) {
+    GpuImage image;
+    image.target = table.target();
+    image.registers = table.registers();
+    image.stack_bytes = table.stack_bytes();
+    image.static_shared = table.static_shared();
+    image.blocks_per_sm = table.blocks_per_sm();
+    image.warps_per_sm = table.warps_per_sm();
+    image.limiter = Text(table.limiter());
+    image.cubin = Bytes(table.cubin());
+    image.ptx = Text(table.ptx());
+    image.log = Text(table.log());
+    return image;
+  }
+
+  GpuKernel ReadGpuKernel(const fb::GpuKernel& table) {
+    return {Text(table.name()), Text(table.ir()), Text(table.source()), table.threads(),
+            Tables(table.images(), &Reader::ReadImage)};
+  }
+
   Step ReadStep(const fb::Step& table) {
     Step step;
     step.name = Text(table.name());
@@ -137,6 +199,9 @@ class Reader {
     step.outputs = Numbers<int32_t>(table.outputs());
     step.attrs = Tables(table.attrs(), &Reader::ReadAttr);
     step.provenance = Texts(table.provenance());
+    step.scratch = Numbers<int32_t>(table.scratch());
+    step.chosen_by = table.chosen_by();
+    step.variants = Tables(table.variants(), &Reader::ReadVariant);
     return step;
   }
 
@@ -273,6 +338,8 @@ class Reader {
         buffer.type.layout = plan.weights[buffer.index].layout;
       }
     }
+    plan.gpu.targets = Tables(table.gpu()->targets(), &Reader::ReadGpuTarget);
+    plan.gpu.kernels = Tables(table.gpu()->kernels(), &Reader::ReadGpuKernel);
     return plan;
   }
 

@@ -27,6 +27,17 @@ uint64_t ContentBytes(const Plan& plan) {
                    4 * tokenizer.scores.size() + tokenizer.types.size() +
                    8 * tokenizer.merges.size();
   bytes += 256 * (plan.buffers.size() + plan.steps.size() + plan.weights.size());
+  for (const GpuKernel& kernel : plan.gpu.kernels) {
+    bytes += 256 + kernel.ir.size() + kernel.source.size();
+    for (const GpuImage& image : kernel.images) {
+      bytes += 256 + image.cubin.size() + image.ptx.size() + image.log.size();
+    }
+  }
+  for (const Step& step : plan.steps) {
+    for (const Variant& variant : step.variants) {
+      for (const Launch& launch : variant.launches) bytes += 512 + 128 * launch.args.size();
+    }
+  }
   for (const LedgerEntry& entry : plan.ledger)
     bytes += 64 + entry.node.size() + entry.reason.size();
   for (const Choice& choice : plan.choices)
@@ -83,13 +94,73 @@ Offset<fb::Attr> MakeAttr(FlatBufferBuilder& builder, const Attr& attr) {
       attr.value);
 }
 
+Offset<fb::Expr> MakeExpr(FlatBufferBuilder& builder, const Expr& expr) {
+  std::vector<fb::ExprTerm> terms;
+  for (const ExprTerm& term : expr.terms) {
+    terms.emplace_back(term.value, static_cast<fb::ExprOp>(term.op));
+  }
+  return fb::CreateExpr(builder, builder.CreateVectorOfStructs(terms));
+}
+
+Offset<fb::Arg> MakeArg(FlatBufferBuilder& builder, const Arg& arg) {
+  const auto name = Text(builder, arg.name);
+  const bool sized = arg.kind == ArgKind::kInt32 || arg.kind == ArgKind::kInt64;
+  return fb::CreateArg(builder, static_cast<fb::ArgKind>(arg.kind), name, arg.buffer, arg.offset,
+                       sized ? MakeExpr(builder, arg.size) : Offset<fb::Expr>());
+}
+
+Offset<fb::Launch> MakeLaunch(FlatBufferBuilder& builder, const Launch& launch) {
+  const auto x = MakeExpr(builder, launch.grid[0]);
+  const auto y = MakeExpr(builder, launch.grid[1]);
+  const auto z = MakeExpr(builder, launch.grid[2]);
+  const auto shared = MakeExpr(builder, launch.dynamic_shared);
+  return fb::CreateLaunch(builder, launch.kernel, x, y, z, shared,
+                          Tables(builder, launch.args, MakeArg), launch.overlaps_previous);
+}
+
+Offset<fb::Variant> MakeVariant(FlatBufferBuilder& builder, const Variant& variant) {
+  const auto launches = Tables(builder, variant.launches, MakeLaunch);
+  return fb::CreateVariant(builder, variant.last, launches, Text(builder, variant.reason));
+}
+
+Offset<fb::GpuTarget> MakeGpuTarget(FlatBufferBuilder& builder, const GpuTarget& target) {
+  return fb::CreateGpuTarget(builder, Text(builder, target.name), target.sm,
+                             target.shared_per_block, target.only_this);
+}
+
+Offset<fb::GpuImage> MakeImage(FlatBufferBuilder& builder, const GpuImage& image) {
+  const auto limiter = Text(builder, image.limiter);
+  const auto cubin = builder.CreateVector(reinterpret_cast<const uint8_t*>(image.cubin.data()),
+                                          image.cubin.size());
+  const auto ptx = Text(builder, image.ptx);
+  return fb::CreateGpuImage(builder, image.target, image.registers, image.stack_bytes,
+                            image.static_shared, image.blocks_per_sm, image.warps_per_sm, limiter,
+                            cubin, ptx, Text(builder, image.log));
+}
+
+Offset<fb::GpuKernel> MakeGpuKernel(FlatBufferBuilder& builder, const GpuKernel& kernel) {
+  const auto name = Text(builder, kernel.name);
+  const auto ir = Text(builder, kernel.ir);
+  const auto source = Text(builder, kernel.source);
+  return fb::CreateGpuKernel(builder, name, ir, source, kernel.threads,
+                             Tables(builder, kernel.images, MakeImage));
+}
+
+Offset<fb::Gpu> MakeGpu(FlatBufferBuilder& builder, const Gpu& gpu) {
+  const auto targets = Tables(builder, gpu.targets, MakeGpuTarget);
+  return fb::CreateGpu(builder, targets, Tables(builder, gpu.kernels, MakeGpuKernel));
+}
+
 Offset<fb::Step> MakeStep(FlatBufferBuilder& builder, const Step& step) {
   const auto name = Text(builder, step.name);
   const auto inputs = builder.CreateVector(step.inputs);
   const auto outputs = builder.CreateVector(step.outputs);
   const auto attrs = Tables(builder, step.attrs, MakeAttr);
+  const auto provenance = MakeTexts(builder, step.provenance);
+  const auto scratch = builder.CreateVector(step.scratch);
   return fb::CreateStep(builder, name, step.layer, static_cast<fb::StepKind>(step.kind),
-                        step.kernel, inputs, outputs, attrs, MakeTexts(builder, step.provenance));
+                        step.kernel, inputs, outputs, attrs, provenance, scratch, step.chosen_by,
+                        Tables(builder, step.variants, MakeVariant));
 }
 
 Offset<fb::Kernel> MakeKernel(FlatBufferBuilder& builder, const Kernel& kernel) {
@@ -242,10 +313,12 @@ absl::StatusOr<PlanEnds> SerializeEnds(const Plan& plan) {
   const auto passes = Tables(builder, plan.passes, MakePass);
   const auto ledger = Tables(builder, plan.ledger, MakeEntry);
   const auto choices = Tables(builder, plan.choices, MakeChoice);
+  const auto gpu = MakeGpu(builder, plan.gpu);
   fb::FinishPlanBuffer(
-      builder, fb::CreatePlan(builder, target, producer, model, tokenizer, files, ignored, geometry,
-                              symbols, inputs, outputs, weights, caches, buffers, kernels, steps,
-                              memory, ir, source_ir, passes, ledger, choices, plan.data_bytes));
+      builder,
+      fb::CreatePlan(builder, target, producer, model, tokenizer, files, ignored, geometry, symbols,
+                     inputs, outputs, weights, caches, buffers, kernels, steps, memory, ir,
+                     source_ir, passes, ledger, choices, plan.data_bytes, gpu));
   PlanEnds ends;
   ends.head.assign(reinterpret_cast<const char*>(builder.GetBufferPointer()), builder.GetSize());
   ends.trailer = Trailer(ends.head, kFormatVersion, plan.data_bytes > 0);

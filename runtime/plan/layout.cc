@@ -119,20 +119,28 @@ int64_t SymbolMax(const Plan& plan, std::string_view name, int64_t otherwise) {
 
 int64_t CacheCells(const Plan& plan) { return SymbolMax(plan, "C", 0); }
 
-uint64_t ArenaBytes(const Plan& plan) {
+namespace {
+
+uint64_t EndOf(const Plan& plan, Space space) {
   uint64_t end = 0;
   for (const Buffer& buffer : plan.buffers) {
-    if (buffer.space == Space::kArena) end = std::max(end, buffer.offset + buffer.bytes);
+    if (buffer.space == space) end = std::max(end, buffer.offset + buffer.bytes);
   }
   return AlignUp(end);
 }
+
+}  // namespace
+
+uint64_t ArenaBytes(const Plan& plan) { return EndOf(plan, Space::kArena); }
+
+uint64_t PersistentBytes(const Plan& plan) { return EndOf(plan, Space::kPersistent); }
 
 Memory ComputeMemory(const Plan& plan) {
   Memory memory;
   for (const Weight& weight : plan.weights) memory.weights += StoredBytes(weight);
   const uint64_t cells = static_cast<uint64_t>(CacheCells(plan));
   for (const Cache& cache : plan.caches) memory.kv += AlignUp(cells * cache.cell_bytes);
-  memory.activations = ArenaBytes(plan);
+  memory.activations = ArenaBytes(plan) + PersistentBytes(plan);
   for (const Buffer& buffer : plan.buffers) {
     if (buffer.space == Space::kInput && buffer.view_of < 0) {
       memory.activations += AlignUp(buffer.bytes);

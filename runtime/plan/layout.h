@@ -50,6 +50,9 @@ int64_t CacheCells(const Plan& plan);
 // End of the last arena buffer, rounded up; 0 without one.
 uint64_t ArenaBytes(const Plan& plan);
 
+// End of the last persistent buffer, rounded up; 0 without one.
+uint64_t PersistentBytes(const Plan& plan);
+
 // Plan::memory recomputed from weights, caches and buffers. The figures of each must have been
 // checked.
 Memory ComputeMemory(const Plan& plan);

@@ -17,10 +17,12 @@ std::vector<Lifetime> Lifetimes(const Plan& plan) {
     for (int32_t input : plan.steps[i].inputs) {
       if (input >= 0) lives[owner(input)].last = i;
     }
-    for (int32_t output : plan.steps[i].outputs) {
-      Lifetime& life = lives[owner(output)];
-      if (life.first < 0) life.first = i;
-      life.last = i;
+    for (const std::vector<int32_t>* written : {&plan.steps[i].outputs, &plan.steps[i].scratch}) {
+      for (int32_t buffer : *written) {
+        Lifetime& life = lives[owner(buffer)];
+        if (life.first < 0) life.first = i;
+        life.last = i;
+      }
     }
   }
   const absl::flat_hash_set<std::string> outputs(plan.outputs.begin(), plan.outputs.end());

@@ -14,11 +14,12 @@
 #include "ir/base/digest.h"
 #include "ir/base/dtype.h"
 #include "ir/base/model.h"
+#include "runtime/plan/gpu.h"
 
 namespace renga::plan {
 
 // Bumped whenever a reader of the old form would misread the new one.
-inline constexpr uint32_t kFormatVersion = 2;
+inline constexpr uint32_t kFormatVersion = 3;
 
 // A size that is known only at run time. The executor binds every symbol before each run of the
 // steps; `max` bounds it and sized the arena. The lower bound is 1, except that R may be 0: a step
@@ -47,10 +48,12 @@ struct TensorType {
 
 // Where a buffer's bytes live.
 enum class Space : uint8_t {
-  kInput = 0,   // filled by the executor before a run; `index` into Plan::inputs
-  kWeight = 1,  // `index` into Plan::weights
-  kCache = 2,   // `index` into Plan::caches; content survives from run to run
-  kArena = 3,   // activation arena at `offset`; buffers never live together may share bytes
+  kInput = 0,       // filled by the executor before a run; `index` into Plan::inputs
+  kWeight = 1,      // `index` into Plan::weights
+  kCache = 2,       // `index` into Plan::caches; content survives from run to run
+  kArena = 3,       // activation arena at `offset`; buffers never live together may share bytes
+  kPersistent = 4,  // of its own at `offset` among those of its kind; zeroed when the plan is
+                    // loaded, and zeroed again by every step that uses it
 };
 
 struct Buffer {
@@ -90,10 +93,15 @@ struct Step {
   std::vector<int32_t> outputs;  // indices into Plan::buffers
   std::vector<Attr> attrs;       // sorted by name
   std::vector<std::string> provenance;  // names of the source graph's nodes this step computes
+  // On a GPU only. Buffers that the step alone uses: in the arena, or persistent.
+  std::vector<int32_t> scratch;
+  int32_t chosen_by = -1;         // symbol whose value chooses the variant: T or R
+  std::vector<Variant> variants;  // by `last`, the last of which is the symbol's max
   friend bool operator==(const Step&, const Step&) = default;
 };
 
-// A kernel of the target. For the cpu target it is built into the runtime and only the name counts.
+// What a step computes. For the cpu target it is built into the runtime; on a GPU the step's
+// variants say how.
 struct Kernel {
   std::string name;
   friend bool operator==(const Kernel&, const Kernel&) = default;
@@ -168,13 +176,13 @@ struct PassRecord {
 struct Memory {
   uint64_t weights = 0;      // in their layouts
   uint64_t kv = 0;           // the caches, each rounded up to 64 bytes
-  uint64_t activations = 0;  // the arena and the inputs, each rounded up to 64 bytes
+  uint64_t activations = 0;  // arena, inputs and persistent buffers, each rounded up to 64 bytes
   uint64_t total() const { return weights + kv + activations; }
   friend bool operator==(const Memory&, const Memory&) = default;
 };
 
 struct Plan {
-  std::string target;    // "cpu"
+  std::string target;    // "cpu", or the names of gpu.targets, separated by commas
   std::string producer;  // "renga 0.1.0"
   ModelInfo model;
   TokenizerData tokenizer;
@@ -196,6 +204,7 @@ struct Plan {
   std::vector<LedgerEntry> ledger;
   std::vector<Choice> choices;
   uint64_t data_bytes = 0;  // of the plan file's data section, which holds embedded weights
+  Gpu gpu;
   friend bool operator==(const Plan&, const Plan&) = default;
 };
 

@@ -24,7 +24,9 @@ std::string_view KernelText(const Plan& plan, const Step& step) {
 // "arena +1024", "input 0", "view of %0.q_proj"
 std::string PlaceText(const Plan& plan, const Buffer& buffer) {
   if (buffer.view_of >= 0) return StrCat("view of ", BufferText(plan, buffer.view_of));
-  if (buffer.space == Space::kArena) return StrCat("arena +", buffer.offset);
+  if (buffer.space == Space::kArena || buffer.space == Space::kPersistent) {
+    return StrCat(ToString(buffer.space), " +", buffer.offset);
+  }
   return StrCat(ToString(buffer.space), " ", buffer.index,
                 buffer.type.layout.empty() ? "" : StrCat(", layout ", buffer.type.layout));
 }
@@ -41,6 +43,10 @@ void AppendHeader(const Plan& plan, std::string* text) {
             " tokens\n");
   for (const Symbol& symbol : plan.symbols) {
     StrAppend(text, "dim ", symbol.name, " = 1..", symbol.max, "\n");
+  }
+  for (const GpuTarget& target : plan.gpu.targets) {
+    StrAppend(text, "target ", target.name, "  ", target.shared_per_block,
+              " bytes of shared memory a block\n");
   }
   for (const ModelFile& file : plan.files) {
     StrAppend(text, "file ", file.path, "  ", file.bytes, " bytes\n");
@@ -95,7 +101,7 @@ std::string PrintStep(const Plan& plan, size_t index) {
     StrAppend(&text, i == 0 ? "" : ", ", BufferText(plan, step.outputs[i]), ": ",
               ToString(plan.buffers[step.outputs[i]].type, plan.symbols));
   }
-  return text;
+  return text + PrintVariants(plan, step);
 }
 
 std::string PrintMemory(const Plan& plan) {
@@ -111,9 +117,13 @@ std::string PrintMemory(const Plan& plan) {
   const auto total = [&text](std::string_view name, uint64_t bytes, std::string_view note) {
     StrAppend(&text, absl::StrFormat("%-12s %15d bytes  %s\n", ToAbsl(name), bytes, ToAbsl(note)));
   };
+  const uint64_t persistent = PersistentBytes(plan);
   total("arena", arena, StrCat(buffers, " buffers, ", together, " bytes without sharing"));
-  total("inputs", plan.memory.activations - arena, StrCat(plan.inputs.size(), " buffers"));
-  total("activations", plan.memory.activations, "arena and inputs");
+  total("inputs", plan.memory.activations - arena - persistent,
+        StrCat(plan.inputs.size(), " buffers"));
+  if (persistent > 0) total("persistent", persistent, "counters, zeros between the steps");
+  total("activations", plan.memory.activations,
+        persistent > 0 ? "arena, inputs and persistent" : "arena and inputs");
   total("kv", plan.memory.kv,
         StrCat(plan.caches.size(), " caches of ", CacheCells(plan), " cells"));
   total("weights", plan.memory.weights, StrCat(plan.weights.size(), " tensors"));
@@ -122,7 +132,7 @@ std::string PrintMemory(const Plan& plan) {
 }
 
 std::string_view ToString(Space space) {
-  constexpr std::string_view kNames[] = {"input", "weight", "cache", "arena"};
+  constexpr std::string_view kNames[] = {"input", "weight", "cache", "arena", "persistent"};
   return kNames[static_cast<size_t>(space)];
 }
 

@@ -241,6 +241,7 @@ absl::Status Validate(const Plan& plan) {
   RENGA_RETURN_IF_ERROR(CheckKernels(plan));
   RENGA_RETURN_IF_ERROR(ValidateBuffers(plan));
   RENGA_RETURN_IF_ERROR(ValidateSteps(plan));
+  RENGA_RETURN_IF_ERROR(ValidateGpu(plan));
   return CheckMemory(plan);
 }
 

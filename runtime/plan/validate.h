@@ -15,6 +15,9 @@ namespace renga::plan {
 //    stand for, arena offsets aligned, views inside what they show;
 //  - steps: indices in range, attributes sorted and unique, every value written before it is read,
 //    no output over an input of the same step, and no live value overwritten;
+//  - GPU kernels and launches: indices in range, variants for all sizes, expressions well formed,
+//    grids and shared memory within the limits of every target at the symbols' bounds, arguments
+//    that are buffers of the step;
 //  - outputs exist and survive the last step; memory figures equal the recomputed ones.
 // What a kernel demands of its operands is checked when the executor prepares the step.
 absl::Status Validate(const Plan& plan);
@@ -23,5 +26,6 @@ absl::Status Validate(const Plan& plan);
 absl::Status ValidateTokenizer(const TokenizerData& tokenizer, int64_t vocab);
 absl::Status ValidateBuffers(const Plan& plan);  // symbols, weights and caches must be valid
 absl::Status ValidateSteps(const Plan& plan);    // buffers must be valid
+absl::Status ValidateGpu(const Plan& plan);      // steps must be valid
 
 }  // namespace renga::plan

@@ -47,8 +47,10 @@ class BufferCheck {
         return CheckCache(where, buffer);
       case Space::kArena:
         return CheckArena(where, buffer);
+      case Space::kPersistent:
+        return CheckPersistent(where, buffer);
     }
-    return Mismatch(StrCat(where, ": space"), "0..3", static_cast<int>(buffer.space));
+    return Mismatch(StrCat(where, ": space"), "0..4", static_cast<int>(buffer.space));
   }
 
   absl::Status CheckView(const std::string& where, const Buffer& buffer) const {
@@ -128,6 +130,17 @@ class BufferCheck {
     return absl::OkStatus();
   }
 
+  // Placed like the arena's, but each by itself.
+  absl::Status CheckPersistent(const std::string& where, const Buffer& buffer) {
+    RENGA_RETURN_IF_ERROR(CheckArena(where, buffer));
+    if (buffer.offset < persistent_end_) {
+      return Mismatch(StrCat(where, ": offset"), StrCat(persistent_end_, " or more"),
+                      buffer.offset);
+    }
+    persistent_end_ = buffer.offset + buffer.bytes;
+    return absl::OkStatus();
+  }
+
   absl::Status CheckIndexed(const std::string& where, const Buffer& buffer, size_t count) const {
     if (buffer.index < 0 || static_cast<size_t>(buffer.index) >= count) {
       return Mismatch(StrCat(where, ": index"), StrCat("one of ", count), buffer.index);
@@ -163,6 +176,7 @@ class BufferCheck {
   std::vector<bool> caches_;
   absl::flat_hash_set<std::string> names_;
   absl::flat_hash_set<std::string> weight_names_;
+  uint64_t persistent_end_ = 0;  // of the persistent buffers so far
   uint64_t input_bytes_ = 0;
 };
 

@@ -49,6 +49,7 @@ class StepCheck {
       RENGA_RETURN_IF_ERROR(CheckAttrs(where, step));
       RENGA_RETURN_IF_ERROR(CheckInputs(where, step));
       RENGA_RETURN_IF_ERROR(CheckOutputs(where, step));
+      RENGA_RETURN_IF_ERROR(CheckScratch(where, step));
     }
     return CheckResults();
   }
@@ -66,6 +67,10 @@ class StepCheck {
     if (step.inputs.size() > kMaxOperands || step.outputs.size() > kMaxOperands) {
       return Mismatch(where, StrCat("at most ", kMaxOperands, " inputs and outputs"),
                       StrCat(step.inputs.size(), " and ", step.outputs.size()));
+    }
+    if (step.scratch.size() > kMaxOperands) {
+      return Mismatch(StrCat(where, ": scratch"), StrCat("at most ", kMaxOperands, " buffers"),
+                      step.scratch.size());
     }
     return absl::OkStatus();
   }
@@ -96,7 +101,7 @@ class StepCheck {
       const int32_t output = step.outputs[i];
       RENGA_RETURN_IF_ERROR(CheckIndex(StrCat(where, ": output"), output));
       const Buffer& buffer = plan_.buffers[output];
-      if (buffer.space == Space::kInput || buffer.space == Space::kWeight) {
+      if (buffer.space != Space::kArena && buffer.space != Space::kCache) {
         return Mismatch(where, "an output in the arena or a cache",
                         StrCat(buffer.name, ", which is constant"));
       }
@@ -114,6 +119,29 @@ class StepCheck {
         }
       }
       if (buffer.space == Space::kArena) arena_.Write(buffer, output);
+    }
+    return absl::OkStatus();
+  }
+
+  // Scratch lies apart from all that the step reads and writes, and from other scratch.
+  absl::Status CheckScratch(const std::string& where, const Step& step) {
+    std::vector<int32_t> others = step.inputs;
+    others.insert(others.end(), step.outputs.begin(), step.outputs.end());
+    for (const int32_t scratch : step.scratch) {
+      RENGA_RETURN_IF_ERROR(CheckIndex(StrCat(where, ": scratch"), scratch));
+      const Buffer& buffer = plan_.buffers[scratch];
+      if ((buffer.space != Space::kArena && buffer.space != Space::kPersistent) ||
+          buffer.view_of >= 0) {
+        return Mismatch(where, "scratch in the arena or persistent, and no view", buffer.name);
+      }
+      for (const int32_t other : others) {
+        if (other >= 0 && (other == scratch || Overlap(plan_.buffers[other], buffer))) {
+          return Mismatch(where, "scratch apart from all else of the step",
+                          StrCat(buffer.name, " over ", plan_.buffers[other].name));
+        }
+      }
+      others.push_back(scratch);
+      if (buffer.space == Space::kArena) arena_.Write(buffer, scratch);
     }
     return absl::OkStatus();
   }
