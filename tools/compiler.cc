@@ -12,12 +12,15 @@
 #include <thread>
 #include <utility>
 
+#include "codegen/emit/emitter.h"
 #include "codegen/lower/lower.h"
 #include "frontend/gguf/gguf.h"
 #include "ir/base/digest.h"
+#include "ir/base/output_file.h"
 #include "ir/base/status.h"
 #include "ir/text/print.h"
 #include "passes/core/runner.h"
+#include "tools/nvrtc.h"
 
 namespace renga {
 namespace {
@@ -68,6 +71,37 @@ absl::Status MakeFolder(const std::string& path) {
   return absl::InvalidArgumentError(StrCat(path, ": cannot create the folder: ", strerror(errno)));
 }
 
+// NVRTC for each kernel and target, and what the kernels are in the dump folder.
+absl::Status BuildKernels(const CompileOptions& options, Compilation* result) {
+  RENGA_ASSIGN_OR_RETURN(const auto nvrtc, LoadNvrtc());
+  codegen::CubinCache cache({.folder = CubinCacheFolder(), .on_problem = options.on_cache_problem});
+  codegen::BuildOptions build;
+  build.jobs = options.threads;
+  build.cache = &cache;
+  if (options.on_kernel) {
+    build.on_progress = [&](const codegen::BuildProgress& progress) {
+      options.on_kernel(progress.done, progress.total);
+    };
+  }
+  RENGA_ASSIGN_OR_RETURN(result->kernels, codegen::BuildPlanKernels(*nvrtc, build, &result->plan));
+  return absl::OkStatus();
+}
+
+absl::Status WriteKernelFiles(const std::string& folder, const plan::Plan& plan) {
+  for (const plan::GpuKernel& kernel : plan.gpu.kernels) {
+    const std::string path = StrCat(folder, "/", kernel.name);
+    RENGA_RETURN_IF_ERROR(WriteFileAtomically(StrCat(path, ".cu"), {kernel.source}));
+    for (const plan::GpuImage& image : kernel.images) {
+      const std::string& target = plan.gpu.targets[image.target].name;
+      const std::string log = StrCat(target, ": ", image.registers, " registers, ",
+                                     image.stack_bytes, " bytes of stack, ", image.static_shared,
+                                     " bytes of static shared memory\n", image.log);
+      RENGA_RETURN_IF_ERROR(WriteFileAtomically(StrCat(path, ".", target, ".log"), {log}));
+    }
+  }
+  return absl::OkStatus();
+}
+
 absl::Status CheckOptions(const CompileOptions& options) {
   const auto in_range = [](std::string_view flag, int64_t value, int64_t max) {
     if (value >= 1 && value <= max) return absl::OkStatus();
@@ -79,11 +113,7 @@ absl::Status CheckOptions(const CompileOptions& options) {
   if (options.max_rows) {
     RENGA_RETURN_IF_ERROR(in_range("--max-rows", *options.max_rows, options.max_step_tokens));
   }
-  if (options.target != "cpu") {
-    return absl::UnimplementedError(StrCat("--target: expected cpu, got ", options.target,
-                                           "; this version has no other target"));
-  }
-  return absl::OkStatus();
+  return Annotate(codegen::GpusOf(options.target).status(), "--target");
 }
 
 constexpr int64_t kFewRows = 16;
@@ -191,6 +221,19 @@ absl::StatusOr<Compilation> Compile(const std::string& gguf, const CompileOption
   input.choices = PlanChoices(std::move(ledger.choices));
   RENGA_ASSIGN_OR_RETURN(result.plan, codegen::Lower(std::move(input)));
   result.seconds.lower = lap.Lap();
+  if (!result.plan.gpu.targets.empty()) {
+    // Sources first: they are there to look at when a kernel does not compile.
+    if (!options.dump_dir.empty()) {
+      RENGA_RETURN_IF_ERROR(WriteKernelFiles(options.dump_dir, result.plan));
+    }
+    if (!options.only_lower) {
+      RENGA_RETURN_IF_ERROR(BuildKernels(options, &result));
+      if (!options.dump_dir.empty()) {
+        RENGA_RETURN_IF_ERROR(WriteKernelFiles(options.dump_dir, result.plan));
+      }
+    }
+    result.seconds.kernels = lap.Lap();
+  }
   result.seconds.total = total.Lap();
   return result;
 }

@@ -2,11 +2,14 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "codegen/lower/build_kernels.h"
 #include "frontend/models/model.h"
 #include "passes/core/ledger.h"
 #include "runtime/plan/plan.h"
@@ -14,7 +17,7 @@
 namespace renga {
 
 struct CompileOptions {
-  std::string target = "cpu";
+  std::string target = "cpu";  // or GPUs, separated by commas (codegen/nvrtc/target.h)
   std::optional<int64_t>
       context;  // tokens a sequence can hold; default: the model's, at most 4,096
   int64_t max_sequences = 1;
@@ -27,6 +30,12 @@ struct CompileOptions {
   std::vector<std::string> disabled_passes;
   std::string dump_dir;  // created if missing; empty: no dump
   int threads = 0;       // 0: all cores
+  // Of a GPU plan: leaves its kernels as sources, which needs no NVRTC.
+  bool only_lower = false;
+  // Kernels done and in all, from the building threads. May be empty.
+  std::function<void(int64_t done, int64_t total)> on_kernel;
+  // Once, where compiled kernels cannot be kept. May be empty.
+  std::function<void(std::string_view message)> on_cache_problem;
 };
 
 // Rows of logits that a step may ask for: as given, else enough for every sequence and for a few
@@ -47,6 +56,7 @@ struct CompileSeconds {
   double passes = 0;
   double digest = 0;  // of the weights
   double lower = 0;
+  double kernels = 0;  // NVRTC and the cache
   double total = 0;
 };
 
@@ -54,9 +64,11 @@ struct Compilation {
   plan::Plan plan;
   std::vector<StageText> stages;
   CompileSeconds seconds;
+  codegen::PlanKernels kernels;  // of a GPU plan
 };
 
-// Compiles the model in `gguf` (its first part, where it is split).
+// Compiles the model in `gguf` (its first part, where it is split). For GPUs that takes NVRTC
+// (tools/nvrtc.h): Unavailable without, saying how to get it.
 absl::StatusOr<Compilation> Compile(const std::string& gguf, const CompileOptions& options);
 
 // A ledger's choices as a plan holds them.

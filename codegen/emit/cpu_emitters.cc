@@ -1,9 +1,16 @@
 // What the cpu target does for each operator. Its kernels are listed in docs/kernels-cpu.md.
+#include <algorithm>
+#include <string>
+
+#include "absl/strings/str_split.h"
 #include "codegen/emit/emitter.h"
 #include "codegen/emit/families.h"
+#include "ir/base/status.h"
 
 namespace renga::codegen {
 namespace {
+
+constexpr std::string_view kCpuTarget = "cpu";
 
 // Sorted by operator.
 constexpr Emitter kCpu[] = {
@@ -35,8 +42,28 @@ constexpr Emitter kCpu[] = {
 
 }  // namespace
 
+absl::StatusOr<std::vector<const GpuTarget*>> GpusOf(std::string_view target) {
+  std::vector<const GpuTarget*> gpus;
+  if (target == kCpuTarget) return gpus;
+  for (const std::string& name : std::vector<std::string>(absl::StrSplit(ToAbsl(target), ','))) {
+    const absl::StatusOr<const GpuTarget*> gpu = FindGpuTarget(name);
+    if (!gpu.ok()) {
+      std::vector<std::string_view> names = {kCpuTarget};
+      for (const GpuTarget& known : GpuTargets()) names.push_back(known.name);
+      return absl::InvalidArgumentError(StrCat("target: expected one of ", StrJoin(names, ", "),
+                                               ", got '", name.substr(0, 40), "'"));
+    }
+    if (std::find(gpus.begin(), gpus.end(), *gpu) != gpus.end()) {
+      return absl::InvalidArgumentError(StrCat("target: expected ", name, " once, got it twice"));
+    }
+    gpus.push_back(*gpu);
+  }
+  return gpus;
+}
+
 absl::Span<const Emitter> EmittersOf(std::string_view target) {
-  return target == "cpu" ? absl::MakeConstSpan(kCpu) : absl::Span<const Emitter>();
+  if (target == kCpuTarget) return kCpu;
+  return GpusOf(target).ok() ? CudaEmitters() : absl::Span<const Emitter>();
 }
 
 const Emitter* FindEmitter(std::string_view target, std::string_view op) {

@@ -20,8 +20,16 @@ struct Emitter {
   std::string_view kernel;  // of the target; empty where none is needed
 };
 
-// All emitters of `target` ("cpu"), sorted by op; empty for an unknown target.
+// All emitters of `target` ("cpu", or GPUs as in plan::Plan::target), sorted by op; empty for an
+// unknown target.
 absl::Span<const Emitter> EmittersOf(std::string_view target);
+
+// Those of all GPUs.
+absl::Span<const Emitter> CudaEmitters();
+
+// The GPUs in a target: their names, separated by commas. Empty for "cpu"; InvalidArgument for an
+// unknown or repeated name.
+absl::StatusOr<std::vector<const GpuTarget*>> GpusOf(std::string_view target);
 
 // nullptr when the target has none for that operator.
 const Emitter* FindEmitter(std::string_view target, std::string_view op);

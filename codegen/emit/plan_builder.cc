@@ -1,5 +1,7 @@
 #include "codegen/emit/plan_builder.h"
 
+#include <algorithm>
+
 #include "ir/base/status.h"
 #include "runtime/plan/layout.h"
 
@@ -48,8 +50,8 @@ absl::Status PlanBuilder::AddView(ValueId value, ValueId of) {
   return absl::OkStatus();
 }
 
-void PlanBuilder::AddStep(const Node& node, std::string_view kernel,
-                          std::vector<plan::Attr> attrs) {
+plan::Step& PlanBuilder::AddStep(const Node& node, std::string_view kernel,
+                                 std::vector<plan::Attr> attrs) {
   plan::Step step;
   step.name = std::string(NodeName(graph_, node));
   step.layer = LayerOf(step.name);
@@ -59,7 +61,39 @@ void PlanBuilder::AddStep(const Node& node, std::string_view kernel,
   step.attrs = std::move(attrs);
   step.provenance = node.provenance;
   if (step.provenance.empty()) step.provenance.push_back(step.name);
-  plan_.steps.push_back(std::move(step));
+  return plan_.steps.emplace_back(std::move(step));
+}
+
+absl::StatusOr<int32_t> PlanBuilder::AddScratch(std::string_view name, plan::TensorType type) {
+  plan::Buffer buffer{.name = std::string(name), .type = std::move(type)};
+  const absl::StatusOr<uint64_t> bytes = plan::MaxBytes(buffer.type, plan_.symbols);
+  if (!bytes.ok()) return Annotate(bytes.status(), buffer.name);
+  buffer.bytes = *bytes;
+  const int32_t index = static_cast<int32_t>(plan_.buffers.size());
+  plan_.buffers.push_back(std::move(buffer));
+  return index;
+}
+
+int32_t PlanBuilder::Persistent(std::string_view name, int64_t bytes) {
+  const auto [found, added] =
+      persistent_.try_emplace(std::string(name), static_cast<int32_t>(plan_.buffers.size()));
+  if (added) {
+    plan_.buffers.push_back({.name = std::string(name),
+                             .type = {DType::kI32, {{-1, 1}}},
+                             .space = plan::Space::kPersistent});
+  }
+  plan::Buffer& buffer = plan_.buffers[found->second];
+  int64_t& words = buffer.type.shape[0].value;
+  words = std::max(words, (bytes + 3) / 4);
+  buffer.bytes = static_cast<uint64_t>(words) * 4;
+  return found->second;
+}
+
+int32_t PlanBuilder::AddGpuKernel(plan::GpuKernel kernel) {
+  const auto [found, added] =
+      gpu_kernels_.try_emplace(kernel.name, static_cast<int32_t>(plan_.gpu.kernels.size()));
+  if (added) plan_.gpu.kernels.push_back(std::move(kernel));
+  return found->second;
 }
 
 void PlanBuilder::Choose(const Node& node, std::string_view what, std::string_view chosen,

@@ -9,18 +9,29 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "codegen/nvrtc/target.h"
 #include "ir/core/graph.h"
 #include "runtime/plan/plan.h"
 
 namespace renga::codegen {
 
+// What kernels for several GPUs may count on: the least of what each has.
+struct GpuLimits {
+  std::vector<const GpuTarget*> targets;  // none: the cpu
+  int64_t shared_per_block = 0;           // bytes
+  int64_t multiprocessors = 0;            // of the largest: enough blocks for all
+};
+
 // Borrows graph and plan. Arena buffers get their offset later (lower/memory_plan.h).
 class PlanBuilder {
  public:
-  PlanBuilder(const Graph& graph, plan::Plan& plan)
-      : graph_(graph), plan_(plan), buffers_(graph.values.size(), -1) {}
+  PlanBuilder(const Graph& graph, plan::Plan& plan, GpuLimits gpu = {})
+      : graph_(graph), plan_(plan), gpu_(std::move(gpu)), buffers_(graph.values.size(), -1) {}
 
   const Graph& graph() const { return graph_; }
+  const plan::Plan& plan() const { return plan_; }
+  const GpuLimits& gpu() const { return gpu_; }
 
   // The value's type in the plan's terms. InvalidArgument for an undeclared symbol.
   absl::StatusOr<plan::TensorType> TypeOf(ValueId value) const;
@@ -37,8 +48,19 @@ class PlanBuilder {
   // `value` is another name of `of`: the same buffer.
   void Alias(ValueId value, ValueId of) { buffers_[value] = buffers_[of]; }
 
-  // A step of `node` by the kernel of that name. Its operands and results must have buffers.
-  void AddStep(const Node& node, std::string_view kernel, std::vector<plan::Attr> attrs);
+  // A step of `node` by the kernel of that name. Its operands and results must have buffers. The
+  // reference holds until the next step is added.
+  plan::Step& AddStep(const Node& node, std::string_view kernel, std::vector<plan::Attr> attrs);
+
+  plan::Step& step(size_t index) { return plan_.steps[index]; }
+
+  // For GPUs. A buffer that only one step will use, by a name that no other has. Errors as
+  // MaxBytes.
+  absl::StatusOr<int32_t> AddScratch(std::string_view name, plan::TensorType type);
+  // The persistent buffer of that name, of at least so many bytes: one for all steps that ask.
+  int32_t Persistent(std::string_view name, int64_t bytes);
+  // Index of the kernel in plan.gpu, where one of that name may be already.
+  int32_t AddGpuKernel(plan::GpuKernel kernel);
 
   // Notes in the plan a choice made for `node`.
   void Choose(const Node& node, std::string_view what, std::string_view chosen,
@@ -49,8 +71,11 @@ class PlanBuilder {
 
   const Graph& graph_;
   plan::Plan& plan_;
+  const GpuLimits gpu_;
   std::vector<int32_t> buffers_;  // by value
   absl::flat_hash_map<std::string, int32_t> kernels_;
+  absl::flat_hash_map<std::string, int32_t> gpu_kernels_;
+  absl::flat_hash_map<std::string, int32_t> persistent_;
 };
 
 }  // namespace renga::codegen

@@ -113,6 +113,17 @@ absl::Status AddNode(const Node& node, std::string_view target, PlanBuilder& bui
                   StrCat("node ", NodeName(graph, node), " (", node.op->name, ")"));
 }
 
+absl::StatusOr<GpuLimits> LimitsOf(std::string_view target) {
+  GpuLimits limits;
+  RENGA_ASSIGN_OR_RETURN(limits.targets, GpusOf(target));
+  if (!limits.targets.empty()) limits.shared_per_block = limits.targets[0]->shared_per_block;
+  for (const GpuTarget* gpu : limits.targets) {
+    limits.shared_per_block = std::min(limits.shared_per_block, gpu->shared_per_block);
+    limits.multiprocessors = std::max(limits.multiprocessors, gpu->multiprocessors);
+  }
+  return limits;
+}
+
 // What the caller may read: results in the arena. A returned cache needs no mention, it is where it
 // always is.
 void AddOutputs(const Graph& graph, const PlanBuilder& builder, plan::Plan& plan) {
@@ -129,10 +140,14 @@ void AddOutputs(const Graph& graph, const PlanBuilder& builder, plan::Plan& plan
 
 absl::StatusOr<plan::Plan> Lower(LowerInput input) {
   const Graph& graph = input.graph;
-  if (EmittersOf(input.target).empty()) {
-    return absl::UnimplementedError(StrCat("target: expected cpu, got ", input.target));
-  }
+  RENGA_ASSIGN_OR_RETURN(GpuLimits gpu, LimitsOf(input.target));
   plan::Plan plan;
+  for (const GpuTarget* target : gpu.targets) {
+    plan.gpu.targets.push_back({.name = std::string(target->name),
+                                .sm = target->sm,
+                                .shared_per_block = target->shared_per_block,
+                                .only_this = !target->ptx_runs_on_newer});
+  }
   plan.target = input.target;
   plan.producer = std::string(kProducer);
   plan.model = std::move(input.model);
@@ -147,7 +162,7 @@ absl::StatusOr<plan::Plan> Lower(LowerInput input) {
   plan.choices = std::move(input.choices);
   for (const SymbolDef& symbol : graph.symbols) plan.symbols.push_back({symbol.name, symbol.max});
 
-  PlanBuilder builder(graph, plan);
+  PlanBuilder builder(graph, plan, std::move(gpu));
   for (ValueId id : graph.params) {
     RENGA_RETURN_IF_ERROR(
         builder.AddBuffer(id, plan::Space::kInput, static_cast<int32_t>(plan.inputs.size())));
@@ -160,6 +175,7 @@ absl::StatusOr<plan::Plan> Lower(LowerInput input) {
   }
   AddOutputs(graph, builder, plan);
   PlaceBuffers(plan);
+  PlacePersistent(plan);
   plan.memory = plan::ComputeMemory(plan);
   RENGA_RETURN_IF_ERROR(plan::Validate(plan));
   return plan;

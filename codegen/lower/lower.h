@@ -15,7 +15,7 @@ inline constexpr std::string_view kProducer = "renga 0.1.0";
 
 struct LowerInput {
   const Graph& graph;  // verified
-  std::string target;  // "cpu"
+  std::string target;  // "cpu", or names of GPUs (nvrtc/target.h), separated by commas
   ModelInfo model;
   TokenizerData tokenizer;
   std::vector<ModelFile> files;
@@ -30,8 +30,10 @@ struct LowerInput {
 
 // A plan that Validate accepts: buffers in the arena, steps in the graph's order, exact memory
 // figures.
-//   Unimplemented    an unknown target, or an operator it has no emitter for
-//   InvalidArgument  a weight of the graph without an entry, an entry without a weight, types that
+// For GPUs its kernels have sources and no code yet (build_kernels.h).
+//   Unimplemented    an operator, type or size that the target has no emitter or kernel for
+//   InvalidArgument  an unknown target, a weight of the graph without an entry, an entry without a
+//   weight, types that
 //                    differ, or sizes that a plan cannot have (see Validate)
 absl::StatusOr<plan::Plan> Lower(LowerInput input);
 

@@ -76,4 +76,13 @@ void PlaceBuffers(plan::Plan& plan) {
   }
 }
 
+void PlacePersistent(plan::Plan& plan) {
+  uint64_t end = 0;
+  for (plan::Buffer& buffer : plan.buffers) {
+    if (buffer.space != plan::Space::kPersistent) continue;
+    buffer.offset = end;
+    end += plan::AlignUp(buffer.bytes);
+  }
+}
+
 }  // namespace renga::codegen

@@ -28,4 +28,7 @@ Placement PlaceBlocks(absl::Span<const Block> blocks);
 // Sets the offset of every arena buffer of `plan`, views included.
 void PlaceBuffers(plan::Plan& plan);
 
+// Sets the offset of every persistent buffer: one after another.
+void PlacePersistent(plan::Plan& plan);
+
 }  // namespace renga::codegen

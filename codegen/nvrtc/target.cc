@@ -10,12 +10,12 @@ namespace {
 constexpr int64_t kKiB = 1024;
 
 constexpr GpuTarget kTargets[] = {
-    {"sm_80", 80, "A100", {12, 0}, true, 2048, 32, 164 * kKiB, 163 * kKiB},
-    {"sm_86", 86, "RTX 3090, A10", {12, 0}, true, 1536, 16, 100 * kKiB, 99 * kKiB},
-    {"sm_89", 89, "RTX 4090, L40", {12, 0}, true, 1536, 24, 100 * kKiB, 99 * kKiB},
-    {"sm_90a", 90, "H100, H200", {12, 0}, false, 2048, 32, 228 * kKiB, 227 * kKiB},
-    {"sm_100a", 100, "B200", {12, 8}, false, 2048, 32, 228 * kKiB, 227 * kKiB},
-    {"sm_120a", 120, "RTX 5090", {12, 8}, false, 1536, 24, 100 * kKiB, 99 * kKiB},
+    {"sm_80", 80, "A100", {12, 0}, true, 2048, 32, 164 * kKiB, 163 * kKiB, 108},
+    {"sm_86", 86, "RTX 3090, A10", {12, 0}, true, 1536, 16, 100 * kKiB, 99 * kKiB, 84},
+    {"sm_89", 89, "RTX 4090, L40", {12, 0}, true, 1536, 24, 100 * kKiB, 99 * kKiB, 142},
+    {"sm_90a", 90, "H100, H200", {12, 0}, false, 2048, 32, 228 * kKiB, 227 * kKiB, 132},
+    {"sm_100a", 100, "B200", {12, 8}, false, 2048, 32, 228 * kKiB, 227 * kKiB, 148},
+    {"sm_120a", 120, "RTX 5090", {12, 8}, false, 1536, 24, 100 * kKiB, 99 * kKiB, 170},
 };
 
 }  // namespace

@@ -1,0 +1,159 @@
+// attention on GPUs. Up to 8 tokens: the keys of a tile are divided among the warps of a block and,
+// where the positions are many, among blocks, so that a long context keeps the GPU busy. More
+// tokens: a tile of rows goes over all its keys.
+#include <algorithm>
+#include <optional>
+
+#include "codegen/emit/cuda_families.h"
+#include "codegen/emit/cuda_source.h"
+#include "codegen/emit/kernel_shapes.h"
+#include "ir/base/status.h"
+
+namespace renga::codegen {
+namespace {
+
+constexpr int64_t kDecodeTokens = 8;
+constexpr int64_t kMaxHeadDim = 256;
+constexpr int64_t kMaxSplits = 16;
+constexpr int64_t kKeysOfSplit = 256;  // fewer are not worth the combining
+
+// Numbers of 16 bits that a cached value becomes (kv_tile.cuh).
+int PartsOf(DType type) { return type == DType::kF32 ? 2 : 1; }
+
+struct Heads {
+  int64_t q, kv, dim;
+};
+
+absl::StatusOr<Heads> HeadsOf(const CudaStep& step) {
+  Heads heads;
+  RENGA_ASSIGN_OR_RETURN(heads.q, step.ConstSize("q", 1));
+  RENGA_ASSIGN_OR_RETURN(heads.dim, step.ConstSize("q", 2));
+  RENGA_ASSIGN_OR_RETURN(heads.kv, step.ConstSize("k_cache", 1));
+  RENGA_ASSIGN_OR_RETURN(const int64_t value_dim, step.ConstSize("v_cache", 2));
+  if (value_dim != heads.dim || heads.dim % 2 != 0 || heads.dim > kMaxHeadDim) {
+    return absl::UnimplementedError(
+        StrCat(RefText(step.value("q")), ": heads of ", heads.dim, " and values of ", value_dim,
+               " have no kernel on GPUs; supported: even sizes up to ", kMaxHeadDim,
+               ", equal for keys and values; use --target cpu"));
+  }
+  return heads;
+}
+
+// The first of the shapes, from the one that does most at a time on, that fits a block.
+std::optional<AttentionShape> FittingShape(const CudaStep& step, const Heads& heads, bool decode) {
+  const int64_t group = heads.q / heads.kv;
+  struct Size {
+    int64_t row_warps, key_warps, tile_keys;
+  };
+  constexpr Size kDecode[] = {{1, 4, 64}, {1, 2, 32}, {1, 1, 16}};
+  constexpr Size kPrefill[] = {{4, 1, 32}, {2, 1, 32}, {1, 1, 16}};
+  for (const Size& size : decode ? kDecode : kPrefill) {
+    const AttentionShape shape = {.q_heads = heads.q,
+                                  .kv_heads = heads.kv,
+                                  .head_dim = heads.dim,
+                                  .row_warps = size.row_warps,
+                                  .key_warps = size.key_warps,
+                                  .tile_tokens = std::max<int64_t>(1, 16 * size.row_warps / group),
+                                  .tile_keys = size.tile_keys,
+                                  .max_splits = decode ? kMaxSplits : 1,
+                                  .key_parts = PartsOf(step.type("k_cache").dtype),
+                                  .value_parts = PartsOf(step.type("v_cache").dtype)};
+    if (shape.shared_bytes() <= step.gpu().shared_per_block) return shape;
+  }
+  return std::nullopt;
+}
+
+absl::StatusOr<std::vector<std::string>> ConfigOf(const CudaStep& step,
+                                                  const AttentionShape& shape) {
+  const absl::StatusOr<std::string> keys = CacheElementText(step.type("k_cache").dtype);
+  if (!keys.ok()) return Annotate(keys.status(), RefText(step.value("k_cache")));
+  const absl::StatusOr<std::string> values = CacheElementText(step.type("v_cache").dtype);
+  if (!values.ok()) return Annotate(values.status(), RefText(step.value("v_cache")));
+  return std::vector<std::string>{
+      StrCat("static constexpr int kQueryHeads = ", shape.q_heads, ", kKvHeads = ", shape.kv_heads,
+             ", kHeadDim = ", shape.head_dim, ";"),
+      StrCat("using KeyCache = ", *keys, "; using ValueCache = ", *values, ";"),
+      StrCat("static constexpr int kPageTokens = ", step.Int("page_tokens"),
+             ", kWindow = ", step.Int("window"), ";"),
+      StrCat("static constexpr bool kCausal = ", step.Bool("causal") ? "true" : "false", ";"),
+      StrCat("static constexpr double kScale = ", DoubleText(step.Float("scale")),
+             ", kSoftCap = 0.0;"),
+      StrCat("static constexpr int kRowWarps = ", shape.row_warps,
+             ", kKeyWarps = ", shape.key_warps, ", kTileTokens = ", shape.tile_tokens,
+             ", kTileKeys = ", shape.tile_keys, ", kMaxSplits = ", shape.max_splits, ";")};
+}
+
+// What the blocks of a split tile hand to the one that combines them.
+struct Parts {
+  int32_t values = -1, stats = -1, tickets = -1;
+};
+
+absl::Status AddLaunch(CudaStep& step, const AttentionShape& shape, const plan::Expr& splits,
+                       const Parts& parts, std::string_view detail) {
+  RENGA_ASSIGN_OR_RETURN(std::vector<std::string> config, ConfigOf(step, shape));
+  RENGA_ASSIGN_OR_RETURN(const plan::Expr span, step.Symbol(step.NameAttr("span")));
+  const Dim& page_columns = step.type("pages").shape.back();
+  plan::Expr pages = plan::Constant(page_columns.value);
+  if (page_columns.is_symbol()) {
+    RENGA_ASSIGN_OR_RETURN(pages, step.Symbol(page_columns.symbol));
+  }
+  step.Launch({
+      .kernel = {.header = "attention",
+                 .call = "Attention<Config>",
+                 .args = "AttentionArgs",
+                 .detail = StrCat("attention_", shape.q_heads, "_", shape.kv_heads, "x",
+                                  shape.head_dim, "_", detail),
+                 .config = std::move(config),
+                 .threads = shape.threads()},
+      .grid_x = splits,
+      .grid_y = plan::Constant(shape.grid_y()),
+      .grid_z = plan::CeilDivide(step.rows(), shape.tile_tokens),
+      .shared = plan::Constant(shape.shared_bytes()),
+      .args = {Pointer("q", step.operand("q")), Pointer("k_cache", step.operand("k_cache")),
+               Pointer("k_scales", -1), Pointer("v_cache", step.operand("v_cache")),
+               Pointer("v_scales", -1), Pointer("positions", step.operand("positions")),
+               Pointer("sequences", step.operand("sequences")),
+               Pointer("pages", step.operand("pages")), Pointer("sinks", step.operand("sinks")),
+               Pointer("y", step.result(0)), Pointer("part_values", parts.values),
+               Pointer("part_stats", parts.stats), Pointer("tickets", parts.tickets),
+               Int32("pages_of_sequence", pages), Int32("span", span),
+               Int32("tokens", step.rows())},
+  });
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::Status EmitCudaAttention(const Node& node, std::string_view kernel, PlanBuilder& builder) {
+  RENGA_ASSIGN_OR_RETURN(CudaStep step, CudaStep::Create(node, kernel, node.results[0], builder));
+  RENGA_RETURN_IF_ERROR(step.RequireF32({"q", "sinks"}));
+  RENGA_ASSIGN_OR_RETURN(const Heads heads, HeadsOf(step));
+  const std::optional<AttentionShape> decode = FittingShape(step, heads, true);
+  const std::optional<AttentionShape> prefill = FittingShape(step, heads, false);
+  if (!decode || !prefill) {
+    return absl::UnimplementedError(
+        StrCat(RefText(step.value("k_cache")), ": keys of ", heads.dim, " in ",
+               Name(step.type("k_cache").dtype), " do not fit the shared memory of a block, ",
+               step.gpu().shared_per_block, " bytes; use --kv-type k=f16,v=f16"));
+  }
+  RENGA_ASSIGN_OR_RETURN(const plan::Expr span, step.Symbol(step.NameAttr("span")));
+  const plan::Expr splits =
+      plan::Min(plan::CeilDivide(span, kKeysOfSplit), plan::Constant(kMaxSplits));
+  const int64_t tokens = std::min(kDecodeTokens, step.max_rows());
+  const int64_t tiles = decode->grid_y() * CeilDiv(tokens, decode->tile_tokens);
+  const int64_t part_rows = tiles * kMaxSplits * decode->rows();
+  Parts parts;
+  RENGA_ASSIGN_OR_RETURN(parts.values,
+                         step.Scratch("part_values", DType::kF32, part_rows * heads.dim));
+  RENGA_ASSIGN_OR_RETURN(parts.stats, step.Scratch("part_stats", DType::kF32, part_rows * 2));
+  parts.tickets = step.Persistent("attention.tickets", 4 * tiles);
+  RENGA_RETURN_IF_ERROR(AddLaunch(step, *decode, splits, parts, "decode"));
+  step.EndVariant(kDecodeTokens, StrCat("few tokens: up to ", kMaxSplits, " blocks share a tile's ",
+                                        "keys, from ", kKeysOfSplit, " positions on"));
+  if (step.max_rows() <= kDecodeTokens) return absl::OkStatus();
+  RENGA_RETURN_IF_ERROR(AddLaunch(step, *prefill, plan::Constant(1), {}, "prefill"));
+  step.EndVariant(step.max_rows(), "many tokens: tiles of rows are enough blocks");
+  return absl::OkStatus();
+}
+
+}  // namespace renga::codegen

@@ -1,0 +1,36 @@
+// The emitters for GPUs: one per family of operators that lower alike. As those of families.h, each
+// adds one step.
+#pragma once
+
+#include <string_view>
+
+#include "absl/status/status.h"
+#include "codegen/emit/cuda_step.h"
+#include "codegen/emit/plan_builder.h"
+
+namespace renga::codegen {
+
+// linear, norm_linear and linear_add: operands x, weight, perhaps norm, bias, residual.
+absl::Status EmitCudaLinear(const Node& node, std::string_view kernel, PlanBuilder& builder);
+absl::Status EmitCudaGateUp(const Node& node, std::string_view kernel, PlanBuilder& builder);
+absl::Status EmitCudaHead(const Node& node, std::string_view kernel, PlanBuilder& builder);
+
+absl::Status EmitCudaQkvRope(const Node& node, std::string_view kernel, PlanBuilder& builder);
+absl::Status EmitCudaRope(const Node& node, std::string_view kernel, PlanBuilder& builder);
+absl::Status EmitCudaKvAppend(const Node& node, std::string_view kernel, PlanBuilder& builder);
+
+absl::Status EmitCudaAttention(const Node& node, std::string_view kernel, PlanBuilder& builder);
+
+absl::Status EmitCudaEmbed(const Node& node, std::string_view kernel, PlanBuilder& builder);
+absl::Status EmitCudaGatherRows(const Node& node, std::string_view kernel, PlanBuilder& builder);
+absl::Status EmitCudaRmsNorm(const Node& node, std::string_view kernel, PlanBuilder& builder);
+absl::Status EmitCudaArgMax(const Node& node, std::string_view kernel, PlanBuilder& builder);
+absl::Status EmitCudaAdd(const Node& node, std::string_view kernel, PlanBuilder& builder);
+absl::Status EmitCudaGlu(const Node& node, std::string_view kernel, PlanBuilder& builder);
+
+// Launches that several families need.
+CudaLaunch RmsNormLaunch(const plan::Expr& rows, int64_t width, double eps, int32_t x,
+                         int32_t weight, int32_t y);
+CudaLaunch ArgMaxLaunch(const plan::Expr& rows, int64_t width, int32_t x, int32_t y);
+
+}  // namespace renga::codegen

@@ -1,0 +1,145 @@
+#include "codegen/emit/cuda_products.h"
+
+#include <algorithm>
+
+#include "ir/base/status.h"
+
+namespace renga::codegen {
+namespace {
+
+constexpr int64_t kHalfRowsThreads = 256;
+
+std::string TargetNames(const GpuLimits& gpu) {
+  std::vector<std::string_view> names;
+  for (const GpuTarget* target : gpu.targets) names.push_back(target->name);
+  return StrJoin(names, ",");
+}
+
+// Tiles and warps of a matrix product. Few rows: k is divided among warps, so that enough loads of
+// weights are under way. Many: a block does 128 rows of weights by 64 rows of x; a weight of fewer
+// rows takes fewer warps.
+MatmulShape ShapeOf(bool few, const MmaLayout& layout) {
+  MatmulShape shape = {.step_blocks = layout.step_blocks};
+  if (few) {
+    shape.tile_tokens = kFewRows;
+    shape.row_tiles = 1;
+    shape.row_warps = 2;
+    shape.depth_warps = layout.steps >= 4 ? 4 : 1;
+    shape.stages = 3;
+    return shape;
+  }
+  shape.tile_tokens = 64;
+  shape.row_tiles = 2;
+  shape.row_warps = layout.tiles >= 8 ? 4 : 2;
+  shape.depth_warps = 1;
+  shape.stages = 3;
+  return shape;
+}
+
+}  // namespace
+
+absl::StatusOr<ProductWeight> WeightOf(const CudaStep& step, std::string_view name) {
+  const Value& value = step.value(name);
+  if (!HasMmaLayout(value.type.dtype)) {
+    return absl::UnimplementedError(
+        StrCat(RefText(value), ": type ", Name(value.type.dtype), " has no kernel for ",
+               TargetNames(step.gpu()), "; supported: ", ProductTypeNames(),
+               "; quantise the tensor to one of these, or use --target cpu, which has all types"));
+  }
+  ProductWeight weight{.type = value.type.dtype, .buffer = step.operand(name)};
+  if (value.type.rank() != 2) {
+    return absl::UnimplementedError(
+        StrCat(RefText(value), ": expected a matrix, got ", ToString(value.type)));
+  }
+  RENGA_ASSIGN_OR_RETURN(weight.rows, step.ConstSize(name, 0));
+  RENGA_ASSIGN_OR_RETURN(weight.k, step.ConstSize(name, 1));
+  const absl::StatusOr<MmaLayout> layout = MmaLayoutOf(weight.type, weight.rows, weight.k);
+  if (!layout.ok()) return Annotate(layout.status(), RefText(value));
+  weight.layout = *layout;
+  return weight;
+}
+
+int64_t ProductWarps(const MmaLayout& layout) { return layout.steps >= 6 ? 8 : 4; }
+
+int64_t ProductBlocks(const GpuLimits& gpu, int64_t tiles) {
+  return std::min(tiles, 2 * gpu.multiprocessors);
+}
+
+plan::Expr SharedBytes(const TokenBytes& bytes, const plan::Expr& rows) {
+  return plan::Constant(bytes.fixed) + rows * plan::Constant(bytes.per_token);
+}
+
+std::string DecodeReason(int64_t rows, int64_t wanted) {
+  if (rows == wanted) return "one pass over the weights serves all columns of an mma";
+  return StrCat("one pass over the weights; more than ", rows,
+                " rows do not fit a block's shared memory");
+}
+
+double NormEps(const CudaStep& step) { return step.has("norm") ? step.Float("eps") : 0; }
+
+std::string NormConfig(const CudaStep& step) {
+  return StrCat("static constexpr bool kNorm = ", step.has("norm") ? "true" : "false",
+                "; static constexpr float kEps = ", FloatText(NormEps(step)), ";");
+}
+
+std::string SizesConfig(int64_t rows, int64_t warps) {
+  return StrCat("static constexpr int kTokens = ", rows, ", kWarps = ", warps, ";");
+}
+
+absl::StatusOr<HalfRowsOf> HalfRowsScratch(CudaStep& step, int64_t padded_k) {
+  HalfRowsOf half{.pitch = padded_k};
+  RENGA_ASSIGN_OR_RETURN(half.values, step.RowScratch("half", DType::kF16, padded_k));
+  RENGA_ASSIGN_OR_RETURN(half.factors, step.RowScratch("factors", DType::kF32, 1));
+  return half;
+}
+
+void AddHalfRows(CudaStep& step, const HalfRowsOf& half, int32_t x, int32_t norm, double eps,
+                 int64_t k) {
+  const bool normed = norm >= 0;
+  step.Launch({
+      .kernel = {.header = "matmul",
+                 .call = "HalfRows<Config>",
+                 .args = "HalfRowsArgs",
+                 .detail = StrCat("half_rows_", k, normed ? "_norm" : ""),
+                 .config = {StrCat("static constexpr int kK = ", k, ", kPaddedK = ", half.pitch,
+                                   ", kThreads = ", kHalfRowsThreads, ";"),
+                            StrCat("static constexpr bool kNorm = ", normed ? "true" : "false",
+                                   ";"),
+                            StrCat("static constexpr float kEps = ", FloatText(eps), ";")},
+                 .threads = kHalfRowsThreads,
+                 .ir = StrCat("f16 rows of x", normed ? ", normed" : "", ", before a product")},
+      .grid_x = step.rows(),
+      .shared = plan::Constant(8 * kHalfRowsThreads / 32),
+      .args = {Pointer("x", x), Pointer("norm", norm), Pointer("y", half.values),
+               Pointer("factors", half.factors)},
+  });
+}
+
+void AddMatmul(CudaStep& step, bool few, const HalfRowsOf& x, const ProductWeight& weight,
+               const MatmulOperands& operands) {
+  const MatmulShape shape = ShapeOf(few, weight.layout);
+  step.Launch({
+      .kernel = {.header = "matmul",
+                 .call = "Matmul<Config>",
+                 .args = "MatmulArgs",
+                 .detail = StrCat("matmul_", weight.Name(), few ? "_few" : ""),
+                 .config = {StrCat("using Weight = ", weight.Text(), ";"),
+                            StrCat("static constexpr int kPitch = ", x.pitch,
+                                   ", kTileTokens = ", shape.tile_tokens, ";"),
+                            StrCat("static constexpr int kRowTiles = ", shape.row_tiles,
+                                   ", kRowWarps = ", shape.row_warps, ", kDepthWarps = ",
+                                   shape.depth_warps, ", kStages = ", shape.stages, ";")},
+                 .threads = shape.threads(),
+                 .ir = StrCat("y = ", renga::Name(weight.type), "[", weight.rows, ",", weight.k,
+                              "] x + bias + residual, x in f16")},
+      .grid_x = plan::Constant(CeilDiv(weight.layout.tiles, shape.tiles_of_block())),
+      .grid_y = plan::CeilDivide(step.rows(), shape.tile_tokens),
+      .shared = plan::Constant(shape.shared_bytes()),
+      .args = {Pointer("x", x.values), Pointer("factors", x.factors),
+               Pointer("weight", weight.buffer), Pointer("bias", operands.bias),
+               Pointer("residual", operands.residual), Pointer("y", operands.y),
+               Int32("tokens", step.rows())},
+  });
+}
+
+}  // namespace renga::codegen

@@ -1,0 +1,102 @@
+// What the emitters of products share: weights as the kernels have them, and products for many
+// rows, which are two launches: the rows as f16, then the matrix product.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "absl/status/statusor.h"
+#include "codegen/emit/cuda_step.h"
+#include "codegen/emit/kernel_shapes.h"
+#include "ir/base/mma_layout.h"
+#include "ir/base/status.h"
+
+namespace renga::codegen {
+
+// The weight of a product.
+struct ProductWeight {
+  DType type;
+  int64_t rows, k;
+  MmaLayout layout;
+  int32_t buffer;
+
+  std::string Text() const { return PackedText(type, rows, k); }
+  std::string Name() const { return ShapeName(type, rows, k); }
+};
+
+// The operand `name`. Unimplemented for a type without a kernel: names tensor, target, the types
+// that have one, and what else there is.
+absl::StatusOr<ProductWeight> WeightOf(const CudaStep& step, std::string_view name);
+
+// Of a block, and blocks of the grid, of a product for a few rows: enough warps to divide the
+// steps of a tile, enough blocks for every multiprocessor.
+int64_t ProductWarps(const MmaLayout& layout);
+int64_t ProductBlocks(const GpuLimits& gpu, int64_t tiles);
+
+// The largest of most, most / 2, ... 1 rows for which `shared(rows)` bytes fit a block; 0 where not
+// even those of one row do.
+inline constexpr int64_t kDecodeRows = 8;  // columns of an mma: as many cost what one does
+template <typename Shared>
+int64_t FittingRows(const GpuLimits& gpu, int64_t most, Shared shared) {
+  for (int64_t rows = most; rows > 0; rows /= 2) {
+    if (shared(rows) <= gpu.shared_per_block) return rows;
+  }
+  return 0;
+}
+
+// Why a kernel that streams weights past `rows` rows serves no more.
+std::string DecodeReason(int64_t rows, int64_t wanted);
+
+// eps of the node's norm; 0 without one.
+double NormEps(const CudaStep& step);
+
+// "static constexpr bool kNorm = true; ...", "static constexpr int kTokens = 8, kWarps = 4;".
+std::string NormConfig(const CudaStep& step);
+std::string SizesConfig(int64_t rows, int64_t warps);
+
+// Shared memory as an expression of the rows.
+plan::Expr SharedBytes(const TokenBytes& bytes, const plan::Expr& rows);
+
+// Rows of x as f16 in scratch, and their factors.
+struct HalfRowsOf {
+  int32_t values = -1, factors = -1;
+  int64_t pitch = 0;  // halves from row to row
+};
+
+// Scratch for them. `padded_k` is what the readers' weights have at most.
+absl::StatusOr<HalfRowsOf> HalfRowsScratch(CudaStep& step, int64_t padded_k);
+
+// Adds the launch that fills it from x[rows, k]. `norm` below 0: not normed.
+void AddHalfRows(CudaStep& step, const HalfRowsOf& half, int32_t x, int32_t norm, double eps,
+                 int64_t k);
+
+struct MatmulOperands {
+  int32_t bias = -1, residual = -1, y = -1;
+};
+
+// Adds y = weight x + bias + residual. For up to kFewRows rows, or for any number.
+inline constexpr int64_t kFewRows = 16;
+void AddMatmul(CudaStep& step, bool few, const HalfRowsOf& x, const ProductWeight& weight,
+               const MatmulOperands& operands);
+
+// Variants for more than `decoded` rows of operand x, perhaps normed by operand norm:
+// `products(few, rows of x as f16)` adds what follows.
+template <typename Products>
+absl::Status EmitManyRows(CudaStep& step, int64_t decoded, int64_t k, int64_t padded_k,
+                          Products products) {
+  if (decoded >= step.max_rows()) return absl::OkStatus();
+  RENGA_ASSIGN_OR_RETURN(const HalfRowsOf half, HalfRowsScratch(step, padded_k));
+  for (const bool few : {true, false}) {
+    if (few ? decoded >= kFewRows : step.max_rows() <= kFewRows) continue;
+    AddHalfRows(step, half, step.operand("x"), step.operand("norm"), NormEps(step), k);
+    products(few, half);
+    step.EndVariant(
+        few ? kFewRows : step.max_rows(),
+        few ? "weights are read once for up to 16 rows; warps divide k to load enough of them"
+            : "tiles of 64 rows: a weight serves many products");
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace renga::codegen

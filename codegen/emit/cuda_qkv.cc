@@ -1,0 +1,265 @@
+// qkv_rope, rope and kv_append on GPUs.
+#include <algorithm>
+#include <cmath>
+
+#include "codegen/emit/cuda_families.h"
+#include "codegen/emit/cuda_products.h"
+#include "ir/base/status.h"
+
+namespace renga::codegen {
+namespace {
+
+constexpr int64_t kHeadWarps = 4;  // of a block that takes a head a warp
+
+// "kNeox" for "neox": enumerators of codegen/kernels/rope.cuh.
+std::string Enumerator(std::string_view name) {
+  std::string text = StrCat("k", name);
+  text[1] = static_cast<char>(text[1] - 'a' + 'A');
+  return text;
+}
+
+// struct Rope of a Config. The pairs between which yarn's ramp runs as ir/ops/rope.cc has them.
+std::vector<std::string> RopeConfig(const CudaStep& step) {
+  const double dims = static_cast<double>(step.Int("dims"));
+  double low = 0, high = 0;
+  const std::string scaling = step.NameAttr("scaling");
+  if (scaling == "yarn") {
+    const double context = static_cast<double>(step.Int("original_context"));
+    const double two_pi = 6.283185307179586;
+    const auto pair_of = [&](double turns) {
+      return dims * std::log(context / (two_pi * turns)) / (2 * std::log(step.Float("base")));
+    };
+    low = std::max(0.0, std::floor(pair_of(step.Float("beta_fast"))));
+    high = std::min(dims - 1, std::ceil(pair_of(step.Float("beta_slow"))));
+  }
+  return {
+      "struct Rope {",
+      StrCat("  static constexpr int kDims = ", step.Int("dims"), ";"),
+      StrCat("  static constexpr RopePairing kPairing = RopePairing::",
+             Enumerator(step.NameAttr("pairing")), ";"),
+      StrCat("  static constexpr RopeScaling kScaling = RopeScaling::", Enumerator(scaling), ";"),
+      StrCat("  static constexpr double kBase = ", DoubleText(step.Float("base")),
+             ", kFactor = ", DoubleText(step.Float("factor")),
+             ", kMagnitude = ", DoubleText(step.Float("magnitude")), ";"),
+      StrCat("  static constexpr double kYarnLow = ", DoubleText(low),
+             ", kYarnHigh = ", DoubleText(high), ";"),
+      "};"};
+}
+
+absl::StatusOr<std::string> ElementOf(const CudaStep& step, std::string_view cache) {
+  const absl::StatusOr<std::string> element = CacheElementText(step.type(cache).dtype);
+  if (!element.ok()) return Annotate(element.status(), RefText(step.value(cache)));
+  return element;
+}
+
+std::string HeadsConfig(int64_t heads, int64_t head_dim) {
+  return StrCat("static constexpr int kHeads = ", heads, ", kHeadDim = ", head_dim,
+                ", kWarps = ", kHeadWarps, ";");
+}
+
+// Blocks of heads of all rows, a head a warp.
+plan::Expr HeadBlocks(const CudaStep& step, int64_t heads) {
+  return plan::Min(plan::CeilDivide(step.rows() * plan::Constant(heads), kHeadWarps),
+                   plan::Constant(8 * step.gpu().multiprocessors));
+}
+
+// y = rope(x) of [rows, heads, head_dim]; y may be x.
+CudaLaunch RopeLaunch(const CudaStep& step, int64_t heads, int64_t head_dim, int32_t x, int32_t y) {
+  std::vector<std::string> config = {HeadsConfig(heads, head_dim)};
+  for (std::string& line : RopeConfig(step)) config.push_back(std::move(line));
+  return {
+      .kernel = {.header = "heads",
+                 .call = "RopeAlone<Config>",
+                 .args = "RopeArgs",
+                 .detail = StrCat("rope_", heads, "x", head_dim),
+                 .config = std::move(config),
+                 .threads = 32 * kHeadWarps,
+                 .ir = StrCat("y = rope(x) of ", heads, " heads of ", head_dim)},
+      .grid_x = HeadBlocks(step, heads),
+      .shared = plan::Constant(kHeadWarps * head_dim * 4),
+      .args = {Pointer("x", x), Pointer("positions", step.operand("positions")),
+               Pointer("factors", step.operand("factors")), Pointer("y", y),
+               Int32("tokens", step.rows())},
+  };
+}
+
+CudaLaunch KvAppendLaunch(const CudaStep& step, int64_t heads, int64_t head_dim,
+                          const std::string& element, int32_t x, int32_t cache) {
+  return {
+      .kernel = {.header = "heads",
+                 .call = "KvAppend<Config>",
+                 .args = "KvAppendArgs",
+                 .detail = StrCat("kv_append_", heads, "x", head_dim),
+                 .config = {HeadsConfig(heads, head_dim), StrCat("using Element = ", element, ";")},
+                 .threads = 32 * kHeadWarps,
+                 .ir = StrCat("cache[cells] = x, ", heads, " heads of ", head_dim)},
+      .grid_x = HeadBlocks(step, heads),
+      .shared = plan::Constant(kHeadWarps * head_dim * 4),
+      .args = {Pointer("x", x), Pointer("cells", step.operand("cells")), Pointer("cache", cache),
+               Pointer("scales", -1), Int32("tokens", step.rows())},
+  };
+}
+
+// Everything about a qkv_rope that its kernels need.
+struct Qkv {
+  ProductWeight q, k, v;
+  int64_t q_heads, kv_heads, head_dim;
+  std::string k_element, v_element;
+
+  int64_t padded_k() const {
+    return std::max({q.layout.padded_k(), k.layout.padded_k(), v.layout.padded_k()});
+  }
+};
+
+absl::StatusOr<Qkv> QkvOf(const CudaStep& step) {
+  RENGA_RETURN_IF_ERROR(
+      step.RequireF32({"x", "norm", "q_bias", "k_bias", "v_bias", "q_norm", "k_norm", "factors"}));
+  Qkv qkv;
+  RENGA_ASSIGN_OR_RETURN(qkv.q, WeightOf(step, "q"));
+  RENGA_ASSIGN_OR_RETURN(qkv.k, WeightOf(step, "k"));
+  RENGA_ASSIGN_OR_RETURN(qkv.v, WeightOf(step, "v"));
+  qkv.q_heads = step.Int("q_heads");
+  qkv.kv_heads = step.Int("kv_heads");
+  qkv.head_dim = qkv.q.rows / qkv.q_heads;
+  RENGA_ASSIGN_OR_RETURN(qkv.k_element, ElementOf(step, "k_cache"));
+  RENGA_ASSIGN_OR_RETURN(qkv.v_element, ElementOf(step, "v_cache"));
+  if (qkv.head_dim % 2 != 0 || qkv.v.rows != qkv.k.rows) {
+    return absl::UnimplementedError(StrCat(RefText(step.value("q")), ": heads of ", qkv.head_dim,
+                                           ", keys of ", qkv.k.rows, " and values of ", qkv.v.rows,
+                                           " rows have no kernel on GPUs; supported: even sizes, ",
+                                           "equal for keys and values; use --target cpu"));
+  }
+  return qkv;
+}
+
+// The blocks of a grid divided among the three weights, by their tiles.
+std::array<int64_t, 3> DivideBlocks(const GpuLimits& gpu, const Qkv& qkv) {
+  const std::array<int64_t, 3> tiles = {qkv.q.layout.tiles, qkv.k.layout.tiles, qkv.v.layout.tiles};
+  const int64_t all = tiles[0] + tiles[1] + tiles[2], blocks = ProductBlocks(gpu, all);
+  std::array<int64_t, 3> divided;
+  for (size_t i = 0; i < 3; ++i) divided[i] = std::max<int64_t>(1, tiles[i] * blocks / all);
+  return divided;
+}
+
+absl::Status AddFused(CudaStep& step, const Qkv& qkv, int64_t rows) {
+  const bool head_norm = step.has("q_norm");
+  const int64_t warps = ProductWarps(qkv.q.layout);
+  const std::array<int64_t, 3> blocks = DivideBlocks(step.gpu(), qkv);
+  std::vector<std::string> config = {
+      StrCat("using Query = ", qkv.q.Text(), ";"),
+      StrCat("using Key = ", qkv.k.Text(), ";"),
+      StrCat("using Value = ", qkv.v.Text(), ";"),
+      SizesConfig(rows, warps),
+      StrCat("static constexpr int kQueryBlocks = ", blocks[0], ", kKeyBlocks = ", blocks[1],
+             ", kValueBlocks = ", blocks[2], ";"),
+      StrCat("static constexpr int kQueryHeads = ", qkv.q_heads, ", kKvHeads = ", qkv.kv_heads,
+             ", kHeadDim = ", qkv.head_dim, ";"),
+      NormConfig(step),
+      StrCat("static constexpr bool kHeadNorm = ", head_norm ? "true" : "false",
+             "; static constexpr float kHeadEps = ",
+             FloatText(head_norm ? step.Float("head_eps") : 0), ";"),
+      StrCat("using KeyCache = ", qkv.k_element, "; using ValueCache = ", qkv.v_element, ";")};
+  for (std::string& line : RopeConfig(step)) config.push_back(std::move(line));
+  RENGA_ASSIGN_OR_RETURN(const int32_t raw,
+                         step.RowScratch("raw", DType::kF32, qkv.q.rows + 2 * qkv.k.rows));
+  step.Launch({
+      .kernel = {.header = "qkv_rope",
+                 .call = "QkvRope<Config>",
+                 .args = "QkvRopeArgs",
+                 .detail = StrCat("qkv_rope_", Name(qkv.q.type), "_", Name(qkv.k.type), "_",
+                                  Name(qkv.v.type), "_", qkv.q.k),
+                 .config = std::move(config),
+                 .threads = 32 * warps},
+      .grid_x = plan::Constant(blocks[0] + blocks[1] + blocks[2]),
+      .shared = SharedBytes(
+          QkvRopeShared(static_cast<int>(warps), rows, qkv.padded_k(), qkv.head_dim), step.rows()),
+      .args = {Pointer("x", step.operand("x")),
+               Pointer("norm", step.operand("norm")),
+               Pointer("q", qkv.q.buffer),
+               Pointer("k", qkv.k.buffer),
+               Pointer("v", qkv.v.buffer),
+               Pointer("q_bias", step.operand("q_bias")),
+               Pointer("k_bias", step.operand("k_bias")),
+               Pointer("v_bias", step.operand("v_bias")),
+               Pointer("q_norm", step.operand("q_norm")),
+               Pointer("k_norm", step.operand("k_norm")),
+               Pointer("factors", step.operand("factors")),
+               Pointer("positions", step.operand("positions")),
+               Pointer("cells", step.operand("cells")),
+               Pointer("q_out", step.result(0)),
+               Pointer("k_cache", step.operand("k_cache")),
+               Pointer("k_scales", -1),
+               Pointer("v_cache", step.operand("v_cache")),
+               Pointer("v_scales", -1),
+               Pointer("raw", raw),
+               Pointer("tickets",
+                       step.Persistent("qkv_rope.tickets", 4 * (qkv.q_heads + 2 * qkv.kv_heads))),
+               Int32("tokens", step.rows())},
+  });
+  step.EndVariant(rows, DecodeReason(rows, kDecodeRows));
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::Status EmitCudaQkvRope(const Node& node, std::string_view kernel, PlanBuilder& builder) {
+  RENGA_ASSIGN_OR_RETURN(CudaStep step, CudaStep::Create(node, kernel, node.results[0], builder));
+  RENGA_ASSIGN_OR_RETURN(const Qkv qkv, QkvOf(step));
+  const int64_t rows = FittingRows(step.gpu(), kDecodeRows, [&](int64_t n) {
+    return QkvRopeShared(static_cast<int>(ProductWarps(qkv.q.layout)), n, qkv.padded_k(),
+                         qkv.head_dim)
+        .At(n);
+  });
+  if (rows > 0) RENGA_RETURN_IF_ERROR(AddFused(step, qkv, rows));
+  if (rows >= step.max_rows()) return absl::OkStatus();
+
+  // Beyond that: the three products, then what is done to heads.
+  RENGA_ASSIGN_OR_RETURN(const int32_t q, step.RowScratch("q", DType::kF32, qkv.q.rows));
+  RENGA_ASSIGN_OR_RETURN(const int32_t k, step.RowScratch("k", DType::kF32, qkv.k.rows));
+  RENGA_ASSIGN_OR_RETURN(const int32_t v, step.RowScratch("v", DType::kF32, qkv.v.rows));
+  return EmitManyRows(step, rows, qkv.q.k, qkv.padded_k(), [&](bool few, const HalfRowsOf& x) {
+    AddMatmul(step, few, x, qkv.q, {.bias = step.operand("q_bias"), .y = q});
+    AddMatmul(step, few, x, qkv.k, {.bias = step.operand("k_bias"), .y = k});
+    AddMatmul(step, few, x, qkv.v, {.bias = step.operand("v_bias"), .y = v});
+    const auto heads = [&](int64_t count) { return step.rows() * plan::Constant(count); };
+    if (step.has("q_norm")) {
+      const double eps = step.Float("head_eps");
+      step.Launch(
+          RmsNormLaunch(heads(qkv.q_heads), qkv.head_dim, eps, q, step.operand("q_norm"), q));
+      step.Launch(
+          RmsNormLaunch(heads(qkv.kv_heads), qkv.head_dim, eps, k, step.operand("k_norm"), k));
+    }
+    step.Launch(RopeLaunch(step, qkv.q_heads, qkv.head_dim, q, step.result(0)));
+    step.Launch(RopeLaunch(step, qkv.kv_heads, qkv.head_dim, k, k));
+    step.Launch(KvAppendLaunch(step, qkv.kv_heads, qkv.head_dim, qkv.k_element, k,
+                               step.operand("k_cache")));
+    step.Launch(KvAppendLaunch(step, qkv.kv_heads, qkv.head_dim, qkv.v_element, v,
+                               step.operand("v_cache")));
+  });
+}
+
+absl::Status EmitCudaRope(const Node& node, std::string_view kernel, PlanBuilder& builder) {
+  RENGA_ASSIGN_OR_RETURN(CudaStep step, CudaStep::Create(node, kernel, node.results[0], builder));
+  RENGA_RETURN_IF_ERROR(step.RequireF32({"x", "factors"}));
+  RENGA_ASSIGN_OR_RETURN(const int64_t heads, step.ConstSize("x", 1));
+  RENGA_ASSIGN_OR_RETURN(const int64_t head_dim, step.ConstSize("x", 2));
+  step.Launch(RopeLaunch(step, heads, head_dim, step.operand("x"), step.result(0)));
+  step.EndVariant(step.max_rows(), "a head a warp");
+  return absl::OkStatus();
+}
+
+absl::Status EmitCudaKvAppend(const Node& node, std::string_view kernel, PlanBuilder& builder) {
+  // Rows are those of x: the result is the cache.
+  constexpr size_t kX = 1;
+  RENGA_ASSIGN_OR_RETURN(CudaStep step, CudaStep::Create(node, kernel, node.operands[kX], builder));
+  RENGA_RETURN_IF_ERROR(step.RequireF32({"x"}));
+  RENGA_ASSIGN_OR_RETURN(const int64_t heads, step.ConstSize("x", 1));
+  RENGA_ASSIGN_OR_RETURN(const int64_t head_dim, step.ConstSize("x", 2));
+  RENGA_ASSIGN_OR_RETURN(const std::string element, ElementOf(step, "cache"));
+  step.Launch(
+      KvAppendLaunch(step, heads, head_dim, element, step.operand("x"), step.operand("cache")));
+  step.EndVariant(step.max_rows(), "a head a warp");
+  return absl::OkStatus();
+}
+
+}  // namespace renga::codegen
