@@ -19,6 +19,7 @@
 #include "ir/base/output_file.h"
 #include "ir/base/status.h"
 #include "ir/text/print.h"
+#include "passes/core/pipeline.h"
 #include "passes/core/runner.h"
 #include "tools/nvrtc.h"
 
@@ -71,6 +72,9 @@ absl::Status MakeFolder(const std::string& path) {
   return absl::InvalidArgumentError(StrCat(path, ": cannot create the folder: ", strerror(errno)));
 }
 
+// The pass that GPU targets cannot do without.
+constexpr std::string_view kPackWeights = "pack-weights";
+
 // NVRTC for each kernel and target, and what the kernels are in the dump folder.
 absl::Status BuildKernels(const CompileOptions& options, Compilation* result) {
   RENGA_ASSIGN_OR_RETURN(const auto nvrtc, LoadNvrtc());
@@ -113,7 +117,15 @@ absl::Status CheckOptions(const CompileOptions& options) {
   if (options.max_rows) {
     RENGA_RETURN_IF_ERROR(in_range("--max-rows", *options.max_rows, options.max_step_tokens));
   }
-  return Annotate(codegen::GpusOf(options.target).status(), "--target");
+  RENGA_ASSIGN_OR_RETURN(const auto gpus, codegen::GpusOf(options.target));
+  const std::vector<std::string>& disabled = options.disabled_passes;
+  if (!gpus.empty() &&
+      std::find(disabled.begin(), disabled.end(), kPackWeights) != disabled.end()) {
+    return absl::InvalidArgumentError(StrCat("--disable-pass ", kPackWeights, ": kernels for ",
+                                             options.target,
+                                             " read packed weights only; leave it on"));
+  }
+  return absl::OkStatus();
 }
 
 constexpr int64_t kFewRows = 16;
@@ -183,8 +195,11 @@ absl::StatusOr<Compilation> Compile(const std::string& gguf, const CompileOption
   };
   if (!options.dump_dir.empty()) RENGA_RETURN_IF_ERROR(MakeFolder(options.dump_dir));
   Ledger ledger;
-  RENGA_ASSIGN_OR_RETURN(const std::vector<PassRecord> passes,
-                         RunPasses(model.graph, pass_options, &ledger));
+  const bool gpu = options.target != "cpu";
+  if (gpu && pass_options.only) pass_options.only->emplace_back(kPackWeights);
+  RENGA_ASSIGN_OR_RETURN(
+      const std::vector<PassRecord> passes,
+      RunPasses(model.graph, gpu ? GpuPipeline() : DefaultPipeline(), pass_options, &ledger));
   result.seconds.passes = lap.Lap();
 
   std::vector<plan::Weight> weights = DigestWeights(file, std::move(model.weights), threads);

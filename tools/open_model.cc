@@ -122,6 +122,18 @@ absl::StatusOr<std::unique_ptr<Forward>> OpenForward(const OpenedPlan& opened,
   return std::unique_ptr<Forward>(std::move(forward));
 }
 
+// Why a plan for GPUs does not run here, and what does.
+absl::Status CheckRunsHere(const std::string& path, const plan::Plan& plan) {
+  if (plan.gpu.targets.empty()) return absl::OkStatus();
+  const std::string gguf = plan.files.empty() ? "MODEL.gguf" : plan.files[0].path;
+  return absl::UnavailableError(
+      StrCat(path, ": compiled for ", plan.target,
+             ", which needs such a GPU; this version has no cuda device\n  run  renga run ", gguf,
+             "                  (on the cpu)\n  or   renga compile ", gguf,
+             " --target cpu -o X.plan\n  or   renga run ", path,
+             " --device reference   (the plan's graph, slowly)"));
+}
+
 }  // namespace
 
 std::string PlanCacheFolder() { return CacheFolder("plans"); }
@@ -161,6 +173,7 @@ absl::StatusOr<OpenedModel> OpenModel(const std::string& model, const OpenOption
                           : static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
   OpenedModel opened;
   RENGA_ASSIGN_OR_RETURN(opened.plan, OpenPlan(model, options));
+  if (options.device != "reference") RENGA_RETURN_IF_ERROR(CheckRunsHere(model, *opened.plan.plan));
   auto forward = OpenForward(opened.plan, options.device, threads, options.progress);
   if (opened.plan.origin == PlanOrigin::kCached &&
       (absl::IsFailedPrecondition(forward.status()) || absl::IsNotFound(forward.status()))) {

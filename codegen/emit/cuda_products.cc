@@ -46,6 +46,11 @@ absl::StatusOr<ProductWeight> WeightOf(const CudaStep& step, std::string_view na
                TargetNames(step.gpu()), "; supported: ", ProductTypeNames(),
                "; quantise the tensor to one of these, or use --target cpu, which has all types"));
   }
+  if (value.layout != "mma") {
+    return absl::InvalidArgumentError(StrCat(RefText(value), ": expected a weight in layout mma, ",
+                                             "which pack-weights gives it, got ",
+                                             value.layout.empty() ? "the file's" : value.layout));
+  }
   ProductWeight weight{.type = value.type.dtype, .buffer = step.operand(name)};
   if (value.type.rank() != 2) {
     return absl::UnimplementedError(

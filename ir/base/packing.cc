@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "ir/base/block_fields.h"
+#include "ir/base/mma_layout.h"
 #include "ir/base/status.h"
 #include "ir/base/strings.h"
 
@@ -17,7 +18,14 @@ constexpr DType kRows8Types[] = {DType::kQ4_0,   DType::kQ4_1, DType::kQ5_0, DTy
                                  DType::kQ8_0,   DType::kQ4_K, DType::kQ5_K, DType::kQ6_K,
                                  DType::kIQ4_NL, DType::kMXFP4};
 
+constexpr DType kMmaTypes[] = {DType::kF32,  DType::kF16,  DType::kBF16, DType::kQ8_0,
+                               DType::kQ4_0, DType::kQ4_1, DType::kQ5_0, DType::kQ5_1,
+                               DType::kQ4_K, DType::kQ5_K, DType::kQ6_K, DType::kIQ4_NL,
+                               DType::kMXFP4};
+
 constexpr Layout kLayouts[] = {
+    {"mma", "tiles of 16 rows in the order in which a warp of a GPU multiplies them", 16,
+     Layout::kAllBlocks, 16, false, kMmaTypes, true},
     {"rows8", "eight rows side by side, a row in each 32-bit lane", 8, 1, 4, true, kRows8Types},
 };
 
@@ -168,6 +176,10 @@ absl::StatusOr<int64_t> PackedBytes(const Layout& layout, DType type, int64_t ro
     return absl::InvalidArgumentError(StrCat("layout ", layout.name, ": expected a type of ",
                                              StrJoin(names, ", "), ", got ", Name(type)));
   }
+  if (layout.mma) {
+    RENGA_ASSIGN_OR_RETURN(const MmaLayout mma, MmaLayoutOf(type, rows, k));
+    return mma.bytes;
+  }
   const std::optional<int64_t> row = RowBytesChecked(type, k);
   if (!row.has_value()) {
     return absl::InvalidArgumentError(StrCat("layout ", layout.name, ": expected rows of whole ",
@@ -191,6 +203,10 @@ absl::StatusOr<int64_t> PackedBytes(const Layout& layout, DType type, int64_t ro
 absl::Status Pack(const Layout& layout, DType type, int64_t rows, int64_t k,
                   absl::Span<const uint8_t> file, absl::Span<uint8_t> packed) {
   RENGA_RETURN_IF_ERROR(CheckSizes(layout, type, rows, k, file.size(), packed.size()));
+  if (layout.mma) {
+    RENGA_ASSIGN_OR_RETURN(const MmaLayout mma, MmaLayoutOf(type, rows, k));
+    return PackForMma(mma, file, packed);
+  }
   RENGA_ASSIGN_OR_RETURN(const std::vector<Plane> planes, PlanesOf(layout, type));
   const int64_t block_bytes = Info(type).block_bytes, row_bytes = RowBytes(type, k);
   const int64_t blocks = row_bytes / block_bytes;
@@ -207,6 +223,10 @@ absl::Status Pack(const Layout& layout, DType type, int64_t rows, int64_t k,
 absl::Status Unpack(const Layout& layout, DType type, int64_t rows, int64_t k,
                     absl::Span<const uint8_t> packed, absl::Span<uint8_t> file) {
   RENGA_RETURN_IF_ERROR(CheckSizes(layout, type, rows, k, file.size(), packed.size()));
+  if (layout.mma) {
+    RENGA_ASSIGN_OR_RETURN(const MmaLayout mma, MmaLayoutOf(type, rows, k));
+    return UnpackFromMma(mma, packed, file);
+  }
   RENGA_ASSIGN_OR_RETURN(const std::vector<Plane> planes, PlanesOf(layout, type));
   const int64_t block_bytes = Info(type).block_bytes, row_bytes = RowBytes(type, k);
   for (int64_t r = 0; r < rows; ++r) {

@@ -31,6 +31,8 @@
 // A field of one bit an element (Q5_0's qh) would leave the bits of a chunk's four elements in one
 // byte. `spread_bits` of a layout moves bit 4 * j + i of the field to bit 8 * i + j, next to where
 // byte i of chunk j has the element's other bits.
+//
+// `mma` is what GPUs read. It does not follow that scheme; ir/base/mma_layout.h describes it.
 #pragma once
 
 #include <cstdint>
@@ -52,6 +54,9 @@ struct Layout {
   int chunk;                 // bytes of a row that stay together
   bool spread_bits;
   absl::Span<const DType> types;  // that it is defined for
+  // The layout of ir/base/mma_layout.h instead, of which the three numbers say nothing: a matrix is
+  // one group, and there are no parts of it to pack one by one.
+  bool mma = false;
 
   static constexpr int kAllBlocks = 0;
 };

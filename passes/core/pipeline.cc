@@ -1,5 +1,7 @@
 #include "passes/core/pipeline.h"
 
+#include <array>
+
 #include "passes/fuse/fuse_attention.h"
 #include "passes/fuse/fuse_gate_up.h"
 #include "passes/fuse/fuse_head.h"
@@ -31,5 +33,14 @@ constexpr Pass kPipeline[] = {
 }  // namespace
 
 absl::Span<const Pass> DefaultPipeline() { return kPipeline; }
+
+absl::Span<const Pass> GpuPipeline() {
+  static constexpr auto kGpuPipeline = [] {
+    auto pipeline = std::to_array(kPipeline);
+    pipeline.back().run = PackWeightsForGpu;
+    return pipeline;
+  }();
+  return kGpuPipeline;
+}
 
 }  // namespace renga

@@ -6,6 +6,10 @@
 
 namespace renga {
 
+// For the cpu.
 absl::Span<const Pass> DefaultPipeline();
+
+// For GPUs: the same passes, of which those about layouts choose others. pack-weights must run.
+absl::Span<const Pass> GpuPipeline();
 
 }  // namespace renga

@@ -11,7 +11,7 @@
 namespace renga {
 namespace {
 
-constexpr std::string_view kFile = "file";
+constexpr std::string_view kFile = "file", kMma = "mma";
 
 // What a type's products are computed from on the cpu target, and why.
 struct TypeChoice {
@@ -48,6 +48,9 @@ struct Decision {
   std::string reason;
 };
 
+struct Readers;
+using Decide = Decision (*)(const TensorType& type, const Readers& readers);
+
 Decision DecideByType(DType type) {
   for (const TypeChoice& choice : kChoices) {
     if (choice.type == type) return {choice.layout, std::string(choice.reason)};
@@ -73,9 +76,26 @@ std::string NewName(const std::string& name, Names& names) {
   return packed;
 }
 
-}  // namespace
+Decision DecideForCpu(const TensorType& type, const Readers& readers) {
+  Decision decision = DecideByType(type.dtype);
+  if (!decision.layout.empty() && !readers.other.empty()) {
+    return {"", StrCat(readers.other,
+                       " reads it too: packed for products it would be in memory twice")};
+  }
+  return decision;
+}
 
-absl::StatusOr<bool> PackWeights(Graph& graph, Ledger& ledger) {
+Decision DecideForGpu(const TensorType& type, const Readers& readers) {
+  if (type.rank() != 2) return {"", StrCat("only matrices are packed, not ", ToString(type))};
+  if (!Accepts(*FindLayout(kMma), type.dtype)) {
+    return {"", StrCat("no kernel has ", Name(type.dtype))};
+  }
+  if (readers.other.empty()) return {kMma, "kernels stream it to mma without rearranging"};
+  return {kMma, StrCat("kernels stream it to mma; ", readers.other,
+                       " reads the file's layout, so it is in memory twice")};
+}
+
+absl::StatusOr<bool> Pack(Graph& graph, Ledger& ledger, std::string_view layout, Decide decide) {
   std::vector<Readers> readers(graph.values.size());
   for (const Node& node : graph.nodes) {
     for (size_t i = 0; i < node.operands.size(); ++i) {
@@ -99,16 +119,12 @@ absl::StatusOr<bool> PackWeights(Graph& graph, Ledger& ledger) {
     order.push_back(id);
     const Value value = graph.value(id);  // a copy: AddPacked moves the values
     if (readers[id].products == 0 || value.packed()) continue;
-    Decision decision = DecideByType(value.type.dtype);
-    if (!decision.layout.empty() && !readers[id].other.empty()) {
-      decision = {"", StrCat(readers[id].other,
-                             " reads it too: packed for products it would be in memory twice")};
-    }
+    const Decision decision = decide(value.type, readers[id]);
     const bool pack = !decision.layout.empty();
     ledger.choices.push_back({value.name,
                               "layout",
                               std::string(pack ? decision.layout : kFile),
-                              {std::string(kFile), "rows8"},
+                              {std::string(kFile), std::string(layout)},
                               decision.reason});
     if (!pack) continue;
     const ValueId packed =
@@ -126,6 +142,16 @@ absl::StatusOr<bool> PackWeights(Graph& graph, Ledger& ledger) {
     }
   }
   return true;
+}
+
+}  // namespace
+
+absl::StatusOr<bool> PackWeights(Graph& graph, Ledger& ledger) {
+  return Pack(graph, ledger, "rows8", DecideForCpu);
+}
+
+absl::StatusOr<bool> PackWeightsForGpu(Graph& graph, Ledger& ledger) {
+  return Pack(graph, ledger, kMma, DecideForGpu);
 }
 
 }  // namespace renga

@@ -1,4 +1,4 @@
-// Gives every product the layout of its weight that the cpu target multiplies fastest.
+// Gives every product the layout of its weight that the target multiplies fastest.
 #pragma once
 
 #include "absl/status/statusor.h"
@@ -13,5 +13,9 @@ namespace renga {
 // not packed, because it would be in memory twice. Each decision is a choice in the ledger, with
 // its reason.
 absl::StatusOr<bool> PackWeights(Graph& graph, Ledger& ledger);
+
+// The same for GPUs, whose products read matrices in layout mma alone: every one of a type that the
+// layout has, also where something else reads the weight in the file's layout.
+absl::StatusOr<bool> PackWeightsForGpu(Graph& graph, Ledger& ledger);
 
 }  // namespace renga

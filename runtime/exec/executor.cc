@@ -188,6 +188,8 @@ cpu::TensorRef Executor::MakeTensor(int32_t index) const {
     case plan::Space::kArena:
       tensor.data = activations_.data() + buffer.offset;
       break;
+    case plan::Space::kPersistent:
+      break;  // of GPU plans only, which Create refuses
   }
   tensor.dtype = buffer.type.dtype;
   tensor.rank = static_cast<int>(buffer.type.shape.size());

@@ -33,8 +33,9 @@ absl::StatusOr<Digest> LoadWeight(const plan::Weight& weight, const WeightLoad& 
   const DType type = weight.source.dtype;
   const int64_t k = shape.back(), rows = shape[shape.size() - 2], row = RowBytes(type, k);
   // Whole groups, each of which lies by itself in both layouts.
+  const int64_t group_rows = layout.mma ? rows : layout.rows;
   const int64_t step =
-      std::max<int64_t>(kPiece / std::max<int64_t>(row * layout.rows, 1), 1) * layout.rows;
+      std::max<int64_t>(kPiece / std::max<int64_t>(row * group_rows, 1), 1) * group_rows;
   uint64_t from = 0;
   uint8_t* to = load.to;
   while (from < stored) {  // a matrix at a time

@@ -137,7 +137,10 @@ uint64_t PersistentBytes(const Plan& plan) { return EndOf(plan, Space::kPersiste
 
 Memory ComputeMemory(const Plan& plan) {
   Memory memory;
-  for (const Weight& weight : plan.weights) memory.weights += StoredBytes(weight);
+  const uint64_t alignment = plan.gpu.targets.empty() ? 1 : kGpuWeightAlignment;
+  for (const Weight& weight : plan.weights) {
+    memory.weights += (StoredBytes(weight) + alignment - 1) / alignment * alignment;
+  }
   const uint64_t cells = static_cast<uint64_t>(CacheCells(plan));
   for (const Cache& cache : plan.caches) memory.kv += AlignUp(cells * cache.cell_bytes);
   memory.activations = ArenaBytes(plan) + PersistentBytes(plan);

@@ -14,6 +14,10 @@ namespace renga::plan {
 // load.
 inline constexpr uint64_t kAlignment = 64;
 
+// Start of every weight in the memory of a GPU, in bytes, from the start of all weights, which lie
+// in the plan's order.
+inline constexpr uint64_t kGpuWeightAlignment = 256;
+
 // No tensor, arena or sum of them may be larger: sums of a plan's figures then cannot overflow.
 inline constexpr uint64_t kMaxBytes = uint64_t{1} << 47;
 

@@ -174,7 +174,7 @@ struct PassRecord {
 
 // Bytes needed on the device, exact (layout.h computes them).
 struct Memory {
-  uint64_t weights = 0;      // in their layouts
+  uint64_t weights = 0;      // in their layouts; on GPUs each rounded up to 256 bytes
   uint64_t kv = 0;           // the caches, each rounded up to 64 bytes
   uint64_t activations = 0;  // arena, inputs and persistent buffers, each rounded up to 64 bytes
   uint64_t total() const { return weights + kv + activations; }

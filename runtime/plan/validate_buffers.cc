@@ -132,6 +132,9 @@ class BufferCheck {
 
   // Placed like the arena's, but each by itself.
   absl::Status CheckPersistent(const std::string& where, const Buffer& buffer) {
+    if (plan_.gpu.targets.empty()) {
+      return Mismatch(StrCat(where, ": space"), "none that is persistent on the cpu", "persistent");
+    }
     RENGA_RETURN_IF_ERROR(CheckArena(where, buffer));
     if (buffer.offset < persistent_end_) {
       return Mismatch(StrCat(where, ": offset"), StrCat(persistent_end_, " or more"),

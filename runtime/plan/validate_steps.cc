@@ -91,6 +91,9 @@ class StepCheck {
     for (int32_t input : step.inputs) {
       if (input == -1) continue;
       RENGA_RETURN_IF_ERROR(CheckIndex(StrCat(where, ": input"), input));
+      if (plan_.buffers[input].space == Space::kPersistent) {
+        return Mismatch(where, "an input that is not persistent", plan_.buffers[input].name);
+      }
       RENGA_RETURN_IF_ERROR(CheckHeld(where, input));
     }
     return absl::OkStatus();

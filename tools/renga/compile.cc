@@ -27,7 +27,7 @@ namespace {
 struct Flags {
   std::string model;
   std::string output;
-  std::string target = "cpu";
+  std::vector<std::string> targets;
   std::string dump_dir;
   int threads = 0;
   bool require_fusion = false;
@@ -35,6 +35,21 @@ struct Flags {
   bool embed_weights = false;
   CompileFlags compile;
 };
+
+// The flag's values as one target.
+absl::StatusOr<std::string> TargetOf(const std::vector<std::string>& targets) {
+  if (targets.size() > 1 && std::find(targets.begin(), targets.end(), "cpu") != targets.end()) {
+    return absl::InvalidArgumentError(
+        "--target: cpu and GPUs need a plan each; give cpu to a compilation of its own");
+  }
+  return targets.empty() ? "cpu" : StrJoin(targets, ",");
+}
+
+std::vector<std::string> TargetNames(const plan::Plan& plan) {
+  std::vector<std::string> names;
+  for (const plan::GpuTarget& target : plan.gpu.targets) names.push_back(target.name);
+  return names;
+}
 
 absl::Status CheckInput(const Flags& flags) {
   if (flags.output.empty()) {
@@ -120,12 +135,31 @@ Json FusionJson(const FusionSummary& summary) {
   return fusion;
 }
 
-std::string StepsText(const plan::Plan& plan) {
+// "19 kernels for sm_90a: 17 from cache, 2 compiled in 0.21 s, no spills"
+std::string KernelsText(const Compilation& compilation) {
+  const plan::Plan& plan = compilation.plan;
+  if (plan.gpu.targets.empty()) {
+    return StrCat(plan.kernels.size(), " kernels for ", plan.target, ", built in");
+  }
+  const codegen::PlanKernels& kernels = compilation.kernels;
+  std::vector<std::string> parts;
+  if (kernels.cached > 0) parts.push_back(StrCat(kernels.cached, " from cache"));
+  if (kernels.compiled > 0) {
+    parts.push_back(StrCat(kernels.compiled, " compiled in ", SecondsText(kernels.seconds)));
+  }
+  // A kernel with spills does not compile.
+  parts.push_back("no spills");
+  return StrCat(kernels.kernels, " kernels for ", StrJoin(TargetNames(plan), ", "), ": ",
+                StrJoin(parts, ", "));
+}
+
+std::string StepsText(const Compilation& compilation) {
+  const plan::Plan& plan = compilation.plan;
   int64_t in_layers = 0;
   for (const plan::Step& step : plan.steps) in_layers += step.layer >= 0;
   std::string text = StrCat(plan.steps.size(), " steps");
   if (plan.model.layers > 0) StrAppend(&text, " (", in_layers / plan.model.layers, " a layer)");
-  return StrCat(text, ", ", plan.kernels.size(), " kernels for ", plan.target, ", built in");
+  return StrCat(text, ", ", KernelsText(compilation));
 }
 
 std::string Text(const Flags& flags, const Compilation& compilation, uint64_t bytes) {
@@ -139,12 +173,12 @@ std::string Text(const Flags& flags, const Compilation& compilation, uint64_t by
              model.file_type.empty() ? "" : StrCat(EscapeForTerminal(model.file_type), " "), "(",
              TypesText(plan), ")\n");
   StrAppend(&text, "fused  ", FusionText(SummarizeFusion(plan.passes, plan.ledger)), "\n",
-            "plan   ", StepsText(plan), "\n");
+            "plan   ", StepsText(compilation), "\n");
   StrAppend(&text, "needs  weights ", BytesText(memory.weights), " + kv ", BytesText(memory.kv),
             " (", WithCommas(plan.geometry.context), " tokens",
             plan.geometry.max_sequences > 1 ? StrCat(" x ", plan.geometry.max_sequences) : "", ", ",
             KvTypes(plan), ") + activations ", BytesText(memory.activations), " = ",
-            BytesText(memory.total()), "\n");
+            BytesText(memory.total()), plan.gpu.targets.empty() ? "" : " on the device", "\n");
   StrAppend(&text, "wrote  ", EscapeForTerminal(flags.output), " (", BytesText(bytes),
             plan.data_bytes > 0 ? ", weights included"
                                 : StrCat(", weights stay in ", EscapeForTerminal(flags.model)),
@@ -158,13 +192,16 @@ Json ToJson(const Flags& flags, const Compilation& compilation, const Digest& di
   const CompileSeconds& seconds = compilation.seconds;
   const FusionSummary fusion = SummarizeFusion(plan.passes, plan.ledger);
   // The cpu target's kernels are part of the program: none is compiled or cached.
+  const size_t kernels = plan.gpu.targets.empty() ? plan.kernels.size() : plan.gpu.kernels.size();
   return {{"plan", flags.output},
           {"digest", digest.ToHex()},
           {"bytes", bytes},
           {"target", plan.target},
-          {"kernels", plan.kernels.size()},
-          {"compiled", 0},
-          {"cached", 0},
+          {"targets",
+           plan.gpu.targets.empty() ? std::vector<std::string>{plan.target} : TargetNames(plan)},
+          {"kernels", kernels},
+          {"compiled", compilation.kernels.compiled},
+          {"cached", compilation.kernels.cached},
           {"steps", plan.steps.size()},
           {"fusion", FusionJson(fusion)},
           {"rejected", fusion.rejected.size()},
@@ -173,6 +210,7 @@ Json ToJson(const Flags& flags, const Compilation& compilation, const Digest& di
             {"passes", seconds.passes},
             {"digest", seconds.digest},
             {"lower", seconds.lower},
+            {"kernels", seconds.kernels},
             {"total", seconds.total}}},
           {"memory",
            {{"weights", plan.memory.weights},
@@ -185,7 +223,7 @@ absl::Status Run(const Flags& flags) {
   using std::chrono::steady_clock;
   const auto start = steady_clock::now();
   RENGA_ASSIGN_OR_RETURN(CompileOptions options, flags.compile.Options());
-  options.target = flags.target;
+  RENGA_ASSIGN_OR_RETURN(options.target, TargetOf(flags.targets));
   options.dump_dir = flags.dump_dir;
   options.threads = flags.threads;
   if (flags.threads < 0 || flags.threads > 1024) {
@@ -194,6 +232,10 @@ absl::Status Run(const Flags& flags) {
   }
   RENGA_RETURN_IF_ERROR(CheckInput(flags));
   Progress progress(StrCat("compiling ", flags.model));
+  options.on_kernel = [&](int64_t done, int64_t total) { progress.Update(done, total); };
+  options.on_cache_problem = [](std::string_view message) {
+    std::fputs(StrCat("note: ", EscapeForTerminal(message), "\n").c_str(), stderr);
+  };
   RENGA_ASSIGN_OR_RETURN(Compilation compilation, Compile(flags.model, options));
   RENGA_RETURN_IF_ERROR(CheckOutput(flags, compilation.plan));
   if (flags.require_fusion) {
@@ -222,13 +264,17 @@ RunFn Add(CLI::App& app) {
   app.add_option("-m,--model,MODEL", flags->model, "a GGUF; of a split one the first part")
       ->required();
   app.add_option("-o,--output", flags->output, "the plan to write, all or nothing")->required();
-  app.add_option("--target", flags->target, "what the plan runs on: cpu (default)");
+  app.add_option("--target", flags->targets,
+                 "what the plan runs on: cpu (default), or a GPU: sm_80, sm_86, sm_89, sm_90a, "
+                 "sm_100a, sm_120a; several GPUs share a plan")
+      ->allow_extra_args(false);
   AddCompileFlags(app, &flags->compile);
   app.add_flag("--embed-weights", flags->embed_weights,
                "put the weights into the plan, as the target reads them; the GGUF is then not "
                "needed to run");
   app.add_option("--dump-dir", flags->dump_dir,
-                 "write the graph after every pass into this folder");
+                 "write the graph after every pass into this folder, for GPUs kernels and "
+                 "logs too");
   app.add_flag("--require-fusion", flags->require_fusion,
                "exit 1 and write nothing where a fusion was rejected or left out, naming each");
   app.add_option("-j,--threads", flags->threads, "threads (default: all cores)");
@@ -247,6 +293,7 @@ const Command kCompileCommand = {
     .examples =
         "  renga compile model.gguf -o model.plan                 # then: renga run model.plan\n"
         "  renga compile model.gguf -o model.plan -c 8192 --dump-dir stages    # keep every graph\n"
+        "  renga compile model.gguf -o model.plan --target sm_90a --target sm_80  # no GPU needed\n"
         "  renga compile model.gguf -o model.plan --require-fusion  # exit 1 unless all was fused",
     .add = Add,
 };

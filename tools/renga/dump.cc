@@ -19,10 +19,11 @@ struct Stage {
   bool has_nodes;   // --node means something
 };
 constexpr Stage kStages[] = {
-    {"gguf", DumpGguf, false, false},     {"ir", DumpIr, true, true},
-    {"passes", DumpPasses, false, false}, {"plan", DumpPlan, true, true},
-    {"memory", DumpMemory, true, false},  {"ledger", DumpLedger, true, true},
-    {"weights", DumpWeights, true, true}, {"tokens", DumpTokens, false, false},
+    {"gguf", DumpGguf, false, false},       {"ir", DumpIr, true, true},
+    {"passes", DumpPasses, false, false},   {"plan", DumpPlan, true, true},
+    {"kernels", DumpKernels, false, false}, {"source", DumpSource, true, true},
+    {"memory", DumpMemory, true, false},    {"ledger", DumpLedger, true, true},
+    {"weights", DumpWeights, true, true},   {"tokens", DumpTokens, false, false},
     {"trace", DumpTrace, true, true},
 };
 
@@ -129,6 +130,8 @@ RunFn Add(CLI::App& app) {
                  "ir: the graph, one node a line (default)\n"
                  "passes: what each pass changed\n"
                  "plan: buffers and steps\n"
+                 "kernels: of a plan for GPUs, what each takes of them\n"
+                 "source: of a plan for GPUs, the kernels' source; with --node of some steps\n"
                  "memory: what lies where and when, and the sums\n"
                  "ledger: what was fused, what was not and why\n"
                  "weights: every tensor and what uses it\n"

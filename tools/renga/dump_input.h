@@ -83,6 +83,8 @@ absl::StatusOr<std::string> DumpIr(const DumpFlags& flags, FileKind kind);
 absl::StatusOr<std::string> DumpPasses(const DumpFlags& flags, FileKind kind);
 absl::StatusOr<std::string> DumpLedger(const DumpFlags& flags, FileKind kind);
 absl::StatusOr<std::string> DumpPlan(const DumpFlags& flags, FileKind kind);
+absl::StatusOr<std::string> DumpKernels(const DumpFlags& flags, FileKind kind);
+absl::StatusOr<std::string> DumpSource(const DumpFlags& flags, FileKind kind);
 absl::StatusOr<std::string> DumpMemory(const DumpFlags& flags, FileKind kind);
 absl::StatusOr<std::string> DumpWeights(const DumpFlags& flags, FileKind kind);
 absl::StatusOr<std::string> DumpTrace(const DumpFlags& flags, FileKind kind);

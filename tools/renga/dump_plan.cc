@@ -24,8 +24,31 @@ Json AttrsJson(const std::vector<plan::Attr>& attrs) {
   return json;
 }
 
+Json VariantsJson(const plan::Plan& plan, const plan::Step& step) {
+  std::vector<std::string> symbols;
+  for (const plan::Symbol& symbol : plan.symbols) symbols.push_back(symbol.name);
+  Json variants = Json::array();
+  for (const plan::Variant& variant : step.variants) {
+    Json launches = Json::array();
+    for (const plan::Launch& launch : variant.launches) {
+      Json grid = Json::array();
+      for (const plan::Expr& size : launch.grid) grid.push_back(plan::ToString(size, symbols));
+      launches.push_back({{"kernel", plan.gpu.kernels[launch.kernel].name},
+                          {"grid", std::move(grid)},
+                          {"threads", plan.gpu.kernels[launch.kernel].threads},
+                          {"dynamic_shared", plan::ToString(launch.dynamic_shared, symbols)}});
+    }
+    variants.push_back({{"symbol", symbols[step.chosen_by]},
+                        {"last", variant.last},
+                        {"reason", variant.reason},
+                        {"launches", std::move(launches)}});
+  }
+  return variants;
+}
+
 Json StepJson(const plan::Plan& plan, const plan::Step& step) {
-  return {{"name", step.name},
+  return {{"variants", VariantsJson(plan, step)},
+          {"name", step.name},
           {"kind", std::string(plan::ToString(step.kind))},
           {"layer", LayerJson(step.layer)},
           {"kernel", step.kernel < 0 ? Json(nullptr) : Json(plan.kernels[step.kernel].name)},

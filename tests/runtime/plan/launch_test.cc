@@ -210,6 +210,8 @@ const Fault kFaults[] = {
        p.buffers.back().name = "others";
      },
      "buffer others: offset: expected 20 or more, got 0"},
+    {"PersistentInput", [](Plan& p) { p.steps[4].inputs.push_back(12); },
+     "step 4 (logits): expected an input that is not persistent, got counters"},
     {"PersistentOutput", [](Plan& p) { p.steps[4].outputs = {12}; },
      "step 4 (logits): expected an output in the arena or a cache, got counters"},
 };
