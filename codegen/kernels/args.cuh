@@ -91,6 +91,35 @@ struct AttentionArgs {
   int tokens;
 };
 
+// attention_parts.cuh.
+struct AttnScoresArgs {
+  const float* q;       // [tokens, q_heads, head_dim]
+  const void* k_cache;  // as in AttentionArgs
+  const Half* k_scales;
+  const int32_t* sequences;  // [tokens]
+  const int32_t* pages;      // [sequences, pages_of_sequence]
+  float* s;                  // [tokens, q_heads, span]
+  int pages_of_sequence;
+  int span;
+};
+struct MaskedSoftmaxArgs {
+  const float* s;            // [tokens, q_heads, span]
+  const int32_t* positions;  // [tokens]
+  const float* sinks;        // [q_heads] or null
+  float* p;                  // as s; may be s
+  int span;
+};
+struct AttnValuesArgs {
+  const float* p;       // [tokens, q_heads, span]
+  const void* v_cache;  // as in AttentionArgs
+  const Half* v_scales;
+  const int32_t* sequences;  // [tokens]
+  const int32_t* pages;      // [sequences, pages_of_sequence]
+  float* y;                  // [tokens, q_heads, head_dim]
+  int pages_of_sequence;
+  int span;
+};
+
 // matmul.cuh.
 struct HalfRowsArgs {
   const float* x;     // [rows, k]
@@ -127,6 +156,10 @@ struct GatherRowsArgs {
   const int32_t* rows;  // [count]
   float* y;             // [count, width]
   int rows_of_x;
+};
+struct SliceArgs {
+  const float* x;  // [rows, width]
+  float* y;        // [rows, size]
 };
 struct RmsNormArgs {
   const float* x;       // [rows, width]

@@ -41,4 +41,16 @@ __device__ __forceinline__ void StoreHead(void* values, Half* scales, int cell, 
   }
 }
 
+// One value, by its place among all.
+template <class Element>
+__device__ __forceinline__ float LoadElement(const void* values, const Half* scales, int64_t at) {
+  if constexpr (kIsSame<Element, Q8>) {
+    return static_cast<const int8_t*>(values)[at] * ToFloat(scales[at / 32]);
+  } else if constexpr (kIsSame<Element, float>) {
+    return static_cast<const float*>(values)[at];
+  } else {
+    return ToFloat(static_cast<const Element*>(values)[at]);
+  }
+}
+
 }  // namespace renga::kernels

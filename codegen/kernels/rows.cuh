@@ -1,4 +1,4 @@
-// Operators on rows: embed, gather_rows, rms_norm, arg_max. A block takes a row; grid: rows.
+// Operators on rows: embed, gather_rows, slice, rms_norm, arg_max. A block takes a row; grid: rows.
 #pragma once
 
 #include "codegen/kernels/args.cuh"
@@ -38,6 +38,18 @@ __device__ __forceinline__ void GatherRows(const GatherRowsArgs& args) {
   for (int i = threadIdx.x; i < Config::kWidth; i += Config::kThreads) {
     y[i] = there ? LoadFromL2(x + i) : FloatOfBits(0x7fc00000u);
   }
+}
+
+// y[r,i] = x[r, start + i].
+// Config: kWidth, kStart, kSize, kThreads.
+template <class Config>
+__device__ __forceinline__ void Slice(const SliceArgs& args) {
+  static_assert(Config::kStart + Config::kSize <= Config::kWidth, "the slice lies in the row");
+  WaitForPreviousKernel();
+  LetNextKernelStart();
+  const float* x = args.x + static_cast<int64_t>(blockIdx.x) * Config::kWidth + Config::kStart;
+  float* y = args.y + static_cast<int64_t>(blockIdx.x) * Config::kSize;
+  for (int i = threadIdx.x; i < Config::kSize; i += Config::kThreads) y[i] = LoadFromL2(x + i);
 }
 
 // y[r,i] = x[r,i] * weight[i] / sqrt(mean(x[r]^2) + eps); y may be x.

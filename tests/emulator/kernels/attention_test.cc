@@ -184,6 +184,21 @@ struct Config {
 };
 extern "C" __global__ void attention_)",
                  c.name, "(const AttentionArgs args) { Attention<Config>(args); }\n");
+      // The same in three steps.
+      for (const char* part : {"AttnScores", "MaskedSoftmax", "AttnValues"}) {
+        texts[StrCat(part, "_", c.name)] = StrCat(
+            R"(#include "codegen/kernels/attention_parts.cuh"
+using namespace renga::kernels;
+struct Config {
+  static constexpr int kQueryHeads = )",
+            c.q_heads, ", kKvHeads = ", c.kv_heads, ", kHeadDim = ", c.head_dim,
+            ";\n  static constexpr int kPageTokens = ", kPageTokens, ", kWindow = ", c.window,
+            ", kThreads = 64;\n  static constexpr bool kCausal = ", c.causal ? "true" : "false",
+            ";\n  static constexpr double kScale = ", c.Scale(),
+            ";\n  using KeyCache = ", c.k_cache, ";\n  using ValueCache = ", c.v_cache,
+            ";\n};\nextern \"C\" __global__ void ", part, "_", c.name, "(const ", part,
+            "Args args) { ", part, "<Config>(args); }\n");
+      }
     }
     return CompileCases(texts).release();
   }();
@@ -255,6 +270,20 @@ std::vector<Expected> HeadOf(const AttentionCase& c, const Paging& paging, int t
   return out;
 }
 
+void LaunchParts(const AttentionCase& c, int span, const AttentionArgs& all, KernelRun* run) {
+  const auto heads = static_cast<unsigned>(c.q_heads), tokens = static_cast<unsigned>(all.tokens);
+  float* s = run->Output<float>("s", size_t{heads} * tokens * span);
+  kernels::AttnScoresArgs scores = {all.q,     all.k_cache, all.k_scales,          all.sequences,
+                                    all.pages, s,           all.pages_of_sequence, span};
+  run->Launch(StrCat("AttnScores_", c.name), {2, heads, tokens}, 64, 0, scores);
+  kernels::MaskedSoftmaxArgs softmax = {s, all.positions, all.sinks, s, span};
+  run->Launch(StrCat("MaskedSoftmax_", c.name), {heads, tokens}, 64, 16, softmax);
+  kernels::AttnValuesArgs values = {s,         all.v_cache, all.v_scales,          all.sequences,
+                                    all.pages, all.y,       all.pages_of_sequence, span};
+  run->Launch(StrCat("AttnValues_", c.name), {heads, tokens}, 64, 0, values);
+}
+
+// Of 0 splits: in three steps.
 void TestAttention(const AttentionCase& c, int splits) {
   SCOPED_TRACE(StrCat(c.name, " in ", splits, " splits"));
   Random random(17);
@@ -317,14 +346,18 @@ void TestAttention(const AttentionCase& c, int splits) {
     args.pages = run.Input("pages", paging.pages);
     if (c.sinks) args.sinks = run.Input("sinks", sinks);
     args.y = run.Output<float>("y", q_count);
+    args.pages_of_sequence = paging.pages_of_sequence;
+    args.span = span;
+    args.tokens = tokens;
+    if (splits == 0) {
+      LaunchParts(c, span, args, &run);
+      return testing::Test::HasFatalFailure() ? std::vector<float>() : run.Read(args.y, q_count);
+    }
     const size_t rows = size_t{grid_y} * grid_z * splits * shape.rows();
     args.part_values = run.Output<float>("part_values", rows * c.head_dim);
     args.part_stats = run.Output<float>("part_stats", rows * 2);
     const std::vector<uint32_t> zeros(grid_y * grid_z);
     args.tickets = run.Input("tickets", zeros);
-    args.pages_of_sequence = paging.pages_of_sequence;
-    args.span = span;
-    args.tokens = tokens;
     run.Launch(StrCat("attention_", c.name), {static_cast<unsigned>(splits), grid_y, grid_z},
                static_cast<unsigned>(shape.threads()), shape.shared_bytes(), args);
     if (testing::Test::HasFatalFailure()) return std::vector<float>();
@@ -346,6 +379,11 @@ void TestAttention(const AttentionCase& c, int splits) {
 }
 
 RENGA_EACH_CASE(AttentionTest, AttentionCase, Cases(), name);
+
+TEST_P(AttentionTest, InThreeSteps) {
+  RENGA_NEED_KERNELS(Library());
+  if (GetParam().soft_cap == 0) TestAttention(GetParam(), 0);  // which they do not know
+}
 
 TEST_P(AttentionTest, AgainstPlainLoops) {
   RENGA_NEED_KERNELS(Library());

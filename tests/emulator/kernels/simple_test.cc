@@ -53,6 +53,8 @@ const CaseLibrary* Library() {
     }
     const std::string width = "  static constexpr int kWidth = 333, kThreads = 64;\n";
     add("gather_rows", "rows", width, "GatherRowsArgs", "GatherRows<Config>");
+    add("slice", "rows", width + "  static constexpr int kStart = 101, kSize = 77;\n", "SliceArgs",
+        "Slice<Config>");
     add("rms_norm", "rows", width + "  static constexpr float kEps = 1e-5f;\n", "RmsNormArgs",
         "RmsNorm<Config>");
     add("arg_max", "rows", width, "ArgMaxArgs", "ArgMax<Config>");
@@ -124,6 +126,21 @@ TEST(Simple, GatherRows) {
   if (HasFatalFailure()) return;
   for (int i = 0; i < 3 * 333; ++i) ASSERT_EQ(y[i], x[rows[i / 333] * 333 + i % 333]);
   for (int i = 3 * 333; i < 4 * 333; ++i) ASSERT_TRUE(std::isnan(y[i]));
+}
+
+TEST(Simple, Slice) {
+  ASSERT_NE(Library(), nullptr);
+  Random random(1);
+  const std::vector<float> x = random.Vector(3 * 333, 1);
+  const auto y = UnderAllSchedules<float>(*Library(), [&](KernelRun& run) {
+    kernels::SliceArgs args = {};
+    args.x = run.Input("x", x);
+    args.y = run.Output<float>("y", 3 * 77);
+    run.Launch("slice", {3}, 64, 0, args);
+    return run.Read(args.y, 3 * 77);
+  });
+  if (HasFatalFailure()) return;
+  for (int i = 0; i < 3 * 77; ++i) ASSERT_EQ(y[i], x[i / 77 * 333 + 101 + i % 77]);
 }
 
 TEST(Simple, RmsNormInPlace) {

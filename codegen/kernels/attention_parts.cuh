@@ -1,0 +1,109 @@
+// attn_scores, masked_softmax and attn_values as they stand before attention is fused: simple
+// loops, f32 sums. For looking at one of them, not for speed.
+#pragma once
+
+#include "codegen/kernels/args.cuh"
+#include "codegen/kernels/kv_cache.cuh"
+
+namespace renga::kernels {
+
+// The cell of position j of a sequence; -1 where there is no page.
+template <int kPageTokens>
+__device__ __forceinline__ int CellOf(const int32_t* pages, int pages_of_sequence, int sequence,
+                                      int j) {
+  const int page = j / kPageTokens;
+  if (page >= pages_of_sequence) return -1;
+  const int at = pages[static_cast<int64_t>(sequence) * pages_of_sequence + page];
+  return at < 0 ? -1 : at * kPageTokens + j % kPageTokens;
+}
+
+// s[t,h,j] = scale * q[t,h] . k_cache[cell(t,j), h / group]; 0 where there is no page.
+// Config: kQueryHeads, kKvHeads, kHeadDim, KeyCache, kPageTokens, kScale. Grid: any, kQueryHeads,
+// T.
+template <class Config>
+__device__ __forceinline__ void AttnScores(const AttnScoresArgs& args) {
+  WaitForPreviousKernel();
+  LetNextKernelStart();
+  const int64_t row = static_cast<int64_t>(blockIdx.z) * Config::kQueryHeads + blockIdx.y;
+  const int kv_head = blockIdx.y / (Config::kQueryHeads / Config::kKvHeads);
+  const float* q = args.q + row * Config::kHeadDim;
+  for (int j = blockIdx.x * blockDim.x + threadIdx.x; j < args.span; j += gridDim.x * blockDim.x) {
+    const int cell = CellOf<Config::kPageTokens>(args.pages, args.pages_of_sequence,
+                                                 args.sequences[blockIdx.z], j);
+    float sum = 0;
+    if (cell >= 0) {
+      const int64_t key =
+          (static_cast<int64_t>(cell) * Config::kKvHeads + kv_head) * Config::kHeadDim;
+      for (int d = 0; d < Config::kHeadDim; ++d) {
+        sum += LoadFromL2(q + d) *
+               LoadElement<typename Config::KeyCache>(args.k_cache, args.k_scales, key + d);
+      }
+    }
+    args.s[row * args.span + j] = sum * static_cast<float>(Config::kScale);
+  }
+}
+
+// p[t,h,j]: softmax of s[t,h] over the visible j, with the sink; 0 for the others.
+// Config: kQueryHeads, kCausal, kWindow (0: none), kThreads. Grid: kQueryHeads, T.
+template <class Config>
+__device__ __forceinline__ void MaskedSoftmax(const MaskedSoftmaxArgs& args) {
+  constexpr int kWarps = Config::kThreads / 32;
+  SharedArena arena;
+  float* of_warp = arena.Take<float>(2 * kWarps);
+  WaitForPreviousKernel();
+  LetNextKernelStart();
+  const int head = blockIdx.x, position = args.positions[blockIdx.y];
+  const int64_t row = (static_cast<int64_t>(blockIdx.y) * Config::kQueryHeads + head) * args.span;
+  const auto visible = [&](int j) {
+    return (!Config::kCausal || j <= position) &&
+           (Config::kWindow == 0 || position - j < Config::kWindow);
+  };
+  float largest = args.sinks == nullptr ? -Infinity() : args.sinks[head];
+  for (int j = threadIdx.x; j < args.span; j += Config::kThreads) {
+    if (visible(j)) largest = max(largest, LoadFromL2(args.s + row + j));
+  }
+  largest = WarpMax(largest);
+  if (threadIdx.x % 32 == 0) of_warp[threadIdx.x / 32] = largest;
+  SyncThreads();
+  for (int w = 0; w < kWarps; ++w) largest = max(largest, of_warp[w]);
+  float total = 0;
+  for (int j = threadIdx.x; j < args.span; j += Config::kThreads) {
+    if (visible(j)) total += FastExp2((LoadFromL2(args.s + row + j) - largest) * kLog2E);
+  }
+  total = WarpSum(total);
+  if (threadIdx.x % 32 == 0) of_warp[kWarps + threadIdx.x / 32] = total;
+  SyncThreads();
+  total = args.sinks == nullptr ? 0.0f : FastExp2((args.sinks[head] - largest) * kLog2E);
+  for (int w = 0; w < kWarps; ++w) total += of_warp[kWarps + w];
+  for (int j = threadIdx.x; j < args.span; j += Config::kThreads) {
+    args.p[row + j] =
+        visible(j) ? FastExp2((LoadFromL2(args.s + row + j) - largest) * kLog2E) / total : 0.0f;
+  }
+}
+
+// y[t,h] = sum_j p[t,h,j] v_cache[cell(t,j), h / group]; keys with p = 0 are not read.
+// Config: kQueryHeads, kKvHeads, kHeadDim, ValueCache, kPageTokens. Grid: kQueryHeads, T.
+template <class Config>
+__device__ __forceinline__ void AttnValues(const AttnValuesArgs& args) {
+  WaitForPreviousKernel();
+  LetNextKernelStart();
+  const int64_t row = static_cast<int64_t>(blockIdx.y) * Config::kQueryHeads + blockIdx.x;
+  const int kv_head = blockIdx.x / (Config::kQueryHeads / Config::kKvHeads);
+  for (int d = threadIdx.x; d < Config::kHeadDim; d += blockDim.x) {
+    float sum = 0;
+    for (int j = 0; j < args.span; ++j) {
+      const float weight = LoadFromL2(args.p + row * args.span + j);
+      if (weight == 0) continue;
+      const int cell = CellOf<Config::kPageTokens>(args.pages, args.pages_of_sequence,
+                                                   args.sequences[blockIdx.y], j);
+      if (cell < 0) continue;
+      const int64_t value =
+          (static_cast<int64_t>(cell) * Config::kKvHeads + kv_head) * Config::kHeadDim;
+      sum +=
+          weight * LoadElement<typename Config::ValueCache>(args.v_cache, args.v_scales, value + d);
+    }
+    args.y[row * Config::kHeadDim + d] = sum;
+  }
+}
+
+}  // namespace renga::kernels
