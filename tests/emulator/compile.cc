@@ -82,6 +82,11 @@ std::string Combine(absl::Span<const KernelSource> sources) {
       StrAppend(&thunks, "extern \"C\" __attribute__((visibility(\"default\"))) void ",
                 ThunkName(kernel), "(void** arguments) {\n  renga::emulator::Thunk<&renga_source_",
                 number, "::", kernel, ">::Call(arguments);\n}\n");
+      const std::string bytes = ArgumentBytesName(kernel);
+      StrAppend(&thunks, "extern \"C\" {\n__attribute__((visibility(\"default\"))) ",
+                "extern const unsigned long ", bytes, ";\nconst unsigned long ", bytes,
+                " = renga::emulator::Thunk<&renga_source_", number, "::", kernel,
+                ">::kArgumentBytes;\n}\n");
     }
     ++number;
   }
@@ -105,6 +110,10 @@ const std::vector<std::string>& Flags() {
 }  // namespace
 
 std::string ThunkName(const std::string& kernel) { return StrCat("renga_thunk_", kernel); }
+
+std::string ArgumentBytesName(const std::string& kernel) {
+  return StrCat(ThunkName(kernel), "_argument_bytes");
+}
 
 std::string ShellQuoted(const std::string& word) {
   std::string quoted = "'";

@@ -19,6 +19,8 @@ absl::StatusOr<CompiledFile> CompileToSharedObject(const CompileOptions& options
 
 // The name under which a kernel's thunk is exported.
 std::string ThunkName(const std::string& kernel);
+// And that of the size of its arguments.
+std::string ArgumentBytesName(const std::string& kernel);
 
 // A word for a shell, whatever it holds.
 std::string ShellQuoted(const std::string& word);

@@ -37,7 +37,7 @@ absl::Status GlobalMemory::AddReadOnly(std::string name, const void* base, size_
     return absl::InvalidArgumentError(StrCat("buffer '", name, "': expected bytes of its own, got ",
                                              overlaps ? "some of another buffer" : "none"));
   }
-  buffers_[AddressOf(base)] = {std::move(name), start, bytes, nullptr};
+  buffers_[AddressOf(base)] = {std::move(name), start, bytes, nullptr, false};
   return absl::OkStatus();
 }
 
@@ -84,6 +84,15 @@ absl::Status GlobalMemory::Write(void* to, absl::Span<const uint8_t> bytes) {
   return absl::OkStatus();
 }
 
+absl::Status GlobalMemory::SetWritable(const void* base, bool writable) {
+  const auto found = buffers_.find(AddressOf(base));
+  if (found == buffers_.end() || found->second.shadow == nullptr) {
+    return absl::InvalidArgumentError("not the start of a buffer that was allocated");
+  }
+  found->second.writable = writable;
+  return absl::OkStatus();
+}
+
 absl::Status GlobalMemory::Forget(void* from, size_t bytes) {
   RENGA_ASSIGN_OR_RETURN(Buffer * buffer, Writable(from, bytes));
   memset(from, 0xff, bytes);
@@ -92,21 +101,32 @@ absl::Status GlobalMemory::Forget(void* from, size_t bytes) {
   return absl::OkStatus();
 }
 
+absl::StatusOr<size_t> GlobalMemory::FirstUnwritten(const void* from, size_t bytes) const {
+  Buffer* buffer = const_cast<GlobalMemory*>(this)->Find(from, bytes);
+  if (buffer == nullptr || buffer->shadow == nullptr) {
+    return absl::InvalidArgumentError(StrCat("read of ", bytes, " bytes: ", Describe(from)));
+  }
+  const ByteState* states =
+      buffer->shadow->states() + (static_cast<const uint8_t*>(from) - buffer->base);
+  return std::find_if_not(states, states + bytes,
+                          [](ByteState state) { return state == ByteState::kInitialised; }) -
+         states;
+}
+
 absl::Status GlobalMemory::Read(const void* from, absl::Span<uint8_t> bytes) const {
   Buffer* buffer = const_cast<GlobalMemory*>(this)->Find(from, bytes.size());
   if (buffer == nullptr) {
     return absl::InvalidArgumentError(StrCat("read of ", bytes.size(), " bytes: ", Describe(from)));
   }
   if (buffer->shadow != nullptr) {
-    const size_t offset = static_cast<const uint8_t*>(from) - buffer->base;
-    const ByteState* states = buffer->shadow->states() + offset;
-    const auto written = [](ByteState state) { return state == ByteState::kInitialised; };
-    const ByteState* unwritten = std::find_if_not(states, states + bytes.size(), written);
-    if (unwritten != states + bytes.size()) {
-      const auto count = bytes.size() - std::count_if(states, states + bytes.size(), written);
+    RENGA_ASSIGN_OR_RETURN(const size_t first, FirstUnwritten(from, bytes.size()));
+    if (first != bytes.size()) {
+      const size_t offset = static_cast<const uint8_t*>(from) - buffer->base;
+      const ByteState* states = buffer->shadow->states() + offset;
+      const auto count =
+          bytes.size() - std::count(states, states + bytes.size(), ByteState::kInitialised);
       return absl::InternalError(StrCat("buffer '", buffer->name, "': nothing has written ", count,
-                                        " of the bytes read, the first at +",
-                                        offset + (unwritten - states)));
+                                        " of the bytes read, the first at +", offset + first));
     }
   }
   memcpy(bytes.data(), from, bytes.size());

@@ -19,6 +19,7 @@ struct Buffer {
   uint8_t* base = nullptr;
   size_t bytes = 0;
   std::unique_ptr<Shadow> shadow;  // null: kernels only read it, all of it is initialised
+  bool writable = true;            // by kernels; the host may always write where there is a shadow
 };
 
 class GlobalMemory {
@@ -38,6 +39,11 @@ class GlobalMemory {
   // that says where.
   absl::Status Write(void* to, absl::Span<const uint8_t> bytes);
   absl::Status Read(const void* from, absl::Span<uint8_t> bytes) const;
+  // Whether kernels may write to the buffer that starts at `base`, of Allocate.
+  absl::Status SetWritable(const void* base, bool writable);
+  // The first of the bytes that nothing has written, as an offset; `bytes` where all are. The range
+  // must lie in one buffer of Allocate.
+  absl::StatusOr<size_t> FirstUnwritten(const void* from, size_t bytes) const;
   // As if just allocated.
   absl::Status Forget(void* from, size_t bytes);
 

@@ -89,8 +89,12 @@ absl::Status KernelLibrary::Load(const std::string& path, absl::Span<const Kerne
     for (const std::string& name : source.kernels) {
       const auto thunk =
           reinterpret_cast<KernelThunk>(dlsym(module_->handle_, ThunkName(name).c_str()));
-      if (thunk == nullptr) return absl::InternalError(StrCat(path, ": ", dlerror()));
-      kernels_[name] = {name, thunk, module_.get()};
+      const auto* bytes = static_cast<const unsigned long*>(
+          dlsym(module_->handle_, ArgumentBytesName(name).c_str()));
+      if (thunk == nullptr || bytes == nullptr) {
+        return absl::InternalError(StrCat(path, ": ", dlerror()));
+      }
+      kernels_[name] = {name, thunk, *bytes, module_.get()};
     }
   }
   return absl::OkStatus();

@@ -63,6 +63,7 @@ class KernelModule {
 struct Kernel {
   std::string name;
   KernelThunk thunk = nullptr;
+  size_t argument_bytes = 0;  // of all arguments together
   const KernelModule* module = nullptr;
 };
 

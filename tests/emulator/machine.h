@@ -223,6 +223,7 @@ class Machine final : public Runtime {
     size_t bytes = 0;
     Shadow* shadow = nullptr;  // null: read-only
     Block* block = nullptr;    // of shared memory
+    bool writable = true;
   };
   struct Who {
     uint32_t agent, tick;

@@ -58,7 +58,7 @@ bool Machine::FindRegion(const void* address, size_t bytes, Region* region) {
   }
   Buffer* buffer = memory_.Find(address, bytes);
   if (buffer == nullptr) return false;
-  *region = {buffer->base, buffer->bytes, buffer->shadow.get(), nullptr};
+  *region = {buffer->base, buffer->bytes, buffer->shadow.get(), nullptr, buffer->writable};
   return true;
 }
 
@@ -99,14 +99,12 @@ void Machine::Access(const void* address, size_t bytes, AccessKind kind, const v
 
 void Machine::CheckRange(const Region& region, const void* address, size_t bytes, AccessKind kind,
                          const void* pc, Who who, bool only_check, bool async) {
-  if (region.shadow == nullptr) {
-    if (kind != AccessKind::kRead) {
-      FailAt(
-          StrCat(Verb(kind), " ", bytes, " bytes of read-only memory: ", Describe(region, address)),
-          pc);
-    }
-    return;
+  if (!region.writable && kind != AccessKind::kRead) {
+    FailAt(
+        StrCat(Verb(kind), " ", bytes, " bytes of read-only memory: ", Describe(region, address)),
+        pc);
   }
+  if (region.shadow == nullptr) return;
   const size_t offset = static_cast<const uint8_t*>(address) - region.base;
   CheckStates(region, offset, bytes, kind, pc);
   CheckOrder(region, offset, bytes, kind, pc, who, only_check, async);

@@ -591,6 +591,7 @@ struct Thunk<kKernel> {
                                                                            Indices<kIndex...>) {
     kKernel(*static_cast<typename Value<Parameters>::type*>(arguments[kIndex])...);
   }
+  static constexpr unsigned long kArgumentBytes = (0 + ... + sizeof(Parameters));
   static void Call(void** arguments) {
     CallWith(arguments, typename MakeIndices<sizeof...(Parameters)>::type());
   }

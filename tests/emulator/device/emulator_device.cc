@@ -1,0 +1,192 @@
+#include "tests/emulator/device/emulator_device.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "ir/base/status.h"
+#include "runtime/plan/launch.h"
+#include "runtime/plan/layout.h"
+#include "runtime/plan/validate.h"
+
+namespace renga::emulator {
+namespace {
+
+// What a run binds the plan's symbols to, and fills its inputs with.
+struct SymbolOf {
+  std::string_view name;
+  int64_t (*value)(const plan::Plan& plan, const StepInputs& inputs);
+};
+constexpr SymbolOf kSymbols[] = {
+    {"T", [](const plan::Plan&,
+             const StepInputs& in) { return static_cast<int64_t>(in.tokens.size()); }},
+    {"S", [](const plan::Plan&, const StepInputs& in) { return in.sequence_count; }},
+    {"R",
+     [](const plan::Plan&, const StepInputs& in) { return static_cast<int64_t>(in.rows.size()); }},
+    {"L",
+     [](const plan::Plan&, const StepInputs& in) {
+       return int64_t{*std::max_element(in.positions.begin(), in.positions.end())} + 1;
+     }},
+    {"P",
+     [](const plan::Plan&, const StepInputs& in) {
+       return static_cast<int64_t>(in.pages.size()) / in.sequence_count;
+     }},
+    {"C", [](const plan::Plan& plan, const StepInputs&) { return plan::CacheCells(plan); }},
+};
+
+struct InputOf {
+  std::string_view name;
+  absl::Span<const int32_t> StepInputs::*values;
+};
+constexpr InputOf kInputs[] = {
+    {"tokens", &StepInputs::tokens},       {"positions", &StepInputs::positions},
+    {"sequences", &StepInputs::sequences}, {"cells", &StepInputs::cells},
+    {"pages", &StepInputs::pages},         {"rows", &StepInputs::rows},
+};
+
+template <typename Entries>
+auto FindEntry(const Entries& entries, std::string_view name) {
+  return std::find_if(std::begin(entries), std::end(entries),
+                      [name](const auto& entry) { return entry.name == name; });
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<EmulatorDevice>> EmulatorDevice::Create(
+    std::shared_ptr<const plan::Plan> plan, DeviceOptions options) {
+  RENGA_RETURN_IF_ERROR(plan::Validate(*plan));
+  std::unique_ptr<EmulatorDevice> device(new EmulatorDevice(std::move(plan), std::move(options)));
+  RENGA_RETURN_IF_ERROR(device->CheckPlan());
+  for (const plan::GpuKernel& kernel : device->plan_->gpu.kernels) {
+    RENGA_ASSIGN_OR_RETURN(const Kernel* found, device->FindKernel(kernel.name));
+    device->kernels_.push_back(found);
+  }
+  WeightOptions weights;
+  weights.plan_path = device->options_.plan_path;
+  weights.model_path = device->options_.model_path;
+  RENGA_ASSIGN_OR_RETURN(device->weights_, WeightStore::Open(*device->plan_, weights));
+  RENGA_ASSIGN_OR_RETURN(device->memory_, DeviceMemory::Create(*device->plan_, device->weights_,
+                                                               device->options_.placement,
+                                                               &device->emulator_.memory()));
+  device->symbols_.assign(device->plan_->symbols.size(), 1);
+  return device;
+}
+
+absl::StatusOr<const Kernel*> EmulatorDevice::FindKernel(const std::string& name) const {
+  for (const auto& library : options_.kernels) {
+    if (const auto kernel = library->Find(name); kernel.ok()) return kernel;
+  }
+  return absl::NotFoundError(StrCat("kernel ", name, ": not compiled"));
+}
+
+absl::Status EmulatorDevice::CheckPlan() const {
+  for (const plan::Symbol& symbol : plan_->symbols) {
+    if (FindEntry(kSymbols, symbol.name) == std::end(kSymbols)) {
+      return absl::UnimplementedError(StrCat("symbol ", symbol.name, ": expected T S R L P C"));
+    }
+  }
+  for (const std::string& input : plan_->inputs) {
+    if (FindEntry(kInputs, input) == std::end(kInputs)) {
+      return absl::UnimplementedError(
+          StrCat("input ", input, ": expected tokens positions sequences cells pages rows"));
+    }
+  }
+  for (size_t i = 0; i < plan_->steps.size(); ++i) {
+    const plan::Step& step = plan_->steps[i];
+    if (step.variants.empty()) {
+      return absl::UnimplementedError(StrCat("step ", i, " (", step.name,
+                                             "): expected launches of a GPU, got none; compile "
+                                             "the plan with --target sm_90a"));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status EmulatorDevice::BindInputs(const StepInputs& inputs) {
+  for (size_t i = 0; i < symbols_.size(); ++i) {
+    const plan::Symbol& symbol = plan_->symbols[i];
+    symbols_[i] = FindEntry(kSymbols, symbol.name)->value(*plan_, inputs);
+    if (symbols_[i] > symbol.max) {
+      return absl::InvalidArgumentError(
+          StrCat("symbol ", symbol.name, ": expected at most ", symbol.max, ", got ", symbols_[i]));
+    }
+  }
+  for (size_t i = 0; i < plan_->inputs.size(); ++i) {
+    const auto values = inputs.*FindEntry(kInputs, plan_->inputs[i])->values;
+    RENGA_RETURN_IF_ERROR(memory_->SetInput(static_cast<int>(i), values));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status EmulatorDevice::Run(const StepInputs& inputs, const StepObserver& observer) {
+  if (inputs.tokens.empty() || inputs.sequence_count < 1) {
+    return absl::InvalidArgumentError("run: expected a token and a sequence or more, got none");
+  }
+  RENGA_RETURN_IF_ERROR(BindInputs(inputs));
+  for (size_t i = 0; i < plan_->steps.size(); ++i) {
+    const plan::Step& step = plan_->steps[i];
+    const plan::Variant* variant = plan::ChooseVariant(step, symbols_);
+    if (variant == nullptr) continue;  // no rows
+    const absl::Status status = RunStep(static_cast<int>(i), *variant, inputs.cells, observer);
+    if (!status.ok()) {
+      const plan::Symbol& symbol = plan_->symbols[step.chosen_by];
+      return Annotate(status, StrCat("step ", i, " (", step.name, "), ", symbol.name, " = ",
+                                     symbols_[step.chosen_by], " of up to ", variant->last));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status EmulatorDevice::RunStep(int index, const plan::Variant& variant,
+                                     absl::Span<const int32_t> cells,
+                                     const StepObserver& observer) {
+  RENGA_RETURN_IF_ERROR(memory_->BeginStep(index));
+  for (const plan::Launch& launch : variant.launches) RENGA_RETURN_IF_ERROR(RunLaunch(launch));
+  absl::Status status = memory_->CheckStep(index, symbols_, cells);
+  if (status.ok() && observer) status = observer(index);
+  if (status.ok()) return memory_->EndStep(index);
+  std::vector<std::string> names;
+  for (const plan::Launch& launch : variant.launches) {
+    names.push_back(plan_->gpu.kernels[launch.kernel].name);
+  }
+  return Annotate(status, StrCat("kernel ", StrJoin(names, ", ")));
+}
+
+absl::Status EmulatorDevice::RunLaunch(const plan::Launch& launch) {
+  const Kernel& kernel = *kernels_[launch.kernel];
+  ++launches_[kernel.name];
+  const absl::StatusOr<std::vector<uint8_t>> packed =
+      plan::PackArguments(launch.args, memory_->addresses(), symbols_);
+  if (!packed.ok()) return Annotate(packed.status(), StrCat("kernel ", kernel.name));
+  if (packed->size() != kernel.argument_bytes) {
+    return absl::InvalidArgumentError(
+        StrCat("kernel ", kernel.name, ": takes ", kernel.argument_bytes,
+               " bytes of arguments, the launch has ", packed->size()));
+  }
+  RENGA_ASSIGN_OR_RETURN(const plan::LaunchShape shape, plan::ShapeOf(*plan_, launch, symbols_));
+  const auto size = [](int64_t value) { return static_cast<unsigned>(value); };
+  LaunchOptions options;
+  options.schedule = options_.schedule;
+  options.check_order = options_.check_order;
+  options.overlaps_previous = launch.overlaps_previous;
+  std::vector<uint64_t> arguments((packed->size() + 7) / 8);  // aligned as a kernel wants them
+  std::copy(packed->begin(), packed->end(), reinterpret_cast<uint8_t*>(arguments.data()));
+  void* pointers[] = {arguments.data(), nullptr};
+  return emulator_.LaunchWith(kernel,
+                              {{size(shape.grid[0]), size(shape.grid[1]), size(shape.grid[2])},
+                               {size(shape.threads)},
+                               static_cast<size_t>(shape.dynamic_shared)},
+                              options, pointers);
+}
+
+int32_t EmulatorDevice::FindOutput(std::string_view name) const {
+  if (std::find(plan_->outputs.begin(), plan_->outputs.end(), name) == plan_->outputs.end()) {
+    return -1;
+  }
+  for (size_t i = 0; i < plan_->buffers.size(); ++i) {
+    const plan::Buffer& buffer = plan_->buffers[i];
+    if (buffer.space != plan::Space::kWeight && buffer.name == name) return static_cast<int32_t>(i);
+  }
+  return -1;
+}
+
+}  // namespace renga::emulator

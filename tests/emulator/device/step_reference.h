@@ -1,0 +1,51 @@
+// What every step of a plan should compute: the reference interpreter beside the emulator, on the
+// same tokens, cells and pages. A step whose results differ is a wrong kernel, or a wrong launch of
+// a right one.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "ir/core/graph.h"
+#include "ir/reference/interpreter.h"
+#include "runtime/exec/executor.h"
+#include "runtime/memory/weights.h"
+#include "runtime/plan/plan.h"
+#include "tests/emulator/device/emulator_forward.h"
+
+namespace renga::emulator {
+
+class StepReference {
+ public:
+  // `plan` outlives this. Errors as Parse, WeightStore::Open and Interpreter::Create.
+  static absl::StatusOr<std::unique_ptr<StepReference>> Create(const plan::Plan& plan,
+                                                               WeightOptions weights);
+
+  // Computes all values of a run.
+  absl::Status Run(const StepInputs& inputs);
+
+  // Compares what step `index` of the same run left on the device. The difference must be below 1 %
+  // of the values, both as root mean squares: f16 operands with f32 sums stay below that after all
+  // layers of a model (tests/data/README.md), one wrong step does not.
+  absl::Status Check(int index, EmulatorDevice& device) const;
+
+  // Both, for `forward`, which must outlive this as a watched one.
+  static absl::StatusOr<std::unique_ptr<StepReference>> Watch(EmulatorForward& forward);
+
+ private:
+  explicit StepReference(const plan::Plan& plan) : plan_(plan) {}
+  absl::Status CheckCache(int32_t buffer, EmulatorDevice& device) const;
+
+  const plan::Plan& plan_;
+  Graph graph_;
+  WeightStore weights_;  // as the files have them
+  std::unique_ptr<Interpreter> interpreter_;
+  std::map<std::string, HostTensor, std::less<>> values_;  // of the last run, by name
+  std::vector<int32_t> cells_;                             // likewise
+};
+
+}  // namespace renga::emulator
