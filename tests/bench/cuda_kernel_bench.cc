@@ -1,6 +1,6 @@
 // How fast the CUDA kernels are on this machine's GPU, beside what it can read at best. Kernels are
 // compiled by NVRTC from the sources inside this program. docs/gpu.md says how to run it.
-//   cuda_kernel_bench [--json FILE] [--only decode|prefill|attention] [--compile-only TARGET]
+//   cuda_kernel_bench [--json FILE] [--only decode|prefill|attention|chain] [--compile-only TARGET]
 
 #include <algorithm>
 #include <cstdio>
@@ -11,6 +11,7 @@
 #include "codegen/nvrtc/target.h"
 #include "tests/bench/cuda/attention.h"
 #include "tests/bench/cuda/bench.h"
+#include "tests/bench/cuda/chain.h"
 #include "tests/bench/cuda/products.h"
 
 namespace renga::bench {
@@ -23,7 +24,8 @@ struct Group {
 };
 constexpr Group kGroups[] = {{"decode", DecodeTexts, BenchDecodeProducts},
                              {"prefill", PrefillTexts, BenchPrefillProducts},
-                             {"attention", AttentionTexts, BenchAttention}};
+                             {"attention", AttentionTexts, BenchAttention},
+                             {"chain", ChainTexts, BenchChain}};
 
 struct Options {
   std::string json, only, compile_only;
@@ -82,7 +84,7 @@ int Main(int count, char** words) {
                                                     : nullptr;
     if (value == nullptr || i + 1 == count) {
       std::fprintf(stderr,
-                   "usage: cuda_kernel_bench [--json FILE] [--only decode|prefill|attention] "
+                   "usage: cuda_kernel_bench [--json FILE] [--only decode|prefill|attention|chain] "
                    "[--compile-only TARGET]\n");
       return 2;
     }

@@ -201,7 +201,39 @@ absl::Status BenchContext(const CudaBench& bench, int context, Table* table) {
   return absl::OkStatus();
 }
 
+// A shape that is good at any length.
+constexpr Tile kStepTile = {4, 64};
+constexpr unsigned kStepSplits = 16;
+
+class StepOfCase final : public AttentionStep {
+ public:
+  StepOfCase(const CudaBench& bench, Case c) : bench_(bench), case_(std::move(c)) {}
+
+  absl::Status Launch(int layer, const float* q, float* y) const override {
+    const codegen::AttentionShape shape = ShapeOf(kStepTile);
+    kernels::AttentionArgs args = ArgsOf(case_, layer % case_.layers);
+    args.q = q;
+    args.y = y;
+    return bench_.Launch({KernelName(kStepTile),
+                          {kStepSplits, static_cast<unsigned>(shape.grid_y()), 1},
+                          static_cast<unsigned>(shape.threads()),
+                          shape.shared_bytes(),
+                          ""},
+                         args);
+  }
+
+ private:
+  const CudaBench& bench_;
+  Case case_;
+};
+
 }  // namespace
+
+absl::StatusOr<std::unique_ptr<AttentionStep>> AttentionStep::Make(const CudaBench& bench,
+                                                                   int context) {
+  RENGA_ASSIGN_OR_RETURN(Case c, MakeCase(bench, context));
+  return std::make_unique<StepOfCase>(bench, std::move(c));
+}
 
 KernelTexts AttentionTexts() {
   KernelTexts texts;

@@ -8,24 +8,16 @@
 #include "codegen/kernels/args.cuh"
 #include "ir/base/dtype.h"
 #include "ir/base/strings.h"
+#include "tests/bench/cuda/layers.h"
 #include "tests/emulator/kernels/weights.h"
 
 namespace renga::bench {
 namespace {
 
 using emulator::Random;
-using emulator::TestWeight;
 
 // Weights of many layers, so that L2 holds nothing of the next.
 constexpr int64_t kWeightBytes = int64_t{1200} << 20;
-// Rows of a weight that differ; they repeat, which no kernel knows.
-constexpr int64_t kPoolRows = 64;
-
-struct Shape {
-  const char* what;
-  int64_t n, k;
-  bool norm, residual;
-};
 const Shape kShapes[] = {
     {"gate+up 28672x4096", 28672, 4096, true, false}, {"down 4096x14336", 4096, 14336, false, true},
     {"q+k+v 6144x4096", 6144, 4096, true, false},     {"output 4096x4096", 4096, 4096, false, true},
@@ -46,31 +38,6 @@ struct MatmulTile {
 };
 constexpr MatmulTile kMatmulTiles[] = {
     {128, 1, 8, 1, 3}, {64, 2, 4, 1, 4}, {64, 2, 8, 1, 3}, {64, 2, 4, 2, 3}, {32, 2, 8, 1, 4}};
-
-std::string PackedName(DType type, int64_t n, int64_t k) {
-  return TestWeight{type, n, k, {}, {}, {}, {}, {}}.Name();
-}
-
-std::string DecodeName(DType type, const Shape& shape, int tokens, int warps) {
-  return StrCat("linear_", Name(type), "_", shape.n, "_", shape.k, "_", tokens, "_", warps);
-}
-
-std::string DecodeText(DType type, const Shape& shape, int tokens, int warps) {
-  return StrCat(R"(#include "codegen/kernels/linear.cuh"
-using namespace renga::kernels;
-struct Config {
-  using Weight = )",
-                PackedName(type, shape.n, shape.k), R"(;
-  static constexpr int kTokens = )",
-                tokens, ", kWarps = ", warps, R"(;
-  static constexpr bool kNorm = )",
-                shape.norm ? "true" : "false", R"(;
-  static constexpr float kEps = 1e-5f;
-};
-extern "C" __global__ void __launch_bounds__()",
-                32 * warps, ") ", DecodeName(type, shape, tokens, warps),
-                "(const LinearArgs args) { Linear<Config>(args); }\n");
-}
 
 std::string MatmulName(DType type, const Shape& shape, const MatmulTile& tile) {
   return StrCat("matmul_", Name(type), "_", shape.n, "_", shape.k, "_", tile.tile_tokens, "_",
@@ -107,53 +74,6 @@ struct Config {
       HalfRowsName(shape), "(const HalfRowsArgs args) { HalfRows<Config>(args); }\n");
 }
 
-// Layers of one weight on the GPU: `count` copies `stride` bytes apart, and the rows that it
-// repeats.
-struct Layers {
-  TestWeight pool;
-  MmaLayout layout;
-  cuda::Memory memory;
-  int count = 0;
-  size_t stride = 0;
-
-  const void* At(int layer) const { return memory.data() + layer * stride; }
-};
-
-// A tile is whole in each plane (ir/base/mma_layout.h), so those of the pool are repeated.
-std::vector<uint8_t> Repeat(const TestWeight& pool, const MmaLayout& layout) {
-  std::vector<uint8_t> packed(layout.bytes);
-  for (int p = 0; p < layout.planes; ++p) {
-    const MmaPlane& plane = layout.plane[p];
-    const int64_t tile = layout.steps * plane.units * plane.words * 4;
-    for (int64_t t = 0; t < layout.tiles; ++t) {
-      const int64_t from = pool.layout.plane[p].offset + t % pool.layout.tiles * tile;
-      std::copy_n(pool.packed.begin() + from, tile, packed.begin() + plane.offset + t * tile);
-    }
-  }
-  std::copy(pool.packed.begin() + pool.layout.tail_offset, pool.packed.end(),
-            packed.begin() + layout.tail_offset);
-  return packed;
-}
-
-absl::StatusOr<Layers> MakeLayers(const CudaBench& bench, DType type, const Shape& shape) {
-  Random random(static_cast<uint32_t>(shape.n));
-  Layers layers;
-  layers.pool = emulator::MakeWeight(type, kPoolRows, shape.k, 0.02f, &random);
-  RENGA_ASSIGN_OR_RETURN(layers.layout, MmaLayoutOf(type, shape.n, shape.k));
-  const std::vector<uint8_t> packed = Repeat(layers.pool, layers.layout);
-  layers.stride = (packed.size() + 255) / 256 * 256;
-  layers.count = static_cast<int>(
-      std::clamp<int64_t>((kWeightBytes + layers.layout.bytes - 1) / layers.layout.bytes, 3, 200));
-  RENGA_ASSIGN_OR_RETURN(layers.memory, bench.Allocate(layers.stride * layers.count));
-  RENGA_RETURN_IF_ERROR(bench.stream().Write(layers.memory.data(), packed));
-  for (int i = 1; i < layers.count; ++i) {
-    RENGA_RETURN_IF_ERROR(bench.stream().Copy(layers.memory.data() + i * layers.stride,
-                                              layers.memory.data(), packed.size()));
-  }
-  RENGA_RETURN_IF_ERROR(bench.stream().Synchronize());
-  return layers;
-}
-
 // The first value that is not what `exact` (over the rows of the pool) and what is added to it say;
 // empty where there is none. y[tokens, n] is read at `tokens_of` only.
 std::string FirstWrong(const std::vector<float>& y, int64_t n, const emulator::Product& exact,
@@ -180,7 +100,7 @@ absl::Status Poison(const CudaBench& bench, const cuda::Memory& y) {
 }
 
 absl::Status BenchDecode(const CudaBench& bench, DType type, const Shape& shape, Table* table) {
-  RENGA_ASSIGN_OR_RETURN(const Layers layers, MakeLayers(bench, type, shape));
+  RENGA_ASSIGN_OR_RETURN(const Layers layers, MakeLayers(bench, type, shape, kWeightBytes, 3));
   for (const int tokens : kDecodeTokens) {
     Random random(tokens);
     const std::vector<float> x = random.Vector(tokens * shape.k, 1);
@@ -253,7 +173,7 @@ absl::Status BenchDecode(const CudaBench& bench, DType type, const Shape& shape,
 }
 
 absl::Status BenchPrefill(const CudaBench& bench, DType type, const Shape& shape, Table* table) {
-  RENGA_ASSIGN_OR_RETURN(const Layers layers, MakeLayers(bench, type, shape));
+  RENGA_ASSIGN_OR_RETURN(const Layers layers, MakeLayers(bench, type, shape, kWeightBytes, 3));
   const int launches = std::min(layers.count, 4);
   for (const int64_t tokens : kPrefillTokens) {
     Random random(static_cast<uint32_t>(tokens));
