@@ -28,6 +28,15 @@ absl::Status EmitCudaArgMax(const Node& node, std::string_view kernel, PlanBuild
 absl::Status EmitCudaAdd(const Node& node, std::string_view kernel, PlanBuilder& builder);
 absl::Status EmitCudaGlu(const Node& node, std::string_view kernel, PlanBuilder& builder);
 
+// Plain loops.
+absl::Status EmitCudaScores(const Node& node, std::string_view kernel, PlanBuilder& builder);
+absl::Status EmitCudaSoftmax(const Node& node, std::string_view kernel, PlanBuilder& builder);
+absl::Status EmitCudaValues(const Node& node, std::string_view kernel, PlanBuilder& builder);
+absl::Status EmitCudaSlice(const Node& node, std::string_view kernel, PlanBuilder& builder);
+absl::Status EmitCudaRoute(const Node& node, std::string_view kernel, PlanBuilder& builder);
+absl::Status EmitCudaExpertLinear(const Node& node, std::string_view kernel, PlanBuilder& builder);
+absl::Status EmitCudaExpertSum(const Node& node, std::string_view kernel, PlanBuilder& builder);
+
 // Launches that several families need.
 CudaLaunch RmsNormLaunch(const plan::Expr& rows, int64_t width, double eps, int32_t x,
                          int32_t weight, int32_t y);

@@ -22,8 +22,10 @@ std::string UpperName(DType type) {
 
 std::string SourceText(const CudaKernel& kernel, std::string_view ir, std::string_view range,
                        std::string_view name) {
-  std::string text = StrCat("// ", ir, "\n// ", range, "\n#include \"codegen/kernels/",
-                            kernel.header, ".cuh\"\nusing namespace renga::kernels;\n");
+  std::string text = StrCat("// ", ir, "\n");
+  if (!range.empty()) StrAppend(&text, "// ", range, "\n");
+  StrAppend(&text, "#include \"codegen/kernels/", kernel.header,
+            ".cuh\"\nusing namespace renga::kernels;\n");
   if (!kernel.config.empty()) {
     text += "struct Config {\n";
     for (const std::string& line : kernel.config) StrAppend(&text, "  ", line, "\n");
@@ -37,7 +39,10 @@ std::string SourceText(const CudaKernel& kernel, std::string_view ir, std::strin
 
 plan::GpuKernel MakeGpuKernel(const CudaKernel& kernel, std::string_view ir,
                               std::string_view range) {
-  if (!kernel.ir.empty()) ir = kernel.ir;
+  if (!kernel.ir.empty()) {
+    ir = kernel.ir;
+    range = "";  // one for whoever needs that part
+  }
   const std::string stem = kernel.detail.empty() ? kernel.header : kernel.detail;
   const Digest digest = DigestOf(SourceText(kernel, ir, range, stem));
   const std::string name = StrCat(stem, "_", digest.ToHex().substr(0, kDigestDigits));

@@ -20,7 +20,7 @@ struct CudaKernel {
   std::string detail;               // what tells it from its like, for people: "q5_0_896x896_8"
   std::vector<std::string> config;  // lines of struct Config; none: there is no such struct
   int64_t threads = 0;              // of a block
-  std::string ir;                   // what it computes, where that is a part of the operator only
+  std::string ir;  // what it computes, where that is a part that several operators have
 };
 
 // The plan's kernel without code. `ir` is what it computes (OperatorText) where kernel.ir does not

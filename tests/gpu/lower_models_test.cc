@@ -1,0 +1,195 @@
+// Models lowered for GPUs, without NVRTC: what is lowered, from any subset of the passes, what is
+// refused, how many kernels there are and how one reads.
+#include <algorithm>
+#include <fstream>
+#include <iostream>
+#include <optional>
+#include <set>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "runtime/plan/launch.h"
+#include "runtime/plan/layout.h"
+#include "runtime/plan/serialize.h"
+#include "runtime/plan/validate.h"
+#include "tests/support/pass_subsets.h"
+#include "tests/support/real_model.h"
+#include "tests/support/tiny_record.h"
+#include "tools/compiler.h"
+
+namespace renga {
+namespace {
+
+using testing::HasSubstr;
+using testing::Not;
+
+const std::string kStories = RENGA_SOURCE_DIR "/tests/data/stories260K.gguf";
+
+absl::StatusOr<plan::Plan> LowerModel(const std::string& gguf, const std::string& target,
+                                      std::optional<std::vector<std::string>> passes = {}) {
+  CompileOptions options;
+  options.target = target;
+  options.only_lower = true;
+  options.only_passes = std::move(passes);
+  RENGA_ASSIGN_OR_RETURN(Compilation compilation, Compile(gguf, options));
+  return std::move(compilation.plan);
+}
+
+const plan::GpuKernel* KernelStarting(const plan::Plan& plan, std::string_view start) {
+  for (const plan::GpuKernel& kernel : plan.gpu.kernels) {
+    if (kernel.name.starts_with(start)) return &kernel;
+  }
+  return nullptr;
+}
+
+class TinyGpuTest : public testing::TestWithParam<std::string> {};
+
+// Types that no kernel multiplies by; everything else about these models lowers.
+bool Unsupported(const std::string& model) {
+  return model.find("IQ1") != model.npos || model.find("IQ2") != model.npos ||
+         model.find("IQ3") != model.npos || model.find("IQ4_XS") != model.npos ||
+         model.find("Q2_K") != model.npos || model.find("Q3_K") != model.npos;
+}
+
+TEST_P(TinyGpuTest, LowersOrSaysWhatHasNoKernel) {
+  for (const std::string target : {"sm_80", "sm_90a", "sm_86,sm_120a"}) {
+    SCOPED_TRACE(target);
+    const auto plan = LowerModel(TinyRecord::Read(GetParam()).path, target);
+    if (Unsupported(GetParam())) {
+      EXPECT_EQ(plan.status().code(), absl::StatusCode::kUnimplemented) << plan.status();
+      EXPECT_THAT(ToStd(plan.status().message()),
+                  AllOf(HasSubstr(".weight: type "), HasSubstr(" has no kernel"),
+                        HasSubstr("supported: f32 f16 q4_0"), HasSubstr("--target cpu")));
+      continue;
+    }
+    ASSERT_TRUE(plan.ok()) << plan.status();
+    EXPECT_EQ(plan->target, target);
+    // What it takes of the device is what its parts take.
+    uint64_t weights = 0;
+    for (const plan::Weight& weight : plan->weights) {
+      weights += (plan::StoredBytes(weight) + 255) / 256 * 256;
+    }
+    EXPECT_EQ(plan->memory.weights, weights);
+    const absl::StatusOr<std::string> file = plan::Serialize(*plan);
+    ASSERT_TRUE(file.ok()) << file.status();
+    const auto read =
+        plan::Deserialize({reinterpret_cast<const uint8_t*>(file->data()), file->size()}, "x.plan");
+    ASSERT_TRUE(read.ok()) << read.status();
+    EXPECT_TRUE(*read == *plan);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(All, TinyGpuTest, testing::ValuesIn(TinyRecord::Names()),
+                         [](const auto& info) { return TinyRecord::TestName(info.param); });
+
+TEST(GpuLowering, EverySubsetOfThePassesLowers) {
+  for (const std::string model : {"llama-moe", "qwen2"}) {
+    const std::string path = TinyRecord::Read(model).path;
+    // Each pass alone, all but each, none and all.
+    std::set<PassSet> sets = {0, AllPasses()};
+    for (int i = 0; i < PassCount(); ++i) {
+      sets.insert(PassSet{1} << i);
+      sets.insert(AllPasses() & ~(PassSet{1} << i));
+    }
+    for (const PassSet set : sets) {
+      const auto plan = LowerModel(path, "sm_90a", NamesOf(set));
+      ASSERT_TRUE(plan.ok()) << model << ": " << TextOf(set) << ": " << plan.status();
+    }
+  }
+}
+
+TEST(GpuLowering, PackingIsNotLeftOut) {
+  CompileOptions options;
+  options.target = "sm_90a";
+  options.disabled_passes = {"pack-weights"};
+  EXPECT_THAT(
+      ToStd(Compile(kStories, options).status().message()),
+      HasSubstr("--disable-pass pack-weights: kernels for sm_90a read packed weights only"));
+}
+
+TEST(GpuLowering, UnknownTargetsAreNamed) {
+  EXPECT_THAT(ToStd(LowerModel(kStories, "sm_70").status().message()),
+              HasSubstr("--target: target: expected one of cpu, sm_80, sm_86, sm_89, sm_90a, "
+                        "sm_100a, sm_120a, got 'sm_70'"));
+  EXPECT_THAT(ToStd(LowerModel(kStories, "sm_80,sm_80").status().message()),
+              HasSubstr("expected sm_80 once, got it twice"));
+}
+
+TEST(GpuLowering, AKernelReadsWell) {
+  const auto plan = LowerModel(kStories, "sm_90a");
+  ASSERT_TRUE(plan.ok()) << plan.status();
+  const plan::GpuKernel* kernel = KernelStarting(*plan, "gate_up_");
+  ASSERT_NE(kernel, nullptr);
+  EXPECT_EQ(
+      kernel->source,
+      StrCat(
+          R"(// f32[T,172] = gate_up(f32[T,64], f32[172,64], f32[172,64], norm=f32[64]) {activation=silu, eps=1e-05}
+// T = 1..8
+#include "codegen/kernels/gate_up.cuh"
+using namespace renga::kernels;
+struct Config {
+  using Gate = Packed<F32, 172, 64>;
+  using Up = Packed<F32, 172, 64>;
+  static constexpr int kTokens = 8, kWarps = 4;
+  static constexpr bool kNorm = true; static constexpr float kEps = 1e-05f;
+  static constexpr Activation kActivation = Activation::kSilu;
+};
+extern "C" __global__ void __launch_bounds__(128) )",
+          kernel->name, R"((const GateUpArgs args) {
+  GateUp<Config>(args);
+}
+)"));
+  EXPECT_EQ(kernel->threads, 128);
+}
+
+TEST(GpuLowering, LayersShareTheirKernels) {
+  const auto plan = LowerModel(kStories, "sm_90a");
+  ASSERT_TRUE(plan.ok()) << plan.status();
+  std::set<std::string> sources;
+  for (const plan::GpuKernel& kernel : plan->gpu.kernels) {
+    EXPECT_TRUE(sources.insert(kernel.source).second) << kernel.name;
+    EXPECT_THAT(kernel.source, Not(HasSubstr("blk."))) << kernel.name;
+    const auto lines = std::count(kernel.source.begin(), kernel.source.end(), '\n');
+    EXPECT_LE(lines, 30) << kernel.source;
+    for (const plan::Step& step : plan->steps) {
+      if (step.layer < 0) continue;
+      EXPECT_THAT(kernel.source, Not(HasSubstr(step.name))) << kernel.name;
+    }
+  }
+  // Five layers, of which each takes what the first takes.
+  std::vector<std::set<int32_t>> of_layer(5);
+  for (const plan::Step& step : plan->steps) {
+    if (step.layer < 0) continue;
+    for (const plan::Variant& variant : step.variants) {
+      for (const plan::Launch& launch : variant.launches) {
+        of_layer[step.layer].insert(launch.kernel);
+      }
+    }
+  }
+  for (const std::set<int32_t>& kernels : of_layer) EXPECT_EQ(kernels, of_layer[0]);
+  // A few tokens are a launch a step.
+  for (const plan::Step& step : plan->steps) EXPECT_EQ(step.variants[0].launches.size(), 1u);
+}
+
+TEST(GpuLowering, AnotherContextChangesNoKernel) {
+  CompileOptions options;
+  options.target = "sm_90a";
+  options.only_lower = true;
+  const auto a = Compile(kStories, options);
+  options.context = 512;
+  const auto b = Compile(kStories, options);
+  ASSERT_TRUE(a.ok() && b.ok()) << a.status() << b.status();
+  EXPECT_EQ(a->plan.gpu.kernels, b->plan.gpu.kernels);
+}
+
+TEST(GpuLowering, ARealModelTakesFewKernels) {
+  if (!std::ifstream(QwenCoder())) GTEST_SKIP() << "MODEL ABSENT: tools/fetch-models gets it";
+  const auto plan = LowerModel(QwenCoder(), "sm_90a");
+  ASSERT_TRUE(plan.ok()) << plan.status();
+  EXPECT_LE(plan->gpu.kernels.size(), 60u);
+  EXPECT_LE(plan->steps.size(), 24 * 5 + 4u);
+  std::cout << plan->gpu.kernels.size() << " kernels, " << plan->steps.size() << " steps\n";
+}
+
+}  // namespace
+}  // namespace renga

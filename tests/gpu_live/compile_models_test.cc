@@ -1,0 +1,81 @@
+// Models compiled for GPUs by the real NVRTC: every kernel of every tiny model compiles, without
+// spills, for the oldest and the newest kind of GPU. Skipped loudly without NVRTC; no GPU is
+// needed.
+#include <cstdlib>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "runtime/plan/launch.h"
+#include "tests/support/temp_folder.h"
+#include "tests/support/tiny_record.h"
+#include "tools/compiler.h"
+#include "tools/nvrtc.h"
+
+namespace renga {
+namespace {
+
+using testing::HasSubstr;
+
+const std::string kStories = RENGA_SOURCE_DIR "/tests/data/stories260K.gguf";
+
+class GpuCompile : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (const auto nvrtc = LoadNvrtc(); !nvrtc.ok()) {
+      GTEST_SKIP() << "NVRTC ABSENT: " << nvrtc.status().message();
+    }
+    setenv("XDG_CACHE_HOME", cache_.path().c_str(), 1);
+  }
+
+  absl::StatusOr<Compilation> Run(const std::string& gguf, const std::string& target,
+                                  std::optional<std::vector<std::string>> passes = {}) {
+    CompileOptions options;
+    options.target = target;
+    options.only_passes = std::move(passes);
+    return Compile(gguf, options);
+  }
+
+  TempFolder cache_;
+};
+
+TEST_F(GpuCompile, EveryTargetAndThenFromTheCache) {
+  const std::string all = "sm_80,sm_86,sm_89,sm_90a,sm_100a,sm_120a";
+  const auto first = Run(kStories, all);
+  ASSERT_TRUE(first.ok()) << first.status();
+  const auto kernels = static_cast<int64_t>(first->plan.gpu.kernels.size());
+  EXPECT_EQ(first->kernels.compiled, 6 * kernels);
+  EXPECT_EQ(first->kernels.cached, 0);
+  for (const plan::GpuKernel& kernel : first->plan.gpu.kernels) {
+    ASSERT_EQ(kernel.images.size(), 6u);
+    for (const plan::GpuImage& image : kernel.images) {
+      EXPECT_EQ(image.stack_bytes, 0) << kernel.name;
+      EXPECT_GE(image.blocks_per_sm, 1) << kernel.name;
+      // Only code that a newer GPU can use is kept as PTX.
+      EXPECT_EQ(image.ptx.empty(), first->plan.gpu.targets[image.target].only_this);
+    }
+  }
+  const auto second = Run(kStories, all);
+  ASSERT_TRUE(second.ok()) << second.status();
+  EXPECT_EQ(second->kernels.compiled, 0);
+  EXPECT_EQ(second->kernels.cached, 6 * kernels);
+  EXPECT_EQ(second->plan.gpu, first->plan.gpu);
+}
+
+TEST_F(GpuCompile, EveryTinyModel) {
+  for (const std::string& name : TinyRecord::Names()) {
+    const auto compiled = Run(TinyRecord::Read(name).path, "sm_90a");
+    if (absl::IsUnimplemented(compiled.status())) continue;  // a type without kernel
+    ASSERT_TRUE(compiled.ok()) << name << ": " << compiled.status();
+  }
+}
+
+// The kernels that fusions take away.
+TEST_F(GpuCompile, WithoutFusions) {
+  for (const std::string model : {"llama-moe", "qwen2"}) {
+    const auto compiled = Run(TinyRecord::Read(model).path, "sm_80", std::vector<std::string>());
+    ASSERT_TRUE(compiled.ok()) << model << ": " << compiled.status();
+  }
+}
+
+}  // namespace
+}  // namespace renga
