@@ -168,6 +168,29 @@ TEST(StoriesOnEmulator, ForgottenTokensLeaveNothing) {
   EXPECT_FALSE(forward->Truncate(forward->position() + 1).ok());
 }
 
+TEST(StoriesOnEmulator, ErrorsLeaveTheSequenceAsItWas) {
+  const auto forward = OpenStories();
+  ASSERT_NE(forward, nullptr);
+  std::vector<float> logits;
+  ASSERT_TRUE(forward->Run({1, 2, 3}, {}, nullptr).ok());
+  const absl::Status long_step = forward->Run(std::vector<int32_t>(41, 5), {0}, &logits);
+  EXPECT_EQ(long_step.code(), absl::StatusCode::kInvalidArgument) << long_step;
+  EXPECT_EQ(forward->position(), 3);
+  const absl::Status full = forward->Run(std::vector<int32_t>(kContext, 5), {0}, &logits);
+  EXPECT_EQ(full.code(), absl::StatusCode::kResourceExhausted) << full;
+  EXPECT_EQ(forward->position(), 3);
+  EXPECT_TRUE(forward->Run({4}, {0}, &logits).ok());
+}
+
+TEST(StoriesOnEmulator, APlanForTheCpuIsRefused) {
+  renga::CompileOptions options = GpuOptions(48);
+  options.target = "cpu";
+  const auto plan = PlanFor(Stories(), options);
+  ASSERT_TRUE(plan.ok()) << plan.status();
+  const auto forward = OpenOnEmulator(*plan);
+  EXPECT_THAT(std::string(forward.status().message()), testing::HasSubstr("--target sm_90a"));
+}
+
 // Tokens of two sequences in one step: each sees its own.
 TEST(StoriesOnEmulator, TwoSequencesInOneStep) {
   renga::CompileOptions compile = GpuOptions(48);
