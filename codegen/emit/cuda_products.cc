@@ -109,7 +109,7 @@ void AddHalfRows(CudaStep& step, const HalfRowsOf& half, int32_t x, int32_t norm
                  .config = {StrCat("static constexpr int kK = ", k, ", kPaddedK = ", half.pitch,
                                    ", kThreads = ", kHalfRowsThreads, ";"),
                             StrCat("static constexpr bool kNorm = ", normed ? "true" : "false",
-                                   ";"),
+                                   ", kWgmmaOrder = false;"),
                             StrCat("static constexpr float kEps = ", FloatText(eps), ";")},
                  .threads = kHalfRowsThreads,
                  .ir = StrCat("f16 rows of x", normed ? ", normed" : "", ", before a product")},

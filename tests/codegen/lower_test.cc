@@ -184,8 +184,10 @@ TEST_F(LowerTest, AWeightOfAnotherTypeIsRefused) {
 TEST_F(LowerTest, AnUnknownTargetIsRefused) {
   target_ = "abacus";
   const absl::Status status = Run().status();
-  EXPECT_EQ(status.code(), absl::StatusCode::kUnimplemented);
-  EXPECT_EQ(ToStd(status.message()), "target: expected cpu, got abacus");
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(
+      ToStd(status.message()),
+      "target: expected one of cpu, sm_80, sm_86, sm_89, sm_90a, sm_100a, sm_120a, got 'abacus'");
 }
 
 TEST_F(LowerTest, AnOperatorWithoutEmitterIsNamed) {

@@ -52,7 +52,7 @@ TEST_F(PackedWeightTest, PrintsAsItWasWritten) {
 TEST_F(PackedWeightTest, VerifierKnowsTheRules) {
   const Graph good = graph_;
   Packed().layout = "rows9";
-  EXPECT_EQ(Error(), "@w.packed: layout: expected one of rows8, got rows9");
+  EXPECT_EQ(Error(), "@w.packed: layout: expected one of mma, rows8, got rows9");
   graph_ = good;
   Packed().source = kNoValue;
   EXPECT_EQ(Error(), "@w.packed: pack: expected a weight declared before, got id -1");

@@ -58,21 +58,21 @@ inline Plan SampleGpuPlan() {
             pointer("weight", 4),
             {ArgKind::kNull, "bias"},
             pointer("y", 10),
-            pointer("counters", 12, 4)},
+            pointer("counters", 13, 4)},
            r),
       r);
-  plan.steps[4].scratch = {12};
+  plan.steps[4].scratch = {13};
   Step& add = plan.steps[2];
-  add.scratch = {11};
+  add.scratch = {12};
   add.chosen_by = t;
   add.variants = {{1, {rows(1, {pointer("a", 6), pointer("b", 6), pointer("y", 8)}, t)}, "a token"},
                   {4,
-                   {rows(0, {pointer("x", 6), pointer("y", 11)}, t),
+                   {rows(0, {pointer("x", 6), pointer("y", 12)}, t),
                     {1,
                      {CeilDivide(SymbolValue(t) * Constant(8), 3), Min(SymbolValue(t), Constant(2)),
                       Constant(1)},
                      Constant(1024) + SymbolValue(t) * Constant(64),
-                     {pointer("a", 11),
+                     {pointer("a", 12),
                       pointer("y", 8),
                       {ArgKind::kInt64, "count", -1, 0, SymbolValue(t) * Constant(8)}},
                      true}},
