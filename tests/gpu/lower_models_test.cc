@@ -109,7 +109,7 @@ TEST(GpuLowering, PackingIsNotLeftOut) {
 
 TEST(GpuLowering, UnknownTargetsAreNamed) {
   EXPECT_THAT(ToStd(LowerModel(kStories, "sm_70").status().message()),
-              HasSubstr("--target: target: expected one of cpu, sm_80, sm_86, sm_89, sm_90a, "
+              HasSubstr("target: expected one of cpu, sm_80, sm_86, sm_89, sm_90a, "
                         "sm_100a, sm_120a, got 'sm_70'"));
   EXPECT_THAT(ToStd(LowerModel(kStories, "sm_80,sm_80").status().message()),
               HasSubstr("expected sm_80 once, got it twice"));

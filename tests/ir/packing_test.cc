@@ -132,7 +132,7 @@ TEST(PackingTest, SaysWhatItDoesNotAccept) {
   EXPECT_THAT(std::string(Pack(rows8, DType::kQ8_0, 3, 32, file, absl::MakeSpan(packed)).message()),
               HasSubstr("expected 102 bytes of rows and 272 packed, got 102 and 271"));
   EXPECT_EQ(FindLayout("rows9"), nullptr);
-  EXPECT_EQ(LayoutNames(), "rows8");
+  EXPECT_EQ(LayoutNames(), "mma, rows8");
 }
 
 }  // namespace

@@ -197,10 +197,13 @@ TEST(BadInput, CompiledFilesAreNotCompiledAgain) {
   EXPECT_FALSE(std::filesystem::exists(folder.File("x")));
 }
 
-TEST(BadInput, TargetsOfLaterVersions) {
+TEST(BadInput, TargetsThatThereAreNot) {
   const TempFolder folder;
-  ExpectError({"compile", StoryModel(), "-o", folder.File("x.plan"), "--target", "sm_90a"}, 2,
-              {"sm_90a"});
+  ExpectError({"compile", StoryModel(), "-o", folder.File("x.plan"), "--target", "sm_70"}, 2,
+              {"sm_70", "sm_90a"});
+  ExpectError({"compile", StoryModel(), "-o", folder.File("x.plan"), "--target", "cpu", "--target",
+               "sm_80"},
+              2, {"cpu and GPUs need a plan each"});
   ExpectError({"compile", StoryModel(), "-o", folder.File("x.plan"), "--disable-pass", "soup"}, 2,
               {"soup"});
   EXPECT_FALSE(std::filesystem::exists(folder.File("x.plan")));

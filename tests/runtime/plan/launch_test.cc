@@ -134,10 +134,22 @@ const Fault kFaults[] = {
      "target sm_80: expected one of that name, got two"},
     {"TargetShared", [](Plan& p) { p.gpu.targets[0].shared_per_block = -1; },
      "target sm_80: shared_per_block: expected 0..1048576, got -1"},
-    {"TargetsGone", [](Plan& p) { p.gpu.targets.clear(); },
+    {"TargetsGone",
+     [](Plan& p) {
+       p.gpu.targets.clear();
+       p.steps[4].scratch.clear();
+       p.buffers.pop_back();
+     },
      "gpu: kernels: expected none without a target, got 3"},
-    {"CpuWithVariants", [](Plan& p) { p.gpu = {}; },
+    {"CpuWithVariants",
+     [](Plan& p) {
+       p.gpu = {};
+       p.steps[4].scratch.clear();
+       p.buffers.pop_back();
+     },
      "step 0 (x): expected neither variants nor scratch without a GPU target, got some"},
+    {"CpuWithPersistent", [](Plan& p) { p.gpu = {}; },
+     "buffer counters: space: expected none that is persistent on the cpu, got persistent"},
     {"KernelTwice", [](Plan& p) { p.gpu.kernels[1].name = "rows_1"; },
      "gpu kernel rows_1: expected one of that name, got two"},
     {"KernelThreads", [](Plan& p) { p.gpu.kernels[0].threads = 1025; },
@@ -198,21 +210,21 @@ const Fault kFaults[] = {
      "add_2: argument count: expression: expected one of 6 symbols, got symbol 44"},
     {"ArgsMany", [](Plan& p) { SecondAdd(p).args.resize(129); },
      "add_2: arguments: expected at most 128 of together 4096 bytes, got 129"},
-    {"ScratchIndex", [](Plan& p) { p.steps[2].scratch = {13}; },
-     "step 2 (y): scratch: expected a buffer 0..12, got 13"},
+    {"ScratchIndex", [](Plan& p) { p.steps[2].scratch = {14}; },
+     "step 2 (y): scratch: expected a buffer 0..13, got 14"},
     {"ScratchOfInput", [](Plan& p) { p.steps[2].scratch = {1}; },
      "step 2 (y): expected scratch in the arena or persistent, and no view, got rows"},
-    {"ScratchOverInput", [](Plan& p) { p.buffers[11].offset = 64; },
+    {"ScratchOverInput", [](Plan& p) { p.buffers[12].offset = 64; },
      "step 2 (y): expected scratch apart from all else of the step, got half over x"},
     {"PersistentTogether",
      [](Plan& p) {
-       p.buffers.push_back(p.buffers[12]);
+       p.buffers.push_back(p.buffers[13]);
        p.buffers.back().name = "others";
      },
      "buffer others: offset: expected 20 or more, got 0"},
-    {"PersistentInput", [](Plan& p) { p.steps[4].inputs.push_back(12); },
+    {"PersistentInput", [](Plan& p) { p.steps[4].inputs.push_back(13); },
      "step 4 (logits): expected an input that is not persistent, got counters"},
-    {"PersistentOutput", [](Plan& p) { p.steps[4].outputs = {12}; },
+    {"PersistentOutput", [](Plan& p) { p.steps[4].outputs = {13}; },
      "step 4 (logits): expected an output in the arena or a cache, got counters"},
 };
 INSTANTIATE_TEST_SUITE_P(All, ValidateGpuFault, ::testing::ValuesIn(kFaults),

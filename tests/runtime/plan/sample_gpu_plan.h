@@ -6,7 +6,7 @@
 
 namespace renga::plan {
 
-// Buffers beyond SamplePlan's: 11 half (scratch of y), 12 counters (persistent, of logits).
+// Buffers beyond SamplePlan's: 12 half (scratch of y), 13 counters (persistent, of logits).
 inline Plan SampleGpuPlan() {
   Plan plan = SamplePlan();
   plan.target = "sm_80,sm_90a";

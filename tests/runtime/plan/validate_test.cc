@@ -89,7 +89,7 @@ const Fault kFaults[] = {
     {"WeightTwice", [](Plan& p) { p.weights[1].source.name = "table"; },
      "weight table: expected one of that name and layout, got two"},
     {"LayoutUnknown", [](Plan& p) { p.weights[2].layout = "rows9"; },
-     "weight packed: layout: expected one of rows8, got rows9"},
+     "weight packed: layout: expected one of mma, rows8, got rows9"},
     {"LayoutType", [](Plan& p) { p.weights[1].layout = "rows8"; },
      "weight out: layout rows8: expected a type of q4_0"},
     {"LayoutOfBuffer", [](Plan& p) { p.buffers[11].type.layout = ""; },
