@@ -60,7 +60,7 @@ TEST_F(DiffVerb, FusedNodesMeetTheManyTheyReplaced) {
   int fused = 0;
   for (const Json& group : json["groups"]) {
     if (group["kind"] != "fused") continue;
-    const bool in_layers = group["role"] != "logits";
+    const bool in_layers = group["role"] != "head(logits)";
     fused += in_layers;
     EXPECT_EQ(group["layers"], in_layers ? Json({0, 1, 2, 3, 4}) : Json::array()) << group;
   }
