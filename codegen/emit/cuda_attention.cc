@@ -14,8 +14,8 @@ namespace {
 
 constexpr int64_t kDecodeTokens = 8;
 constexpr int64_t kMaxHeadDim = 256;
-constexpr int64_t kMaxSplits = 16;
-constexpr int64_t kKeysOfSplit = 256;  // fewer are not worth the combining
+constexpr int64_t kMostSplits = 32;
+constexpr int64_t kKeysOfSplit = 64;  // a tile of keys
 
 // Numbers of 16 bits that a cached value becomes (kv_tile.cuh).
 int PartsOf(DType type) { return type == DType::kF32 ? 2 : 1; }
@@ -48,16 +48,21 @@ std::optional<AttentionShape> FittingShape(const CudaStep& step, const Heads& he
   constexpr Size kDecode[] = {{1, 4, 64}, {1, 2, 32}, {1, 1, 16}};
   constexpr Size kPrefill[] = {{4, 1, 32}, {2, 1, 32}, {1, 1, 16}};
   for (const Size& size : decode ? kDecode : kPrefill) {
-    const AttentionShape shape = {.q_heads = heads.q,
-                                  .kv_heads = heads.kv,
-                                  .head_dim = heads.dim,
-                                  .row_warps = size.row_warps,
-                                  .key_warps = size.key_warps,
-                                  .tile_tokens = std::max<int64_t>(1, 16 * size.row_warps / group),
-                                  .tile_keys = size.tile_keys,
-                                  .max_splits = decode ? kMaxSplits : 1,
-                                  .key_parts = PartsOf(step.type("k_cache").dtype),
-                                  .value_parts = PartsOf(step.type("v_cache").dtype)};
+    AttentionShape shape = {.q_heads = heads.q,
+                            .kv_heads = heads.kv,
+                            .head_dim = heads.dim,
+                            .row_warps = size.row_warps,
+                            .key_warps = size.key_warps,
+                            .tile_tokens = std::max<int64_t>(1, 16 * size.row_warps / group),
+                            .tile_keys = size.tile_keys,
+                            .max_splits = 1,
+                            .key_parts = PartsOf(step.type("k_cache").dtype),
+                            .value_parts = PartsOf(step.type("v_cache").dtype)};
+    if (decode) {
+      // So many that one token keeps the GPU busy.
+      shape.max_splits =
+          std::clamp<int64_t>(CeilDiv(step.gpu().multiprocessors, shape.grid_y()), 1, kMostSplits);
+    }
     if (shape.shared_bytes() <= step.gpu().shared_per_block) return shape;
   }
   return std::nullopt;
@@ -138,18 +143,19 @@ absl::Status EmitCudaAttention(const Node& node, std::string_view kernel, PlanBu
   }
   RENGA_ASSIGN_OR_RETURN(const plan::Expr span, step.Symbol(step.NameAttr("span")));
   const plan::Expr splits =
-      plan::Min(plan::CeilDivide(span, kKeysOfSplit), plan::Constant(kMaxSplits));
+      plan::Min(plan::CeilDivide(span, kKeysOfSplit), plan::Constant(decode->max_splits));
   const int64_t tokens = std::min(kDecodeTokens, step.max_rows());
   const int64_t tiles = decode->grid_y() * CeilDiv(tokens, decode->tile_tokens);
-  const int64_t part_rows = tiles * kMaxSplits * decode->rows();
+  const int64_t part_rows = tiles * decode->max_splits * decode->rows();
   Parts parts;
   RENGA_ASSIGN_OR_RETURN(parts.values,
                          step.Scratch("part_values", DType::kF32, part_rows * heads.dim));
   RENGA_ASSIGN_OR_RETURN(parts.stats, step.Scratch("part_stats", DType::kF32, part_rows * 2));
   parts.tickets = step.Persistent("attention.tickets", 4 * tiles);
   RENGA_RETURN_IF_ERROR(AddLaunch(step, *decode, splits, parts, "decode"));
-  step.EndVariant(kDecodeTokens, StrCat("few tokens: up to ", kMaxSplits, " blocks share a tile's ",
-                                        "keys, from ", kKeysOfSplit, " positions on"));
+  step.EndVariant(kDecodeTokens,
+                  StrCat("few tokens: up to ", decode->max_splits, " blocks share a tile's ",
+                         "keys, from ", kKeysOfSplit, " positions on"));
   if (step.max_rows() <= kDecodeTokens) return absl::OkStatus();
   RENGA_RETURN_IF_ERROR(AddLaunch(step, *prefill, plan::Constant(1), {}, "prefill"));
   step.EndVariant(step.max_rows(), "many tokens: tiles of rows are enough blocks");

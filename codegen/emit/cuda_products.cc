@@ -18,21 +18,23 @@ std::string TargetNames(const GpuLimits& gpu) {
 // Tiles and warps of a matrix product. Few rows: k is divided among warps, so that enough loads of
 // weights are under way. Many: a block does 128 rows of weights by 64 rows of x; a weight of fewer
 // rows takes fewer warps.
-MatmulShape ShapeOf(bool few, const MmaLayout& layout) {
-  MatmulShape shape = {.step_blocks = layout.step_blocks};
+MatmulShape ShapeOf(bool few, const ProductWeight& weight) {
+  MatmulShape shape = {.step_blocks = weight.layout.step_blocks};
   if (few) {
     shape.tile_tokens = kFewRows;
     shape.row_tiles = 1;
-    shape.row_warps = 2;
-    shape.depth_warps = layout.steps >= 4 ? 4 : 1;
+    shape.row_warps = weight.layout.tiles >= 4 ? 4 : 1;
+    shape.depth_warps = weight.layout.steps >= 4 ? 2 : 1;
     shape.stages = 3;
     return shape;
   }
-  shape.tile_tokens = 64;
+  // The codes of these two take more registers.
+  const bool many_registers = weight.type == DType::kQ5_K || weight.type == DType::kQ6_K;
+  shape.tile_tokens = many_registers ? 32 : 64;
   shape.row_tiles = 2;
-  shape.row_warps = layout.tiles >= 8 ? 4 : 2;
+  shape.row_warps = weight.layout.tiles >= 8 ? 4 : 2;
   shape.depth_warps = 1;
-  shape.stages = 3;
+  shape.stages = 4;
   return shape;
 }
 
@@ -64,10 +66,12 @@ absl::StatusOr<ProductWeight> WeightOf(const CudaStep& step, std::string_view na
   return weight;
 }
 
-int64_t ProductWarps(const MmaLayout& layout) { return layout.steps >= 6 ? 8 : 4; }
+int64_t ProductWarps(const MmaLayout& layout) { return layout.steps >= 8 ? 8 : 4; }
 
 int64_t ProductBlocks(const GpuLimits& gpu, int64_t tiles) {
-  return std::min(tiles, 2 * gpu.multiprocessors);
+  // As few waves as two blocks a multiprocessor allow, and equal ones.
+  const int64_t waves = CeilDiv(tiles, 2 * gpu.multiprocessors);
+  return CeilDiv(tiles, waves);
 }
 
 plan::Expr SharedBytes(const TokenBytes& bytes, const plan::Expr& rows) {
@@ -122,7 +126,7 @@ void AddHalfRows(CudaStep& step, const HalfRowsOf& half, int32_t x, int32_t norm
 
 void AddMatmul(CudaStep& step, bool few, const HalfRowsOf& x, const ProductWeight& weight,
                const MatmulOperands& operands) {
-  const MatmulShape shape = ShapeOf(few, weight.layout);
+  const MatmulShape shape = ShapeOf(few, weight);
   step.Launch({
       .kernel = {.header = "matmul",
                  .call = "Matmul<Config>",

@@ -32,6 +32,7 @@ absl::StatusOr<ProductWeight> WeightOf(const CudaStep& step, std::string_view na
 // Of a block, and blocks of the grid, of a product for a few rows: enough warps to divide the
 // steps of a tile, enough blocks for every multiprocessor.
 int64_t ProductWarps(const MmaLayout& layout);
+inline int64_t ProductBlocksPerSm(int64_t warps) { return 16 / warps; }  // 128 registers a thread
 int64_t ProductBlocks(const GpuLimits& gpu, int64_t tiles);
 
 // The largest of most, most / 2, ... 1 rows for which `shared(rows)` bytes fit a block; 0 where not

@@ -169,7 +169,8 @@ absl::Status AddFused(CudaStep& step, const Qkv& qkv, int64_t rows) {
                  .detail = StrCat("qkv_rope_", Name(qkv.q.type), "_", Name(qkv.k.type), "_",
                                   Name(qkv.v.type), "_", qkv.q.k),
                  .config = std::move(config),
-                 .threads = 32 * warps},
+                 .threads = 32 * warps,
+                 .blocks_per_sm = ProductBlocksPerSm(warps)},
       .grid_x = plan::Constant(blocks[0] + blocks[1] + blocks[2]),
       .shared = SharedBytes(
           QkvRopeShared(static_cast<int>(warps), rows, qkv.padded_k(), qkv.head_dim), step.rows()),

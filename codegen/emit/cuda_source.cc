@@ -31,8 +31,9 @@ std::string SourceText(const CudaKernel& kernel, std::string_view ir, std::strin
     for (const std::string& line : kernel.config) StrAppend(&text, "  ", line, "\n");
     text += "};\n";
   }
-  return StrCat(text, "extern \"C\" __global__ void __launch_bounds__(", kernel.threads, ") ", name,
-                "(const ", kernel.args, " args) {\n  ", kernel.call, "(args);\n}\n");
+  return StrCat(text, "extern \"C\" __global__ void __launch_bounds__(", kernel.threads, ", ",
+                kernel.blocks_per_sm, ") ", name, "(const ", kernel.args, " args) {\n  ",
+                kernel.call, "(args);\n}\n");
 }
 
 }  // namespace

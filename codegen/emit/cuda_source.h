@@ -20,6 +20,9 @@ struct CudaKernel {
   std::string detail;               // what tells it from its like, for people: "q5_0_896x896_8"
   std::vector<std::string> config;  // lines of struct Config; none: there is no such struct
   int64_t threads = 0;              // of a block
+  // Blocks that a multiprocessor shall hold. Always said: left alone, the compiler sometimes spills
+  // a register to reach a number of its own.
+  int64_t blocks_per_sm = 1;
   std::string ir;  // what it computes, where that is a part that several operators have
 };
 

@@ -134,7 +134,7 @@ struct Config {
   static constexpr bool kNorm = true; static constexpr float kEps = 1e-05f;
   static constexpr Activation kActivation = Activation::kSilu;
 };
-extern "C" __global__ void __launch_bounds__(128) )",
+extern "C" __global__ void __launch_bounds__(128, 4) )",
           kernel->name, R"((const GateUpArgs args) {
   GateUp<Config>(args);
 }

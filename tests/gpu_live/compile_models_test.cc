@@ -3,17 +3,21 @@
 // needed.
 #include <cstdlib>
 
+#include <filesystem>
+
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "runtime/plan/launch.h"
 #include "tests/support/temp_folder.h"
 #include "tests/support/tiny_record.h"
+#include "tests/tools/process.h"
 #include "tools/compiler.h"
 #include "tools/nvrtc.h"
 
 namespace renga {
 namespace {
 
+using testing::AllOf;
 using testing::HasSubstr;
 
 const std::string kStories = RENGA_SOURCE_DIR "/tests/data/stories260K.gguf";
@@ -75,6 +79,44 @@ TEST_F(GpuCompile, WithoutFusions) {
     const auto compiled = Run(TinyRecord::Read(model).path, "sm_80", std::vector<std::string>());
     ASSERT_TRUE(compiled.ok()) << model << ": " << compiled.status();
   }
+}
+
+// The command line on a machine without a GPU.
+TEST_F(GpuCompile, ShowsWhatItMadeAndWhereItRuns) {
+  const ProcessOptions options = {.cache = cache_.path()};
+  const std::string plan = cache_.File("m.plan"), stages = cache_.File("stages");
+  const ProcessResult compiled = Renga(
+      {"compile", StoryModel(), "--target", "sm_90a", "-o", plan, "--dump-dir", stages}, options);
+  ASSERT_EQ(compiled.exit_code, 0) << compiled.Describe();
+  EXPECT_THAT(compiled.out, AllOf(HasSubstr(" kernels for sm_90a: "), HasSubstr(", no spills\n"),
+                                  HasSubstr(" on the device\n")));
+
+  const ProcessResult kernels = Renga({"dump", plan, "--stage", "kernels", "--json"}, options);
+  ASSERT_EQ(kernels.exit_code, 0) << kernels.Describe();
+  const nlohmann::json json = nlohmann::json::parse(kernels.out);
+  ASSERT_FALSE(json["kernels"].empty());
+  for (const nlohmann::json& kernel : json["kernels"]) {
+    EXPECT_EQ(kernel["target"], "sm_90a");
+    EXPECT_EQ(kernel["spills"], 0);
+    EXPECT_GT(kernel["registers"], 8);
+    EXPECT_GE(kernel["shared_bytes"], 0);
+    EXPECT_GT(kernel["source_lines"], 5);
+    const std::string file = StrCat(stages, "/", kernel["name"].get<std::string>());
+    EXPECT_TRUE(std::filesystem::exists(file + ".cu")) << file;
+    EXPECT_TRUE(std::filesystem::exists(file + ".sm_90a.log")) << file;
+  }
+  const ProcessResult source =
+      Renga({"dump", plan, "--stage", "source", "--node", "3.act"}, options);
+  EXPECT_THAT(source.out, AllOf(HasSubstr("// %3.act\n// sm_90a: "), HasSubstr("struct Config {"),
+                                HasSubstr("GateUp<Config>(args);")));
+
+  const ProcessResult run = Renga({"run", plan, "-p", "hi"}, options);
+  EXPECT_EQ(run.exit_code, 3) << run.Describe();
+  EXPECT_THAT(run.err, AllOf(HasSubstr("compiled for sm_90a"), HasSubstr("--target cpu"),
+                             HasSubstr("--device reference")));
+  const ProcessResult reference = Renga(
+      {"run", plan, "-p", "Once", "-n", "2", "--temp", "0", "--device", "reference"}, options);
+  EXPECT_EQ(reference.exit_code, 0) << reference.Describe();
 }
 
 }  // namespace
