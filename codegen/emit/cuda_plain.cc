@@ -128,7 +128,7 @@ absl::Status EmitCudaSlice(const Node& node, std::string_view kernel, PlanBuilde
   rows.shape.pop_back();
   RENGA_ASSIGN_OR_RETURN(const plan::Expr count, step.Elements(rows));
   step.Launch({
-      .kernel = PlainKernel("Slice", "SliceArgs", "slice",
+      .kernel = PlainKernel("PlainSlice", "PlainSliceArgs", "slice",
                             {IntConfig({{"kWidth", width},
                                         {"kStart", step.Int("start")},
                                         {"kSize", step.Int("size")},

@@ -33,7 +33,7 @@ struct ValuesArgs {
   int pages_of_sequence;
   int span;
 };
-struct SliceArgs {
+struct PlainSliceArgs {
   const float* x;  // [rows, width]
   float* y;        // [rows, size]
 };
@@ -157,7 +157,7 @@ __device__ __forceinline__ void AttentionValues(const ValuesArgs& args) {
 
 // y[r,i] = x[r,start + i]. Config: kWidth, kStart, kSize, kThreads. Grid: rows.
 template <class Config>
-__device__ __forceinline__ void Slice(const SliceArgs& args) {
+__device__ __forceinline__ void PlainSlice(const PlainSliceArgs& args) {
   WaitForPreviousKernel();
   LetNextKernelStart();
   const float* x = args.x + static_cast<int64_t>(blockIdx.x) * Config::kWidth + Config::kStart;
