@@ -18,7 +18,10 @@ TEST(SmolLm2OnEmulator, FirstIdsAreThoseOfTheRecord) {
   compile.threads = 2;
   const auto plan = PlanFor(SmolLm2(), compile);
   ASSERT_TRUE(plan.ok()) << plan.status();
-  const auto forward = OpenOnEmulator(*plan);
+  // Minutes long already: the order of accesses is checked on the small models.
+  DeviceOptions options;
+  options.check_order = false;
+  const auto forward = OpenOnEmulator(*plan, options);
   ASSERT_TRUE(forward.ok()) << forward.status();
   // The case with the shortest prompt.
   std::vector<int32_t> prompt, greedy;

@@ -240,7 +240,16 @@ const std::vector<Fault>& Faults() {
        .from = "SyncThreads();  // this chunk is there, and all are done with the one before",
        .to = "",
        .kernel = "matmul",
-       .what = "race: reads",
+       .what = "race: reads 4 bytes",
+       .where = "codegen/kernels/matmul.cuh:",
+       .step_tokens = 18},
+      {.name = "rows_of_f16_missing",
+       .model = "qwen2",
+       .edit = InLaunches(
+           "half_rows",
+           [](const plan::Step&, plan::Launch* launch) { launch->grid[0] = plan::Constant(1); }),
+       .kernel = "matmul",
+       .what = "that nothing has written: buffer '",
        .where = "codegen/kernels/matmul.cuh:",
        .step_tokens = 18},
       // Launches.
