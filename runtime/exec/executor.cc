@@ -16,30 +16,6 @@ std::string KernelNames() {
   return StrJoin(names, " ");
 }
 
-absl::Status ValueError(std::string_view input, size_t index, int64_t limit, int64_t got) {
-  return absl::OutOfRangeError(
-      StrCat(input, "[", index, "]: expected 0..", limit - 1, ", got ", got));
-}
-
-absl::Status CheckBelow(std::string_view input, absl::Span<const int32_t> values, int64_t limit) {
-  for (size_t i = 0; i < values.size(); ++i) {
-    if (values[i] < 0 || values[i] >= limit) return ValueError(input, i, limit, values[i]);
-  }
-  return absl::OkStatus();
-}
-
-absl::Status CheckCount(std::string_view input, size_t count, size_t expected) {
-  if (count == expected) return absl::OkStatus();
-  return absl::InvalidArgumentError(
-      StrCat(input, ": expected ", expected, " values (one a token), got ", count));
-}
-
-void Copy(absl::Span<const int32_t> values, int32_t* to) {
-  if (to != nullptr && !values.empty()) {
-    std::memcpy(to, values.data(), values.size() * sizeof(int32_t));
-  }
-}
-
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Executor>> Executor::Create(std::shared_ptr<const plan::Plan> plan,
@@ -51,6 +27,7 @@ absl::StatusOr<std::unique_ptr<Executor>> Executor::Create(std::shared_ptr<const
   const int threads = std::clamp(options.threads, 1, 1024);
   std::unique_ptr<Executor> executor(new Executor(std::move(plan), threads));
   RENGA_ASSIGN_OR_RETURN(executor->limits_, CheckIndexOperands(*executor->plan_));
+  RENGA_RETURN_IF_ERROR(CheckInputsAreKnown(*executor->plan_));
   WeightOptions weights;
   weights.plan_path = options.plan_path;
   weights.model_path = options.model_path;
@@ -61,50 +38,19 @@ absl::StatusOr<std::unique_ptr<Executor>> Executor::Create(std::shared_ptr<const
   RENGA_ASSIGN_OR_RETURN(executor->activations_,
                          Region::Allocate(executor->plan_->memory.activations, "activations"));
   executor->sizes_.assign(executor->plan_->symbols.size(), 1);
-  RENGA_RETURN_IF_ERROR(executor->PlaceInputs());
+  executor->PlaceInputs();
   RENGA_RETURN_IF_ERROR(executor->PrepareSteps());
   return executor;
 }
 
-absl::Status Executor::PlaceInputs() {
-  const struct {
-    std::string_view name;
-    std::string_view type;
-    int32_t** destination;
-  } known[] = {
-      {"tokens", "i32[T]", &inputs_.tokens},       {"positions", "i32[T]", &inputs_.positions},
-      {"sequences", "i32[T]", &inputs_.sequences}, {"cells", "i32[T]", &inputs_.cells},
-      {"pages", "i32[S,P]", &inputs_.pages},       {"rows", "i32[R]", &inputs_.rows},
-  };
-  for (const plan::Symbol& symbol : plan_->symbols) {
-    if (symbol.name.size() == 1 &&
-        std::string_view("TSRLPC").find(symbol.name) != std::string::npos) {
-      continue;
-    }
-    return absl::UnimplementedError(
-        StrCat("symbol ", symbol.name, ": this runtime binds T S R L P C"));
-  }
+void Executor::PlaceInputs() {
   uint64_t offset = plan::ArenaBytes(*plan_);
   input_data_.resize(plan_->inputs.size());
   for (const plan::Buffer& buffer : plan_->buffers) {
     if (buffer.space != plan::Space::kInput || buffer.view_of >= 0) continue;
-    const std::string type = plan::ToString(buffer.type, plan_->symbols);
-    const auto input = std::find_if(std::begin(known), std::end(known),
-                                    [&](const auto& entry) { return entry.name == buffer.name; });
-    if (input == std::end(known)) {
-      return absl::UnimplementedError(
-          StrCat("input ", buffer.name,
-                 ": this runtime fills tokens positions sequences cells pages rows"));
-    }
-    if (input->type != type) {
-      return absl::InvalidArgumentError(StrCat("input ", buffer.name, ": expected ", input->type,
-                                               ", got ", type, "; compile it again"));
-    }
     input_data_[buffer.index] = activations_.data() + offset;
-    *input->destination = reinterpret_cast<int32_t*>(activations_.data() + offset);
     offset += plan::AlignUp(buffer.bytes);
   }
-  return absl::OkStatus();
 }
 
 absl::Status Executor::PrepareSteps() {
@@ -201,8 +147,7 @@ cpu::TensorRef Executor::MakeTensor(int32_t index) const {
 }
 
 absl::Status Executor::Run(const StepInputs& inputs, const StepObserver& observer) {
-  RENGA_RETURN_IF_ERROR(CheckSizes(inputs));
-  RENGA_RETURN_IF_ERROR(CheckValues(inputs));
+  RENGA_RETURN_IF_ERROR(CheckStepInputs(*plan_, limits_, inputs));
   BindSizes(inputs);
   CopyInputs(inputs);
   for (size_t i = 0; i < steps_.size(); ++i) {
@@ -214,89 +159,17 @@ absl::Status Executor::Run(const StepInputs& inputs, const StepObserver& observe
   return absl::OkStatus();
 }
 
-absl::Status Executor::CheckSizes(const StepInputs& inputs) const {
-  const int64_t tokens = static_cast<int64_t>(inputs.tokens.size());
-  const int64_t rows = static_cast<int64_t>(inputs.rows.size());
-  const int64_t sequences = inputs.sequence_count;
-  const plan::Geometry& geometry = plan_->geometry;
-  if (tokens < 1 || tokens > geometry.max_step_tokens) {
-    return absl::InvalidArgumentError(
-        StrCat("tokens: expected 1..", geometry.max_step_tokens, " a run, got ", tokens));
-  }
-  RENGA_RETURN_IF_ERROR(CheckCount("positions", inputs.positions.size(), inputs.tokens.size()));
-  RENGA_RETURN_IF_ERROR(CheckCount("sequences", inputs.sequences.size(), inputs.tokens.size()));
-  RENGA_RETURN_IF_ERROR(CheckCount("cells", inputs.cells.size(), inputs.tokens.size()));
-  if (const int64_t max = plan::SymbolMax(*plan_, "R", rows); rows > max) {
-    return absl::InvalidArgumentError(StrCat("rows: expected at most ", max, ", got ", rows,
-                                             "; compile for more with --max-rows"));
-  }
-  if (sequences < 1 || sequences > geometry.max_sequences) {
-    return absl::InvalidArgumentError(
-        StrCat("sequences: expected 1..", geometry.max_sequences, ", got ", sequences));
-  }
-  const int64_t entries = static_cast<int64_t>(inputs.pages.size());
-  const int64_t max_pages = plan::SymbolMax(*plan_, "P", entries / sequences);
-  if (entries < sequences || entries % sequences != 0 || entries / sequences > max_pages) {
-    return absl::InvalidArgumentError(StrCat("pages: expected a table of ", sequences,
-                                             " rows and 1..", max_pages, " columns, got ", entries,
-                                             " entries"));
-  }
-  return absl::OkStatus();
-}
-
-absl::Status Executor::CheckValues(const StepInputs& inputs) const {
-  const int64_t page_tokens = plan_->geometry.page_tokens;
-  const int64_t columns = static_cast<int64_t>(inputs.pages.size()) / inputs.sequence_count;
-  RENGA_RETURN_IF_ERROR(CheckBelow("tokens", inputs.tokens, limits_.tokens));
-  RENGA_RETURN_IF_ERROR(CheckBelow("positions", inputs.positions,
-                                   std::min(plan_->geometry.context, columns * page_tokens)));
-  RENGA_RETURN_IF_ERROR(CheckBelow("sequences", inputs.sequences, inputs.sequence_count));
-  RENGA_RETURN_IF_ERROR(CheckBelow("cells", inputs.cells, kv_.cells()));
-  RENGA_RETURN_IF_ERROR(
-      CheckBelow("rows", inputs.rows, static_cast<int64_t>(inputs.tokens.size())));
-  const int64_t pages = kv_.cells() / page_tokens;
-  for (size_t i = 0; i < inputs.pages.size(); ++i) {
-    if (inputs.pages[i] < -1 || inputs.pages[i] >= pages) {
-      return ValueError("pages", i, pages, inputs.pages[i]);
-    }
-  }
-  return absl::OkStatus();
-}
-
 void Executor::BindSizes(const StepInputs& inputs) {
-  const int32_t last = *std::max_element(inputs.positions.begin(), inputs.positions.end());
-  for (size_t i = 0; i < sizes_.size(); ++i) {
-    switch (plan_->symbols[i].name[0]) {  // PlaceInputs refused other names
-      case 'T':
-        sizes_[i] = static_cast<int64_t>(inputs.tokens.size());
-        break;
-      case 'S':
-        sizes_[i] = inputs.sequence_count;
-        break;
-      case 'R':
-        sizes_[i] = static_cast<int64_t>(inputs.rows.size());
-        break;
-      case 'L':
-        sizes_[i] = int64_t{last} + 1;
-        break;
-      case 'P':
-        sizes_[i] = static_cast<int64_t>(inputs.pages.size()) / inputs.sequence_count;
-        break;
-      default:
-        sizes_[i] = kv_.cells();
-        break;
-    }
-  }
+  BindSymbols(*plan_, inputs, &sizes_);
   for (const BoundSize& bound : bound_sizes_) *bound.size = sizes_[bound.symbol];
 }
 
 void Executor::CopyInputs(const StepInputs& inputs) const {
-  Copy(inputs.tokens, inputs_.tokens);
-  Copy(inputs.positions, inputs_.positions);
-  Copy(inputs.sequences, inputs_.sequences);
-  Copy(inputs.cells, inputs_.cells);
-  Copy(inputs.pages, inputs_.pages);
-  Copy(inputs.rows, inputs_.rows);
+  for (size_t i = 0; i < input_data_.size(); ++i) {
+    const auto values = ValuesOf(inputs, plan_->inputs[i]);
+    if (!values.empty())
+      std::memcpy(input_data_[i], values.data(), values.size() * sizeof(int32_t));
+  }
 }
 
 int Executor::FindOutput(std::string_view name) const {

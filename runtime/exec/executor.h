@@ -14,6 +14,7 @@
 #include "runtime/device/cpu/kernel.h"
 #include "runtime/device/cpu/thread_pool.h"
 #include "runtime/exec/index_rules.h"
+#include "runtime/exec/step_inputs.h"
 #include "runtime/memory/kv_arena.h"
 #include "runtime/memory/region.h"
 #include "runtime/memory/weights.h"
@@ -26,17 +27,6 @@ struct ExecutorOptions {
   std::string plan_path;   // see WeightOptions
   std::string model_path;  // see WeightOptions
   std::function<void(int64_t done, int64_t total)> progress = nullptr;  // see WeightOptions
-};
-
-// What one run reads; the spans need to live only during the call.
-struct StepInputs {
-  absl::Span<const int32_t> tokens;     // [T] ids
-  absl::Span<const int32_t> positions;  // [T] in the token's sequence
-  absl::Span<const int32_t> sequences;  // [T] row of `pages`
-  absl::Span<const int32_t> cells;      // [T] cache cell that the token's key and value go to
-  absl::Span<const int32_t> pages;      // [S, P] page tables, -1 behind a sequence's last page
-  int64_t sequence_count = 1;           // S
-  absl::Span<const int32_t> rows;       // [R] tokens whose logits are wanted; may be empty
 };
 
 // Called after a step with its index into Plan::steps; what it wrote can be read (Executor::tensor)
@@ -82,25 +72,14 @@ class Executor {
     int64_t* size;
     int32_t symbol;
   };
-  // Destination of one of StepInputs' spans; null when the plan does not read it.
-  struct InputBuffers {
-    int32_t* tokens = nullptr;
-    int32_t* positions = nullptr;
-    int32_t* sequences = nullptr;
-    int32_t* cells = nullptr;
-    int32_t* pages = nullptr;
-    int32_t* rows = nullptr;
-  };
 
   Executor(std::shared_ptr<const plan::Plan> plan, int threads)
       : plan_(std::move(plan)), pool_(threads) {}
 
-  absl::Status PlaceInputs();
+  void PlaceInputs();
   absl::Status PrepareSteps();
   absl::Status PrepareStep(const plan::Step& step);
   cpu::TensorRef MakeTensor(int32_t buffer) const;
-  absl::Status CheckSizes(const StepInputs& inputs) const;
-  absl::Status CheckValues(const StepInputs& inputs) const;
   void BindSizes(const StepInputs& inputs);
   void CopyInputs(const StepInputs& inputs) const;
 
@@ -111,7 +90,6 @@ class Executor {
   KvArena kv_;
   Region activations_;                // the arena, then the inputs
   std::vector<uint8_t*> input_data_;  // by index into Plan::inputs
-  InputBuffers inputs_;
   std::vector<PreparedStep> steps_;
   std::vector<BoundSize> bound_sizes_;
   std::vector<int32_t> outputs_;  // buffers, by index into Plan::outputs
