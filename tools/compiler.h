@@ -21,8 +21,8 @@ struct CompileOptions {
   std::optional<int64_t>
       context;  // tokens a sequence can hold; default: the model's, at most 4,096
   int64_t max_sequences = 1;
-  int64_t max_step_tokens = 128;
-  std::optional<int64_t> max_rows;  // of logits that a step may ask for; default: MaxRows
+  std::optional<int64_t> max_step_tokens;  // default: MaxStepTokens
+  std::optional<int64_t> max_rows;         // of logits that a step may ask for; default: MaxRows
   int64_t page_tokens = 64;
   DType k_type = DType::kF16;
   DType v_type = DType::kF16;
@@ -37,6 +37,9 @@ struct CompileOptions {
   // Once, where compiled kernels cannot be kept. May be empty.
   std::function<void(std::string_view message)> on_cache_problem;
 };
+
+// Tokens that a step may take: as given, else what keeps the device busy.
+int64_t MaxStepTokens(const CompileOptions& options);
 
 // Rows of logits that a step may ask for: as given, else enough for every sequence and for a few
 // tokens to be looked at together. The logits of all tokens of a step would be most of its memory.

@@ -13,9 +13,12 @@
 #include "ir/base/output_file.h"
 #include "ir/base/status.h"
 #include "runtime/exec/cpu_forward.h"
+#include "runtime/exec/cuda_forward.h"
 #include "runtime/memory/weights.h"
 #include "runtime/plan/serialize.h"
 #include "tools/cache_folder.h"
+#include "tools/cuda_device.h"
+#include "tools/nvrtc.h"
 #include "tools/reference_forward.h"
 
 namespace renga {
@@ -100,38 +103,100 @@ std::string CachePath(const std::string& model, const CompileOptions& compile, b
   return key.empty() ? "" : StrCat(folder, "/", key, ".plan");
 }
 
-absl::StatusOr<std::unique_ptr<Forward>> OpenForward(const OpenedPlan& opened,
-                                                     const std::string& device, int threads,
-                                                     const LoadProgress& progress) {
-  if (device == "reference") {
+// Where a model runs, and what people are told about that.
+struct Device {
+  enum Kind { kCpu, kReference, kCuda } kind = kCpu;
+  CudaDevice cuda;   // of kCuda
+  std::string note;  // why not another
+};
+
+absl::StatusOr<std::unique_ptr<Forward>> OpenForward(const OpenedPlan& opened, const Device& device,
+                                                     int threads, const OpenOptions& open) {
+  if (device.kind == Device::kReference) {
     WeightOptions options;
     options.plan_path = opened.path;
     options.threads = threads;
     options.packed = false;
-    options.progress = progress;
+    options.progress = open.progress;
     RENGA_ASSIGN_OR_RETURN(WeightStore store, WeightStore::Open(*opened.plan, options));
     return OpenReference(opened.plan, std::make_shared<const WeightStore>(std::move(store)),
                          threads);
   }
+  if (device.kind == Device::kCuda) {
+    CudaOptions options;
+    options.plan_path = opened.path;
+    options.threads = threads;
+    options.progress = open.progress;
+    options.check_steps = open.check_steps;
+    RENGA_ASSIGN_OR_RETURN(
+        std::unique_ptr<CudaForward> forward,
+        CudaForward::Create(opened.plan, device.cuda.context, options, device.cuda.name));
+    return std::unique_ptr<Forward>(std::move(forward));
+  }
   ExecutorOptions options;
   options.plan_path = opened.path;
   options.threads = threads;
-  options.progress = progress;
+  options.progress = open.progress;
   RENGA_ASSIGN_OR_RETURN(std::unique_ptr<CpuForward> forward,
                          CpuForward::Create(opened.plan, options));
   return std::unique_ptr<Forward>(std::move(forward));
 }
 
 // Why a plan for GPUs does not run here, and what does.
-absl::Status CheckRunsHere(const std::string& path, const plan::Plan& plan) {
-  if (plan.gpu.targets.empty()) return absl::OkStatus();
+absl::Status NotHere(const std::string& path, const plan::Plan& plan, std::string_view reason) {
   const std::string gguf = plan.files.empty() ? "MODEL.gguf" : plan.files[0].path;
   return absl::UnavailableError(
-      StrCat(path, ": compiled for ", plan.target,
-             ", which needs such a GPU; this version has no cuda device\n  run  renga run ", gguf,
-             "                  (on the cpu)\n  or   renga compile ", gguf,
-             " --target cpu -o X.plan\n  or   renga run ", path,
+      StrCat(path, ": compiled for ", plan.target, ", which needs such a GPU; ", reason,
+             "\n  run  renga run ", gguf, "                  (on the cpu)\n  or   renga compile ",
+             gguf, " --target cpu -o X.plan\n  or   renga run ", path,
              " --device reference   (the plan's graph, slowly)"));
+}
+
+// A GPU as the flag asks for it. `auto` takes none where that is not possible at all.
+absl::StatusOr<CudaDevice> FindCuda(const std::string& device) {
+  if (device == "auto") return OpenCuda(0);
+  RENGA_ASSIGN_OR_RETURN(const int ordinal, CudaOrdinal(device));
+  return OpenCuda(ordinal);
+}
+
+// The device for what `model` is: `plan` where it is a plan, else null.
+absl::StatusOr<Device> ChooseDevice(const std::string& model, const plan::Plan* plan,
+                                    const OpenOptions& options) {
+  Device device;
+  if (options.device == "reference") {
+    device.kind = Device::kReference;
+    return device;
+  }
+  const bool wants_cpu = options.device == "cpu", is_auto = options.device == "auto";
+  const bool gpu_plan = plan != nullptr && !plan->gpu.targets.empty();
+  if (plan != nullptr && !gpu_plan) {
+    if (wants_cpu || is_auto) return device;
+    RENGA_RETURN_IF_ERROR(CudaOrdinal(options.device).status());
+    return absl::InvalidArgumentError(
+        StrCat("--device ", options.device, ": ", model, " was compiled for ", plan->target,
+               "; compile it with --target for the GPU (renga devices names it)"));
+  }
+  if (wants_cpu) {
+    return gpu_plan ? absl::StatusOr<Device>(NotHere(model, *plan, "--device cpu is none"))
+                    : device;
+  }
+  absl::StatusOr<CudaDevice> cuda = FindCuda(options.device);
+  if (gpu_plan) {
+    if (absl::IsUnavailable(cuda.status())) {
+      return NotHere(model, *plan, BriefReason(cuda.status()));
+    }
+  } else if (cuda.ok()) {
+    // Compiling takes NVRTC.
+    if (const absl::Status nvrtc = LoadNvrtc().status(); !nvrtc.ok()) cuda = nvrtc;
+  }
+  if (cuda.ok()) {
+    device.kind = Device::kCuda;
+    device.cuda = *std::move(cuda);
+    return device;
+  }
+  if (!is_auto || gpu_plan) return cuda.status();
+  device.note = StrCat(" (cuda: ", BriefReason(cuda.status()), ")");
+  return device;
 }
 
 }  // namespace
@@ -158,23 +223,24 @@ absl::StatusOr<OpenedPlan> OpenPlan(const std::string& model, const OpenOptions&
   return CompilePlan(model, compile, cache_path);
 }
 
-absl::StatusOr<OpenedModel> OpenModel(const std::string& model, const OpenOptions& options) {
+absl::StatusOr<OpenedModel> OpenModel(const std::string& model, const OpenOptions& given) {
   const auto start = std::chrono::steady_clock::now();
-  if (options.device.rfind("cuda", 0) == 0) {
-    return absl::UnavailableError(
-        StrCat("--device ", options.device, ": this version has no cuda device; use --device cpu"));
-  }
-  if (options.device != "auto" && options.device != "cpu" && options.device != "reference") {
-    return absl::InvalidArgumentError(
-        StrCat("--device: expected auto, cpu, cuda or reference, got ", options.device));
-  }
-  const int threads = options.threads > 0
-                          ? options.threads
+  const int threads = given.threads > 0
+                          ? given.threads
                           : static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
   OpenedModel opened;
-  RENGA_ASSIGN_OR_RETURN(opened.plan, OpenPlan(model, options));
-  if (options.device != "reference") RENGA_RETURN_IF_ERROR(CheckRunsHere(model, *opened.plan.plan));
-  auto forward = OpenForward(opened.plan, options.device, threads, options.progress);
+  OpenOptions options = given;
+  RENGA_ASSIGN_OR_RETURN(const bool is_plan, IsPlan(model));
+  if (is_plan) {
+    RENGA_ASSIGN_OR_RETURN(opened.plan, OpenPlan(model, options));
+  }
+  RENGA_ASSIGN_OR_RETURN(const Device device,
+                         ChooseDevice(model, is_plan ? opened.plan.plan.get() : nullptr, options));
+  if (!is_plan) {
+    if (device.kind == Device::kCuda) options.compile.target = device.cuda.target;
+    RENGA_ASSIGN_OR_RETURN(opened.plan, OpenPlan(model, options));
+  }
+  auto forward = OpenForward(opened.plan, device, threads, options);
   if (opened.plan.origin == PlanOrigin::kCached &&
       (absl::IsFailedPrecondition(forward.status()) || absl::IsNotFound(forward.status()))) {
     // The file changed under the cached plan, which is nobody's fault: compile again. Any other
@@ -182,16 +248,18 @@ absl::StatusOr<OpenedModel> OpenModel(const std::string& model, const OpenOption
     const CompileOptions compile = EffectiveOptions(options);
     RENGA_ASSIGN_OR_RETURN(opened.plan,
                            CompilePlan(model, compile, CachePath(model, compile, true)));
-    forward = OpenForward(opened.plan, options.device, threads, options.progress);
+    forward = OpenForward(opened.plan, device, threads, options);
   }
   RENGA_RETURN_IF_ERROR(forward.status());
   opened.forward = *std::move(forward);
   RENGA_ASSIGN_OR_RETURN(opened.tokenizer, Tokenizer::Create(opened.plan.plan->tokenizer));
-  if (options.device == "reference") {
+  if (device.kind == Device::kReference) {
     opened.device_note = StrCat("reference interpreter, ", threads, " threads");
+  } else if (device.kind == Device::kCuda) {
+    opened.device_note = device.cuda.name;
   } else {
-    opened.device_note = StrCat("cpu, ", threads, threads == 1 ? " thread" : " threads");
-    if (options.device == "auto") StrAppend(&opened.device_note, " (cuda: not in this version)");
+    opened.device_note =
+        StrCat("cpu, ", threads, threads == 1 ? " thread" : " threads", device.note);
   }
   opened.load_seconds =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();

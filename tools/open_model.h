@@ -22,6 +22,7 @@ struct OpenOptions {
   std::string device = "auto";  // auto, cpu, cuda[:N], reference
   int threads = 0;              // 0: all cores
   bool use_cache = true;        // compiled plans under $XDG_CACHE_HOME/renga/plans
+  bool check_steps = false;     // see CudaOptions
   LoadProgress progress;        // from one thread at a time
 };
 

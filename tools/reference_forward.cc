@@ -97,13 +97,13 @@ class ReferenceForward final : public Forward {
         {{"T", t}, {"S", 1}, {"R", r}, {"L", length}, {"P", used}}, params, observer_));
     position_ = length;
     rows_ = rows.size();
-    if (logits != nullptr) Logits(logits);
-    return absl::OkStatus();
+    return logits == nullptr ? absl::OkStatus() : Logits(logits);
   }
 
-  void Logits(std::vector<float>* logits) const override {
+  absl::Status Logits(std::vector<float>* logits) const override {
     logits->clear();
     if (rows_ > 0) *logits = interpreter_->Return(0).f;
+    return absl::OkStatus();
   }
 
   absl::Span<const int32_t> next() const override {

@@ -209,7 +209,7 @@ absl::StatusOr<Trace> TraceModel(const std::string& model, const TraceModelOptio
   const std::string& device = options.open.device;
   if (device.rfind("cuda", 0) == 0) {
     return absl::UnavailableError(
-        StrCat("--device ", device, ": this version has no cuda device; use --device cpu"));
+        StrCat("--device ", device, ": a GPU's values cannot be recorded; use --device cpu"));
   }
   if (device != "auto" && device != "cpu" && device != "reference") {
     return absl::InvalidArgumentError(
@@ -217,7 +217,7 @@ absl::StatusOr<Trace> TraceModel(const std::string& model, const TraceModelOptio
   }
   OpenOptions open = options.open;
   const int64_t tokens = static_cast<int64_t>(options.ids.size());
-  open.compile.max_step_tokens = std::max(open.compile.max_step_tokens, tokens);
+  open.compile.max_step_tokens = std::max(MaxStepTokens(open.compile), tokens);
   open.compile.max_rows = open.compile.max_step_tokens;
   RENGA_ASSIGN_OR_RETURN(const OpenedPlan opened, OpenPlan(model, open));
   const plan::Geometry& geometry = opened.plan->geometry;

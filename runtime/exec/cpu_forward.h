@@ -18,7 +18,7 @@ class CpuForward : public Forward {
 
   absl::Status Run(absl::Span<const int32_t> tokens, absl::Span<const int32_t> rows,
                    std::vector<float>* logits) override;
-  void Logits(std::vector<float>* logits) const override;
+  absl::Status Logits(std::vector<float>* logits) const override;
   absl::Span<const int32_t> next() const override;
   int64_t position() const override { return executor_->kv().position(sequence_); }
   int64_t context() const override { return executor_->plan().geometry.context; }

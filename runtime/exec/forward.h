@@ -19,12 +19,14 @@ class Forward {
   // indices into `tokens`; their logits are put into `logits` as [rows.size(), vocab()], row-major,
   // unless it is null.
   // Without rows the logits are not computed. On an error the sequence is as it was:
-  // ResourceExhausted when the context is full, OutOfRange for an id or row that does not exist.
+  // ResourceExhausted when the context is full, OutOfRange for an id or row that does not exist;
+  // Unavailable where the device fails, after which it is of no more use.
   virtual absl::Status Run(absl::Span<const int32_t> tokens, absl::Span<const int32_t> rows,
                            std::vector<float>* logits) = 0;
 
   // The logits of the last Run, as it gives them, for a caller that did not ask for them there.
-  virtual void Logits(std::vector<float>* logits) const = 0;
+  // Errors are the device's.
+  virtual absl::Status Logits(std::vector<float>* logits) const = 0;
 
   // What greedy decoding goes on with: for each row of the last Run the lowest id of the largest
   // logit, -1 where a logit is no number to be trusted (NaN or infinite) or all forbid. An id may
@@ -41,7 +43,8 @@ class Forward {
   // Forgets the tokens from `position` on. OutOfRange unless 0 <= position <= position().
   virtual absl::Status Truncate(int64_t position) = 0;
 
-  virtual std::string_view device() const = 0;  // "cpu", "reference"
+  virtual std::string_view device()
+      const = 0;  // "cpu", "cuda:0 NVIDIA H100 80GB HBM3", "reference"
 };
 
 }  // namespace renga

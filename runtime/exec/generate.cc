@@ -123,7 +123,7 @@ class Generation {
     if (model_chooses_) {
       const absl::Span<const int32_t> next = forward_.next();
       if (!next.empty() && next.back() >= 0 && next.back() < forward_.vocab()) return next.back();
-      forward_.Logits(&logits_);
+      RENGA_RETURN_IF_ERROR(forward_.Logits(&logits_));
     }
     return sampler_.Sample(LastRow());
   }

@@ -63,7 +63,7 @@ class RealModelTest : public testing::TestWithParam<RealModel> {
     OpenOptions options;
     options.device = device;
     options.use_cache = false;
-    options.compile.max_rows = options.compile.max_step_tokens;  // every position is looked at
+    options.compile.max_rows = MaxStepTokens(options.compile);  // every position is looked at
     auto opened = OpenModel(GetParam().path, options);
     EXPECT_TRUE(opened.ok()) << opened.status();
     return opened.ok() ? *std::move(opened) : OpenedModel();

@@ -9,10 +9,13 @@
 #include <string>
 #include <system_error>
 #include <thread>
+#include <utility>
+#include <vector>
 
 #include "absl/strings/str_format.h"
 #include "codegen/nvrtc/cache.h"
 #include "ir/base/status.h"
+#include "tools/cuda_device.h"
 #include "tools/nvrtc.h"
 #include "tools/open_model.h"
 #include "tools/renga/command.h"
@@ -84,10 +87,74 @@ std::string CacheText(std::string_view folder, int64_t count, uint64_t bytes) {
   return StrCat(count, " cached, ", BytesText(bytes), ", in ", EscapeForTerminal(folder));
 }
 
+struct Gpus {
+  std::vector<CudaDevice> devices;
+  std::string driver;   // "13.0"
+  absl::Status reason;  // why there are none
+};
+
+Gpus FindGpus() {
+  Gpus gpus;
+  const auto driver = cuda::Driver::Load(cuda::kDriverSoname);
+  if (!driver.ok()) {
+    gpus.reason = driver.status();
+    return gpus;
+  }
+  gpus.driver = cuda::DriverVersionText((*driver)->version());
+  for (int i = 0; i < (*driver)->device_count(); ++i) {
+    absl::StatusOr<CudaDevice> device = OpenCuda(i);
+    if (device.ok()) {
+      gpus.devices.push_back(*std::move(device));
+    } else {
+      gpus.reason = device.status();
+    }
+  }
+  return gpus;
+}
+
+std::string SmText(int sm) { return StrCat(sm / 10, ".", sm % 10); }
+
+void AddJson(const Gpus& gpus, Json* devices) {
+  for (const CudaDevice& device : gpus.devices) {
+    const cuda::GpuFacts& gpu = device.context->gpu();
+    devices->push_back({{"name", device.name.substr(0, device.name.find(' '))},
+                        {"kind", "cuda"},
+                        {"available", true},
+                        {"gpu", gpu.name},
+                        {"compute_capability", SmText(gpu.sm)},
+                        {"target", device.target},
+                        {"multiprocessors", gpu.multiprocessors},
+                        {"memory_bytes", gpu.memory_bytes},
+                        {"driver", gpus.driver}});
+  }
+  if (gpus.devices.empty()) {
+    devices->push_back({{"name", "cuda"},
+                        {"kind", "cuda"},
+                        {"available", false},
+                        {"reason", std::string(ToStd(gpus.reason.message()))}});
+  }
+}
+
+std::string GpuText(const Gpus& gpus) {
+  std::string text;
+  for (const CudaDevice& device : gpus.devices) {
+    const cuda::GpuFacts& gpu = device.context->gpu();
+    const std::string name = device.name.substr(0, device.name.find(' '));
+    StrAppend(&text, name, std::string(name.size() < 11 ? 11 - name.size() : 1, ' '),
+              EscapeOnOneLine(gpu.name), ", ", gpu.multiprocessors, " multiprocessors, ",
+              BytesText(static_cast<uint64_t>(gpu.memory_bytes)), ", runs plans for ",
+              device.target, ", driver for CUDA ", gpus.driver, "\n");
+  }
+  if (!gpus.devices.empty()) return text;
+  std::string_view reason = ToStd(gpus.reason.message());
+  if (reason.starts_with("cuda: ")) reason.remove_prefix(6);
+  return StrCat("cuda       not available: ", EscapeOnOneLine(reason), "\n");
+}
+
 absl::Status Run(bool as_json) {
   const unsigned cores = std::max(1u, std::thread::hardware_concurrency());
   const std::string simd = SimdTarget();
-  const std::string no_cuda = "this version has no cuda device";
+  const Gpus gpus = FindGpus();
   const CachedPlans plans = FindCachedPlans();
   const auto nvrtc = LoadNvrtc();
   const std::string cubin_folder = CubinCacheFolder();
@@ -101,8 +168,7 @@ absl::Status Run(bool as_json) {
                        {"simd", simd},
                        {"memory_bytes", PhysicalMemory()}});
     devices.push_back({{"name", "reference"}, {"kind", "reference"}, {"available", true}});
-    devices.push_back(
-        {{"name", "cuda"}, {"kind", "cuda"}, {"available", false}, {"reason", no_cuda}});
+    AddJson(gpus, &devices);
     return WriteStdout(JsonText(
         {{"devices", std::move(devices)},
          {"plans", {{"folder", plans.folder}, {"count", plans.count}, {"bytes", plans.bytes}}},
@@ -112,8 +178,7 @@ absl::Status Run(bool as_json) {
   }
   std::string text = StrCat("cpu        ", cores, cores == 1 ? " core" : " cores", ", SIMD ", simd,
                             ", ", BytesText(PhysicalMemory()), " of memory\n");
-  StrAppend(&text, "reference  the interpreter that says what is right; slow\n",
-            "cuda       not available: ", no_cuda, "\n");
+  StrAppend(&text, "reference  the interpreter that says what is right; slow\n", GpuText(gpus));
   StrAppend(&text, "nvrtc      ", NvrtcText(nvrtc), "\n");
   StrAppend(&text, "plans      ", CacheText(plans.folder, plans.count, plans.bytes), "\n");
   StrAppend(&text, "cubins     ", CacheText(cubin_folder, cubins.count, cubins.bytes), "\n");

@@ -18,6 +18,7 @@ absl::StatusOr<OpenOptions> ModelFlags::Options() const {
   options.device = device;
   options.threads = threads;
   options.use_cache = !no_cache;
+  options.check_steps = check_steps;
   return options;
 }
 
@@ -35,6 +36,8 @@ void AddModelFlags(CLI::App& app, ModelFlags* flags) {
 void AddDeviceFlags(CLI::App& app, ModelFlags* flags) {
   app.add_option("--device", flags->device, "auto, cpu, cuda[:N] or reference (default auto)");
   app.add_option("-t,--threads", flags->threads, "compute threads (default: all cores)");
+  app.add_flag("--check-steps", flags->check_steps,
+               "on a GPU: wait for every step, so that one that fails or hangs is named; slow");
 }
 
 }  // namespace renga

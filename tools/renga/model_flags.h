@@ -15,6 +15,7 @@ struct ModelFlags {
   std::string device = "auto";
   int threads = 0;
   bool no_cache = false;
+  bool check_steps = false;
   CompileFlags compile;
 
   // Checks the flags against what the file is. Errors also as IsPlan.

@@ -43,6 +43,9 @@ absl::Status ResolveAll(Lookup lookup, DriverApi* api) {
       {"cuCtxSetCurrent", slot(api->set_context)},
       {"cuMemAlloc", slot(api->allocate)},
       {"cuMemFree", slot(api->free)},
+      {"cuMemHostAlloc", slot(api->allocate_host)},
+      {"cuMemFreeHost", slot(api->free_host)},
+      {"cuMemGetInfo", slot(api->free_memory)},
       {"cuMemcpyHtoDAsync", slot(api->copy_to_device)},
       {"cuMemcpyDtoHAsync", slot(api->copy_to_host)},
       {"cuMemcpyDtoDAsync", slot(api->copy_on_device)},
@@ -56,6 +59,7 @@ absl::Status ResolveAll(Lookup lookup, DriverApi* api) {
       {"cuStreamCreate", slot(api->create_stream)},
       {"cuStreamDestroy", slot(api->destroy_stream)},
       {"cuStreamSynchronize", slot(api->synchronize_stream)},
+      {"cuStreamQuery", slot(api->query_stream)},
       {"cuStreamBeginCapture", slot(api->begin_capture)},
       {"cuStreamEndCapture", slot(api->end_capture)},
       {"cuGraphInstantiateWithFlags", slot(api->instantiate_graph)},
@@ -96,7 +100,7 @@ absl::Status Driver::Check(int result, std::string_view call) const {
   const std::string message = StrCat("cuda: ", call, " fails: ", name, " (", result, "): ", text);
   if (result == kErrorOutOfMemory) return absl::ResourceExhaustedError(message);
   if (result == kErrorNotFound) return absl::NotFoundError(message);
-  return absl::InternalError(message);
+  return absl::UnavailableError(message);
 }
 
 absl::Status Driver::Open(const std::string& file) {

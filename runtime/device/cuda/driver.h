@@ -24,7 +24,8 @@ using EventHandle = struct EventTag*;
 using GraphHandle = struct GraphTag*;
 using GraphExecHandle = struct GraphExecTag*;
 
-inline constexpr int kErrorOutOfMemory = 2, kErrorNoDevice = 100, kErrorNotFound = 500;
+inline constexpr int kErrorOutOfMemory = 2, kErrorNoDevice = 100, kErrorNotFound = 500,
+                     kErrorNotReady = 600;
 
 // CUdevice_attribute, CUfunction_attribute and CUlaunchAttributeID, as far as we use them.
 inline constexpr int kMultiprocessorCount = 16, kL2CacheBytes = 38, kComputeCapabilityMajor = 75,
@@ -62,6 +63,9 @@ struct DriverApi {
   int (*set_context)(ContextHandle context);
   int (*allocate)(Address* address, size_t bytes);
   int (*free)(Address address);
+  int (*allocate_host)(void** memory, size_t bytes, unsigned flags);
+  int (*free_host)(void* memory);
+  int (*free_memory)(size_t* free_bytes, size_t* total_bytes);  // of the current context's GPU
   int (*copy_to_device)(Address to, const void* from, size_t bytes, StreamHandle stream);
   int (*copy_to_host)(void* to, Address from, size_t bytes, StreamHandle stream);
   int (*copy_on_device)(Address to, Address from, size_t bytes, StreamHandle stream);
@@ -76,6 +80,7 @@ struct DriverApi {
   int (*create_stream)(StreamHandle* stream, unsigned flags);
   int (*destroy_stream)(StreamHandle stream);
   int (*synchronize_stream)(StreamHandle stream);
+  int (*query_stream)(StreamHandle stream);  // 600: not done yet
   int (*begin_capture)(StreamHandle stream, int mode);
   int (*end_capture)(StreamHandle stream, GraphHandle* graph);
   // cuGraphInstantiateWithFlags: asked for as cuGraphInstantiate, drivers give the form of CUDA 11.
@@ -103,7 +108,7 @@ inline constexpr const char* kDriverSoname = "libcuda.so.1";
 class Driver {
  public:
   // `file` is a path or a soname. Unavailable where there is no driver, an older one, or no GPU,
-  // saying what was tried and what to do; Internal where a call fails.
+  // saying what was tried and what to do; also where a call fails.
   static absl::StatusOr<std::shared_ptr<const Driver>> Load(const std::string& file);
 
   const DriverApi& api() const { return api_; }
@@ -112,7 +117,7 @@ class Driver {
 
   // Ok for result 0. Otherwise names the call ("cuMemAlloc(3 bytes)") and the driver's name and
   // text for the error. ResourceExhausted where memory is out, NotFound where a module has no such
-  // kernel, else Internal.
+  // kernel, else Unavailable.
   absl::Status Check(int result, std::string_view call) const;
 
  private:

@@ -1,6 +1,8 @@
 #include "runtime/device/cuda/resources.h"
 
+#include <chrono>
 #include <iterator>
+#include <thread>
 
 #include "ir/base/status.h"
 
@@ -72,6 +74,17 @@ absl::StatusOr<Memory> Memory::Allocate(ContextRef context, size_t bytes) {
   Address address = 0;
   RENGA_RETURN_IF_ERROR(context->Check(context->api().allocate(&address, bytes),
                                        StrCat("cuMemAlloc(", bytes, " bytes)")));
+  memory.owned_ = {std::move(context), address};
+  memory.bytes_ = bytes;
+  return memory;
+}
+
+absl::StatusOr<PinnedMemory> PinnedMemory::Allocate(ContextRef context, size_t bytes) {
+  PinnedMemory memory;
+  if (bytes == 0) return memory;  // the driver refuses 0
+  void* address = nullptr;
+  RENGA_RETURN_IF_ERROR(context->Check(context->api().allocate_host(&address, bytes, 0),
+                                       StrCat("cuMemHostAlloc(", bytes, " bytes)")));
   memory.owned_ = {std::move(context), address};
   memory.bytes_ = bytes;
   return memory;
@@ -160,6 +173,20 @@ absl::Status Stream::Read(const void* device, absl::Span<uint8_t> to) const {
   return Synchronize();
 }
 
+absl::Status Stream::WriteLater(void* device, const PinnedMemory& from, size_t bytes) const {
+  if (bytes == 0) return absl::OkStatus();
+  return context_->Check(
+      context_->api().copy_to_device(AddressOf(device), from.data(), bytes, owned_.get()),
+      StrCat("cuMemcpyHtoDAsync(", bytes, " bytes)"));
+}
+
+absl::Status Stream::ReadLater(const void* device, const PinnedMemory& to, size_t bytes) const {
+  if (bytes == 0) return absl::OkStatus();
+  return context_->Check(
+      context_->api().copy_to_host(to.data(), AddressOf(device), bytes, owned_.get()),
+      StrCat("cuMemcpyDtoHAsync(", bytes, " bytes)"));
+}
+
 absl::Status Stream::Copy(void* to, const void* from, size_t bytes) const {
   if (bytes == 0) return absl::OkStatus();
   return context_->Check(
@@ -225,6 +252,22 @@ absl::Status Stream::Record(const Event& event) const {
 
 absl::Status Stream::Synchronize() const {
   return context_->Check(context_->api().synchronize_stream(owned_.get()), "cuStreamSynchronize");
+}
+
+absl::Status Stream::SynchronizeWithin(double seconds) const {
+  using Clock = std::chrono::steady_clock;
+  // Looks all the time at first, for tokens are to come without delay, then now and then.
+  constexpr auto kBusy = std::chrono::milliseconds(100), kPause = std::chrono::milliseconds(1);
+  const Clock::time_point start = Clock::now();
+  while (true) {
+    const int result = context_->api().query_stream(owned_.get());
+    if (result != kErrorNotReady) return context_->Check(result, "cuStreamQuery");
+    const auto waited = Clock::now() - start;
+    if (waited > std::chrono::duration<double>(seconds)) {
+      return absl::DeadlineExceededError(StrCat("cuda: no answer for ", seconds, " s"));
+    }
+    if (waited > kBusy) std::this_thread::sleep_for(kPause);
+  }
 }
 
 }  // namespace renga::cuda

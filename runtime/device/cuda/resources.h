@@ -106,6 +106,22 @@ struct Function {
   std::string name;
 };
 
+// Memory of the host that copies reach without a detour, and that they may still read or write
+// after the function that queued them has returned.
+class PinnedMemory {
+ public:
+  PinnedMemory() = default;
+  // Not zeroed. Unavailable or ResourceExhausted where the host does not give it. 0 bytes: none.
+  static absl::StatusOr<PinnedMemory> Allocate(ContextRef context, size_t bytes);
+
+  uint8_t* data() const { return static_cast<uint8_t*>(owned_.get()); }
+  size_t bytes() const { return bytes_; }
+
+ private:
+  Owned<void*, &DriverApi::free_host> owned_;
+  size_t bytes_ = 0;
+};
+
 class Module {
  public:
   // `image` is a cubin for this GPU.
@@ -162,7 +178,10 @@ class Stream {
 
   absl::Status Write(void* device, absl::Span<const uint8_t> from) const;
   absl::Status Read(const void* device, absl::Span<uint8_t> to) const;
-  // These two are only queued.
+  // These are only queued: what they read on the host must not change, and what they write there is
+  // not there before Synchronize.
+  absl::Status WriteLater(void* device, const PinnedMemory& from, size_t bytes) const;
+  absl::Status ReadLater(const void* device, const PinnedMemory& to, size_t bytes) const;
   absl::Status Copy(void* to, const void* from, size_t bytes) const;
   absl::Status Fill(void* device, uint8_t value, size_t bytes) const;
 
@@ -174,6 +193,8 @@ class Stream {
   absl::Status Record(const Event& event) const;
   // Waits for all of it; the error of a kernel that failed shows here.
   absl::Status Synchronize() const;
+  // The same, but gives up after `seconds`: DeadlineExceeded.
+  absl::Status SynchronizeWithin(double seconds) const;
 
  private:
   ContextRef context_;

@@ -91,7 +91,10 @@ absl::Status EmulatorForward::ReadResults(size_t rows) {
   return absl::OkStatus();
 }
 
-void EmulatorForward::Logits(std::vector<float>* logits) const { *logits = logits_; }
+absl::Status EmulatorForward::Logits(std::vector<float>* logits) const {
+  *logits = logits_;
+  return absl::OkStatus();
+}
 
 absl::Status EmulatorForward::Truncate(int64_t position) {
   if (position < 0 || position > this->position()) {

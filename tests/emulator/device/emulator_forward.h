@@ -22,7 +22,7 @@ class EmulatorForward final : public Forward {
   // Beyond what Forward says: kInternal for what the emulator saw.
   absl::Status Run(absl::Span<const int32_t> tokens, absl::Span<const int32_t> rows,
                    std::vector<float>* logits) override;
-  void Logits(std::vector<float>* logits) const override;
+  absl::Status Logits(std::vector<float>* logits) const override;
   absl::Span<const int32_t> next() const override { return next_; }
   int64_t position() const override { return pages_.position(sequence_); }
   int64_t context() const override { return device_->plan().geometry.context; }

@@ -87,6 +87,17 @@ int Allocate(Address* address, size_t bytes) {
   return *address = reinterpret_cast<Address>(memory), 0;
 }
 int FreeMemory(Address address) { return Free("cuMemFree", reinterpret_cast<void*>(address)); }
+int AllocateHost(void** memory, size_t bytes, unsigned) {
+  if (const int result = Call("cuMemHostAlloc")) return result;
+  *memory = malloc(bytes);
+  state.live.insert(*memory);
+  return 0;
+}
+int FreeHost(void* memory) { return Free("cuMemFreeHost", memory); }
+int FreeBytes(size_t* left, size_t* total) {
+  *left = *total = size_t{1} << 30;
+  return Call("cuMemGetInfo");
+}
 int CopyToDevice(Address to, const void* from, size_t bytes, void*) {
   if (const int result = Call("cuMemcpyHtoDAsync")) return result;
   return memcpy(reinterpret_cast<void*>(to), from, bytes), 0;
@@ -135,6 +146,7 @@ int CreateStream(void** stream, unsigned) {
 }
 int DestroyStream(void* stream) { return Free("cuStreamDestroy", stream); }
 int SynchronizeStream(void*) { return state.capturing ? 900 : Call("cuStreamSynchronize"); }
+int QueryStream(void*) { return state.capturing ? 900 : Call("cuStreamQuery"); }
 int BeginCapture(void*, int) {
   if (const int result = Call("cuStreamBeginCapture")) return result;
   return state.capturing = true, 0;
@@ -198,6 +210,9 @@ int cuGetProcAddress_v2(const char* name, void** function, int, uint64_t, int* f
       {"cuCtxSetCurrent", any(SetContext)},
       {"cuMemAlloc", any(Allocate)},
       {"cuMemFree", any(FreeMemory)},
+      {"cuMemHostAlloc", any(AllocateHost)},
+      {"cuMemFreeHost", any(FreeHost)},
+      {"cuMemGetInfo", any(FreeBytes)},
       {"cuMemcpyHtoDAsync", any(CopyToDevice)},
       {"cuMemcpyDtoHAsync", any(CopyToHost)},
       {"cuMemcpyDtoDAsync", any(CopyOnDevice)},
@@ -211,6 +226,7 @@ int cuGetProcAddress_v2(const char* name, void** function, int, uint64_t, int* f
       {"cuStreamCreate", any(CreateStream)},
       {"cuStreamDestroy", any(DestroyStream)},
       {"cuStreamSynchronize", any(SynchronizeStream)},
+      {"cuStreamQuery", any(QueryStream)},
       {"cuStreamBeginCapture", any(BeginCapture)},
       {"cuStreamEndCapture", any(EndCapture)},
       {"cuGraphInstantiateWithFlags", any(InstantiateGraph)},

@@ -117,13 +117,13 @@ TEST_F(FusedExecutorTest, LogitsAreThereForWhoAsksLater) {
   const std::vector<int32_t> tokens = {3, 1, 4}, rows = {2, 0};
   ASSERT_TRUE(forward->Run(tokens, rows, &logits).ok());
   ASSERT_TRUE(other->Run(tokens, rows, nullptr).ok());
-  other->Logits(&later);
+  ASSERT_TRUE(other->Logits(&later).ok());
   EXPECT_EQ(later, logits);
   EXPECT_EQ(other->next(), forward->next());
   EXPECT_EQ(other->next().size(), 2u);
   ASSERT_TRUE(other->Run(tokens, {}, nullptr).ok());
   EXPECT_TRUE(other->next().empty());
-  other->Logits(&later);
+  ASSERT_TRUE(other->Logits(&later).ok());
   EXPECT_TRUE(later.empty());
 }
 

@@ -51,13 +51,14 @@ class Alphabet : public Forward {
       next_.push_back(says.has_value() ? *says : after);
     }
     if (spoil_logits && !logits_.empty()) logits_[4] = std::numeric_limits<float>::quiet_NaN();
-    if (logits != nullptr) Logits(logits);
+    if (logits != nullptr) RENGA_RETURN_IF_ERROR(Logits(logits));
     if (after_run) after_run();
     return absl::OkStatus();
   }
-  void Logits(std::vector<float>* logits) const override {
+  absl::Status Logits(std::vector<float>* logits) const override {
     ++logits_fetched;
     *logits = logits_;
+    return absl::OkStatus();
   }
   absl::Span<const int32_t> next() const override {
     ++next_asked;

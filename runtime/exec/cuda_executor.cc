@@ -1,0 +1,299 @@
+#include "runtime/exec/cuda_executor.h"
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+
+#include "ir/base/status.h"
+#include "runtime/memory/weights.h"
+#include "runtime/plan/layout.h"
+
+namespace renga {
+namespace {
+
+// Programmatic dependent launch exists from this compute capability on (CUDA C++ Programming
+// Guide, "Programmatic Dependent Launch and Synchronization").
+constexpr int kOverlapSm = 90;
+
+// The most recently used are kept: a new one costs a capture, not more.
+constexpr size_t kMostGraphs = 32;
+
+// What L is told as in a graph: so few different values that a long text needs few graphs. A step
+// gives the same for any number from the real one on (Launch, runtime/plan/gpu.h).
+int64_t RoundedSpan(int64_t span, int64_t most) {
+  constexpr int64_t kLeast = 64;
+  return std::min<int64_t>(most,
+                           std::max<int64_t>(kLeast, std::bit_ceil(static_cast<uint64_t>(span))));
+}
+
+std::string Gigabytes(uint64_t bytes) {
+  const uint64_t hundredths = (bytes + 5'000'000) / 10'000'000;
+  return StrCat(hundredths / 100, ".", hundredths / 10 % 10, hundredths % 10, " GB");
+}
+
+cuda::LaunchShape DriverShape(const plan::LaunchShape& shape, bool overlaps_previous) {
+  const auto size = [](int64_t value) { return static_cast<unsigned>(value); };
+  return {.grid = {size(shape.grid[0]), size(shape.grid[1]), size(shape.grid[2])},
+          .threads = size(shape.threads),
+          .shared_bytes = size(shape.dynamic_shared),
+          .overlaps_previous = overlaps_previous};
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<CudaExecutor>> CudaExecutor::Create(
+    std::shared_ptr<const plan::Plan> plan, cuda::ContextRef context, const CudaOptions& options) {
+  std::unique_ptr<CudaExecutor> executor(
+      new CudaExecutor(std::move(plan), std::move(context), options));
+  RENGA_RETURN_IF_ERROR(executor->Prepare());
+  return executor;
+}
+
+absl::Status CudaExecutor::Prepare() {
+  RENGA_ASSIGN_OR_RETURN(code_, cuda::PlanCode::Load(context_, *plan_, options_.plan_path));
+  counters_.kernels_compiled = code_.compiled();
+  RENGA_ASSIGN_OR_RETURN(limits_, CheckIndexOperands(*plan_));
+  RENGA_RETURN_IF_ERROR(CheckInputsAreKnown(*plan_));
+  for (size_t i = 0; i < plan_->steps.size(); ++i) {
+    const plan::Step& step = plan_->steps[i];
+    if (step.kind == plan::StepKind::kKernel && !step.variants.empty()) continue;
+    return absl::UnimplementedError(StrCat("step ", i, " (", step.name,
+                                           "): expected launches of kernels, got a step of kind ",
+                                           static_cast<int>(step.kind), " without any"));
+  }
+  RENGA_ASSIGN_OR_RETURN(stream_, cuda::Stream::Create(context_));
+  RENGA_RETURN_IF_ERROR(AllocateAll());
+  PlaceBuffers();
+  RENGA_RETURN_IF_ERROR(LoadWeights());
+  RENGA_RETURN_IF_ERROR(stream_.Fill(caches_.data(), 0, caches_.bytes()));
+  RENGA_RETURN_IF_ERROR(stream_.Fill(persistent_.data(), 0, persistent_.bytes()));
+  return stream_.Synchronize();
+}
+
+absl::Status CudaExecutor::Allocate(std::string_view what, uint64_t bytes, cuda::Memory* memory) {
+  absl::StatusOr<cuda::Memory> allocated = cuda::Memory::Allocate(context_, bytes);
+  if (allocated.ok()) {
+    *memory = *std::move(allocated);
+    ++counters_.allocations;
+    return absl::OkStatus();
+  }
+  if (!absl::IsResourceExhausted(allocated.status())) return allocated.status();
+  const plan::Memory& needs = plan_->memory;
+  size_t left = 0, total = 0;
+  std::string free_text;
+  if (context_->api().free_memory(&left, &total) == 0) {
+    free_text = StrCat(", ", Gigabytes(left), " of ", Gigabytes(total), " are free");
+  }
+  return absl::ResourceExhaustedError(StrCat(
+      context_->gpu().name, ": no memory for ", what, " (", Gigabytes(bytes), "): the plan needs ",
+      Gigabytes(needs.weights), " for weights, ", Gigabytes(needs.kv), " for keys and values of ",
+      plan_->geometry.context, " tokens and ", Gigabytes(needs.activations), " for activations of ",
+      plan_->geometry.max_step_tokens, " tokens a step", free_text,
+      "; use a smaller context (-c), fewer tokens a step "
+      "(--max-step), or caches of fewer bits (--kv-type)"));
+}
+
+absl::Status CudaExecutor::AllocateAll() {
+  uint64_t weights = 0, caches = 0, inputs = 0;
+  for (const plan::Weight& weight : plan_->weights) {
+    weight_offsets_.push_back(weights);
+    const uint64_t bytes = plan::StoredBytes(weight) + plan::kGpuWeightAlignment - 1;
+    weights += bytes / plan::kGpuWeightAlignment * plan::kGpuWeightAlignment;
+  }
+  const int64_t cells = plan::CacheCells(*plan_);
+  for (const plan::Cache& cache : plan_->caches) {
+    caches += plan::AlignUp(static_cast<uint64_t>(cells) * cache.cell_bytes);
+  }
+  input_offsets_.resize(plan_->inputs.size());
+  for (const plan::Buffer& buffer : plan_->buffers) {
+    if (buffer.space != plan::Space::kInput || buffer.view_of >= 0) continue;
+    input_offsets_[buffer.index] = inputs;
+    inputs += plan::AlignUp(buffer.bytes);
+  }
+  const uint64_t arena = plan::ArenaBytes(*plan_);
+  RENGA_RETURN_IF_ERROR(Allocate("weights", weights, &weights_));
+  RENGA_RETURN_IF_ERROR(Allocate("keys and values", caches, &caches_));
+  RENGA_RETURN_IF_ERROR(Allocate("activations", arena + inputs, &activations_));
+  RENGA_RETURN_IF_ERROR(Allocate("counters", plan::PersistentBytes(*plan_), &persistent_));
+  input_address_ = reinterpret_cast<uint64_t>(activations_.data()) + arena;
+  RENGA_ASSIGN_OR_RETURN(input_memory_, cuda::PinnedMemory::Allocate(context_, inputs));
+  const size_t rows = static_cast<size_t>(plan::SymbolMax(*plan_, "R", 1));
+  RENGA_ASSIGN_OR_RETURN(fetched_memory_,
+                         cuda::PinnedMemory::Allocate(context_, rows * sizeof(int32_t)));
+  std::memset(input_memory_.data(), 0, input_memory_.bytes());
+  return absl::OkStatus();
+}
+
+void CudaExecutor::PlaceBuffers() {
+  std::vector<uint64_t> cache_addresses;
+  uint64_t at = reinterpret_cast<uint64_t>(caches_.data());
+  const int64_t cells = plan::CacheCells(*plan_);
+  for (const plan::Cache& cache : plan_->caches) {
+    cache_addresses.push_back(at);
+    at += plan::AlignUp(static_cast<uint64_t>(cells) * cache.cell_bytes);
+  }
+  const auto base = [](const cuda::Memory& memory) {
+    return reinterpret_cast<uint64_t>(memory.data());
+  };
+  for (const plan::Buffer& buffer : plan_->buffers) {
+    switch (buffer.space) {
+      case plan::Space::kInput:
+        addresses_.push_back(input_address_ + input_offsets_[buffer.index]);
+        break;
+      case plan::Space::kWeight:
+        addresses_.push_back(base(weights_) + weight_offsets_[buffer.index]);
+        break;
+      case plan::Space::kCache:
+        addresses_.push_back(cache_addresses[buffer.index]);
+        break;
+      case plan::Space::kArena:
+        addresses_.push_back(base(activations_) + buffer.offset);
+        break;
+      case plan::Space::kPersistent:
+        addresses_.push_back(base(persistent_) + buffer.offset);
+        break;
+    }
+  }
+}
+
+absl::Status CudaExecutor::LoadWeights() {
+  WeightOptions options;
+  options.plan_path = options_.plan_path;
+  options.model_path = options_.model_path;
+  options.threads = options_.threads;
+  options.progress = options_.progress;
+  RENGA_ASSIGN_OR_RETURN(const WeightStore store, WeightStore::Open(*plan_, options));
+  for (size_t i = 0; i < plan_->weights.size(); ++i) {
+    RENGA_RETURN_IF_ERROR(
+        stream_.Write(weights_.data() + weight_offsets_[i],
+                      {store.data(static_cast<int>(i)), plan::StoredBytes(plan_->weights[i])}));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CudaExecutor::Run(const StepInputs& inputs) {
+  RENGA_RETURN_IF_ERROR(failed_);
+  RENGA_RETURN_IF_ERROR(CheckStepInputs(*plan_, limits_, inputs));
+  BindSizes(inputs);
+  CopyInputs(inputs);
+  absl::Status status = Start();
+  if (status.ok()) status = Wait("a run");
+  if (!status.ok()) failed_ = status;
+  return status;
+}
+
+// Page tables have the same width in every run: a graph then serves any length.
+void CudaExecutor::BindSizes(const StepInputs& inputs) {
+  BindSymbols(*plan_, inputs, &sizes_);
+  rows_ = inputs.rows.size();
+  for (size_t i = 0; i < sizes_.size(); ++i) {
+    if (plan_->symbols[i].name == "P") sizes_[i] = plan_->symbols[i].max;
+  }
+}
+
+void CudaExecutor::CopyInputs(const StepInputs& inputs) {
+  for (size_t i = 0; i < plan_->inputs.size(); ++i) {
+    const auto values = ValuesOf(inputs, plan_->inputs[i]);
+    auto* to = reinterpret_cast<int32_t*>(input_memory_.data() + input_offsets_[i]);
+    if (plan_->inputs[i] != "pages") {
+      std::copy(values.begin(), values.end(), to);
+      continue;
+    }
+    const size_t columns = values.size() / static_cast<size_t>(inputs.sequence_count);
+    const size_t width =
+        static_cast<size_t>(plan::SymbolMax(*plan_, "P", static_cast<int64_t>(columns)));
+    for (size_t at = 0; at < values.size(); at += columns, to += width) {
+      std::copy_n(values.begin() + static_cast<ptrdiff_t>(at), columns, to);
+      std::fill(to + columns, to + width, -1);
+    }
+  }
+}
+
+absl::Status CudaExecutor::Start() {
+  const int32_t tokens = plan::FindSymbol(*plan_, "T");
+  const bool one = tokens >= 0 && sizes_[tokens] == 1;
+  if (!one || !options_.graphs || options_.check_steps) return StartSteps();
+  if (const int32_t span = plan::FindSymbol(*plan_, "L"); span >= 0) {
+    sizes_[span] = RoundedSpan(sizes_[span], plan_->symbols[span].max);
+  }
+  auto graph = std::find_if(graphs_.begin(), graphs_.end(),
+                            [&](const auto& entry) { return entry.first == sizes_; });
+  if (graph == graphs_.end()) {
+    RENGA_ASSIGN_OR_RETURN(cuda::Graph captured, stream_.Capture([this] { return StartSteps(); }));
+    if (graphs_.size() == kMostGraphs) graphs_.erase(graphs_.begin());
+    graphs_.emplace_back(sizes_, std::move(captured));
+    graph = graphs_.end() - 1;
+    ++counters_.graphs;
+  } else {
+    std::rotate(graph, graph + 1, graphs_.end());
+    graph = graphs_.end() - 1;
+  }
+  ++counters_.graph_runs;
+  return stream_.Launch(graph->second);
+}
+
+absl::Status CudaExecutor::StartSteps() {
+  RENGA_RETURN_IF_ERROR(stream_.WriteLater(reinterpret_cast<void*>(input_address_), input_memory_,
+                                           input_memory_.bytes()));
+  for (size_t i = 0; i < plan_->steps.size(); ++i) {
+    const plan::Step& step = plan_->steps[i];
+    absl::Status status = StartStep(step);
+    if (status.ok() && options_.check_steps) status = Wait("it");
+    if (!status.ok()) {
+      return Annotate(
+          status, StrCat("step ", i, " (", step.name, "), ", plan_->symbols[step.chosen_by].name,
+                         " = ", sizes_[step.chosen_by]));
+    }
+  }
+  if (fetched_ < 0 || rows_ == 0) return absl::OkStatus();
+  return stream_.ReadLater(reinterpret_cast<const void*>(addresses_[fetched_]), fetched_memory_,
+                           rows_ * sizeof(int32_t));
+}
+
+absl::Status CudaExecutor::StartStep(const plan::Step& step) {
+  const plan::Variant* variant = plan::ChooseVariant(step, sizes_);
+  if (variant == nullptr) return absl::OkStatus();  // no rows
+  for (const plan::Launch& launch : variant->launches) {
+    RENGA_RETURN_IF_ERROR(StartLaunch(launch));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CudaExecutor::StartLaunch(const plan::Launch& launch) {
+  RENGA_ASSIGN_OR_RETURN(const plan::LaunchShape shape, plan::ShapeOf(*plan_, launch, sizes_));
+  RENGA_ASSIGN_OR_RETURN(std::vector<uint8_t> packed,
+                         plan::PackArguments(launch.args, addresses_, sizes_));
+  void* arguments[] = {packed.data()};
+  const bool overlaps = launch.overlaps_previous && context_->gpu().sm >= kOverlapSm;
+  return stream_.Launch(code_.function(launch.kernel), DriverShape(shape, overlaps), arguments);
+}
+
+absl::Status CudaExecutor::Wait(std::string_view what) {
+  const absl::Status status = stream_.SynchronizeWithin(options_.patience_seconds);
+  if (status.ok()) return status;
+  const std::string hint =
+      options_.check_steps ? "" : "; --check-steps names the step in which that happens";
+  if (!absl::IsDeadlineExceeded(status)) {
+    return absl::Status(status.code(), StrCat(status.message(), hint));
+  }
+  return absl::UnavailableError(StrCat(context_->gpu().name, ": ", what, " has not ended after ",
+                                       options_.patience_seconds, " s", hint));
+}
+
+int32_t CudaExecutor::FindOutput(std::string_view name) const {
+  if (std::find(plan_->outputs.begin(), plan_->outputs.end(), name) == plan_->outputs.end()) {
+    return -1;
+  }
+  for (size_t i = 0; i < plan_->buffers.size(); ++i) {
+    const plan::Buffer& buffer = plan_->buffers[i];
+    if (buffer.space != plan::Space::kWeight && buffer.name == name) return static_cast<int32_t>(i);
+  }
+  return -1;
+}
+
+absl::Status CudaExecutor::Read(int32_t buffer, absl::Span<uint8_t> to) const {
+  RENGA_RETURN_IF_ERROR(failed_);
+  return stream_.Read(reinterpret_cast<const void*>(addresses_[buffer]), to);
+}
+
+}  // namespace renga

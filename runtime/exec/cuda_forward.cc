@@ -1,0 +1,83 @@
+#include "runtime/exec/cuda_forward.h"
+
+#include <algorithm>
+#include <numeric>
+#include <utility>
+
+#include "ir/base/status.h"
+#include "runtime/exec/model_outputs.h"
+#include "runtime/plan/layout.h"
+
+namespace renga {
+
+CudaForward::CudaForward(std::unique_ptr<CudaExecutor> executor, KvPages pages, int sequence,
+                         std::string name)
+    : executor_(std::move(executor)),
+      pages_(std::move(pages)),
+      sequence_(sequence),
+      name_(std::move(name)),
+      logits_(executor_->FindOutput("logits")),
+      next_(executor_->FindOutput("next")),
+      columns_(executor_->plan().buffers[logits_].type.shape[1].value),
+      max_rows_(plan::SymbolMax(executor_->plan(), "R", max_step_tokens())) {
+  executor_->set_fetched(next_);
+}
+
+absl::StatusOr<std::unique_ptr<CudaForward>> CudaForward::Create(
+    std::shared_ptr<const plan::Plan> plan, cuda::ContextRef context, const CudaOptions& options,
+    std::string name) {
+  RENGA_RETURN_IF_ERROR(CheckModelOutputs(*plan));
+  RENGA_ASSIGN_OR_RETURN(std::unique_ptr<CudaExecutor> executor,
+                         CudaExecutor::Create(std::move(plan), std::move(context), options));
+  KvPages pages(executor->plan());
+  RENGA_ASSIGN_OR_RETURN(const int sequence, pages.NewSequence());
+  return std::unique_ptr<CudaForward>(
+      new CudaForward(std::move(executor), std::move(pages), sequence, std::move(name)));
+}
+
+absl::Status CudaForward::Run(absl::Span<const int32_t> tokens, absl::Span<const int32_t> rows,
+                              std::vector<float>* logits) {
+  const int64_t before = position();
+  rows_ = 0;
+  cells_.clear();
+  RENGA_RETURN_IF_ERROR(pages_.Append(sequence_, static_cast<int64_t>(tokens.size()), &cells_));
+  positions_.resize(tokens.size());
+  std::iota(positions_.begin(), positions_.end(), static_cast<int32_t>(before));
+  sequences_.assign(tokens.size(), 0);
+  StepInputs inputs;
+  inputs.tokens = tokens;
+  inputs.positions = positions_;
+  inputs.sequences = sequences_;
+  inputs.cells = cells_;
+  inputs.pages = pages_.pages(sequence_);
+  inputs.rows = rows;
+  if (absl::Status status = executor_->Run(inputs); !status.ok()) {
+    RENGA_RETURN_IF_ERROR(pages_.Truncate(sequence_, before));
+    return status;
+  }
+  rows_ = rows.size();
+  return logits == nullptr ? absl::OkStatus() : Logits(logits);
+}
+
+absl::Status CudaForward::Logits(std::vector<float>* logits) const {
+  const size_t columns = static_cast<size_t>(vocab());
+  const size_t padded = static_cast<size_t>(columns_);
+  logits->resize(rows_ * columns);
+  // The output layer may have padded columns behind the vocabulary.
+  std::vector<float>& from = columns == padded ? *logits : padded_;
+  from.resize(rows_ * padded);
+  RENGA_RETURN_IF_ERROR(executor_->Read(
+      logits_, {reinterpret_cast<uint8_t*>(from.data()), from.size() * sizeof(float)}));
+  if (columns == padded) return absl::OkStatus();
+  for (size_t row = 0; row < rows_; ++row) {
+    std::copy_n(from.data() + row * padded, columns, logits->data() + row * columns);
+  }
+  return absl::OkStatus();
+}
+
+absl::Span<const int32_t> CudaForward::next() const {
+  if (next_ < 0) return {};
+  return {static_cast<const int32_t*>(executor_->fetched()), rows_};
+}
+
+}  // namespace renga
