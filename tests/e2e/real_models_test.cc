@@ -10,45 +10,12 @@
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"
 #include "sys/stat.h"
+#include "tests/support/logits.h"
 #include "tests/support/real_model.h"
 #include "tools/open_model.h"
 
 namespace renga {
 namespace {
-
-struct RealModel {
-  std::string record;  // tests/data/reference/<record>.exact.jsonl
-  std::string path;
-  double llamacpp_kl;  // mean KL of llama.cpp's usual run from the exact one; 0: ids must be equal
-};
-
-std::vector<RealModel> Models() {
-  return {
-      {"stories260K", RENGA_SOURCE_DIR "/tests/data/stories260K.gguf", 0},
-      {"smollm2-135m", SmolLm2(), 0.0032},
-      {"qwen2.5-coder-0.5b", QwenCoder(), 0.0014},
-  };
-}
-
-int ArgMax(const float* logits, int64_t vocab) {
-  return static_cast<int>(std::max_element(logits, logits + vocab) - logits);
-}
-
-// KL(p || q) of the softmax distributions of two rows of logits.
-double Divergence(const float* p, const float* q, int64_t vocab) {
-  const double p_max = *std::max_element(p, p + vocab), q_max = *std::max_element(q, q + vocab);
-  double p_sum = 0, q_sum = 0;
-  for (int64_t i = 0; i < vocab; ++i) {
-    p_sum += std::exp(p[i] - p_max);
-    q_sum += std::exp(q[i] - q_max);
-  }
-  const double p_log = p_max + std::log(p_sum), q_log = q_max + std::log(q_sum);
-  double sum = 0;
-  for (int64_t i = 0; i < vocab; ++i) {
-    sum += std::exp(p[i] - p_log) * ((p[i] - p_log) - (q[i] - q_log));
-  }
-  return sum;
-}
 
 class RealModelTest : public testing::TestWithParam<RealModel> {
  protected:
@@ -102,25 +69,25 @@ TEST_P(RealModelTest, ReferenceIsExactAndCpuIsClose) {
       ASSERT_TRUE(cpu.forward->Run(part, rows, &fast).ok());
       for (size_t r = 0; r < rows.size(); ++r) {
         const int64_t at = begin + rows[r];
-        const float* e = exact.data() + r * vocab;
-        const float* f = fast.data() + r * vocab;
-        divergence += Divergence(e, f, vocab);
+        const auto e = absl::MakeConstSpan(exact).subspan(r * vocab, vocab);
+        const auto f = absl::MakeConstSpan(fast).subspan(r * vocab, vocab);
+        divergence += Divergence(e, f);
         ++positions;
-        agreeing += ArgMax(e, vocab) == ArgMax(f, vocab);
+        agreeing += ArgMaxOf(e) == ArgMaxOf(f);
         if (at < first_greedy) {
-          EXPECT_EQ(ArgMax(e, vocab), record["argmax_at_prompt"][at]) << "prompt position " << at;
+          EXPECT_EQ(ArgMaxOf(e), record["argmax_at_prompt"][at]) << "prompt position " << at;
           continue;
         }
         const nlohmann::json& step = record["steps"][at - first_greedy];
         const double margin = step["margin"];
         if (margin > 1e-3) {
-          EXPECT_EQ(ArgMax(e, vocab), greedy[at - first_greedy]) << "at " << at;
+          EXPECT_EQ(ArgMaxOf(e), greedy[at - first_greedy]) << "at " << at;
         }
         for (const auto& [id, logit] : step["top5"].get<std::vector<std::pair<int, double>>>()) {
           worst_logit = std::max(worst_logit, std::abs(logit - e[id]));
         }
         if (GetParam().llamacpp_kl == 0 || margin > 0.1) {
-          EXPECT_EQ(ArgMax(f, vocab), greedy[at - first_greedy])
+          EXPECT_EQ(ArgMaxOf(f), greedy[at - first_greedy])
               << "cpu at " << at << ", margin " << margin;
         }
       }
@@ -137,13 +104,8 @@ TEST_P(RealModelTest, ReferenceIsExactAndCpuIsClose) {
   EXPECT_LT(mean, GetParam().llamacpp_kl == 0 ? 1e-4 : GetParam().llamacpp_kl / 10);
 }
 
-INSTANTIATE_TEST_SUITE_P(All, RealModelTest, testing::ValuesIn(Models()), [](const auto& info) {
-  std::string name = info.param.record;
-  for (char& c : name) {
-    if (!std::isalnum(static_cast<unsigned char>(c))) c = '_';
-  }
-  return name;
-});
+INSTANTIATE_TEST_SUITE_P(All, RealModelTest, testing::ValuesIn(RealModels()),
+                         [](const auto& info) { return TestNameOf(info.param); });
 
 }  // namespace
 }  // namespace renga

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "nlohmann/json.hpp"
+#include "tests/support/test_data.h"
 
 namespace renga {
 
@@ -24,7 +25,7 @@ struct TinyRecord {
   std::vector<int32_t> greedy;  // one more than was fed
   std::vector<float> logits;    // [kRows, kVocab]; empty where the file is damaged
 
-  static std::string Folder() { return RENGA_SOURCE_DIR "/tests/data/tiny/"; }
+  static std::string Folder() { return TestData("tiny/"); }
 
   static TinyRecord Read(const std::string& name) {
     TinyRecord record;

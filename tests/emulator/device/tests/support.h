@@ -13,6 +13,7 @@
 #include "ir/base/strings.h"
 #include "tests/emulator/device/emulator_forward.h"
 #include "tests/emulator/device/plan_kernels.h"
+#include "tests/support/logits.h"
 #include "tools/compiler.h"
 
 namespace renga::emulator {
@@ -54,10 +55,6 @@ inline absl::StatusOr<std::unique_ptr<EmulatorForward>> OpenOnEmulator(const Sha
   return EmulatorForward::Create(plan, std::move(options));
 }
 
-inline int32_t ArgMaxOf(absl::Span<const float> logits) {
-  return static_cast<int32_t>(std::max_element(logits.begin(), logits.end()) - logits.begin());
-}
-
 // Greedy from an empty sequence, the prompt in steps of `chunk` tokens. The plan's own choice of
 // the next token must be that of its logits.
 inline absl::StatusOr<std::vector<int32_t>> GenerateIds(EmulatorForward& forward,
@@ -81,19 +78,6 @@ inline absl::StatusOr<std::vector<int32_t>> GenerateIds(EmulatorForward& forward
     if (static_cast<int64_t>(ids.size()) == count) return ids;
     RENGA_RETURN_IF_ERROR(forward.Run({ids.back()}, {0}, &logits));
   }
-}
-
-// Root mean square of got - expected, relative to the deviation of expected from its mean.
-inline double RelativeError(absl::Span<const float> got, absl::Span<const float> expected) {
-  double sum = 0, squares = 0, errors = 0;
-  for (size_t i = 0; i < expected.size(); ++i) {
-    const double value = expected[i], error = got[i] - value;
-    sum += value;
-    squares += value * value;
-    errors += error * error;
-  }
-  const double n = static_cast<double>(expected.size());
-  return std::sqrt(errors / n) / std::sqrt(squares / n - sum / n * sum / n);
 }
 
 // Names of kernels of the plan that were never launched.
