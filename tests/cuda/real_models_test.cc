@@ -1,6 +1,6 @@
 // Real models on a GPU: against the reference interpreter and the recorded exact outputs (llama.cpp
 // on the weights dequantised to F32), with the prompt in steps of several sizes. The recorded
-// continuation is fed as input, so that every position is compared even after a near tie.
+// continuation is fed token by token, so that every position is compared even after a near tie.
 #include <sys/stat.h>
 
 #include <algorithm>
@@ -45,14 +45,14 @@ void CudaRealModelTest::Add(const nlohmann::json& record) {
   const size_t first = prompt.size() - 1, vocab = static_cast<size_t>(cuda_.forward->vocab());
   // Logits of a few prompt positions of long prompts only: the head is a third of the work.
   const auto wants = [&](size_t at) { return at >= first || at % 16 == 5; };
-  const auto exact = LogitsOf(*reference_.forward, tokens, 64, wants);
+  const auto exact = LogitsOf(*reference_.forward, tokens, prompt.size(), 64, wants);
   ASSERT_TRUE(exact.ok()) << exact.status();
   for (size_t c = 0; c < std::size(kChunks); ++c) {
     SCOPED_TRACE(testing::Message() << kChunks[c] << " tokens a step");
-    const auto fast = LogitsOf(*cuda_.forward, tokens, kChunks[c], wants);
+    const auto fast = LogitsOf(*cuda_.forward, tokens, prompt.size(), kChunks[c], wants);
     ASSERT_TRUE(fast.ok()) << fast.status();
     ASSERT_EQ(fast->size(), exact->size());
-    const auto again = LogitsOf(*cuda_.forward, tokens, kChunks[c], wants);
+    const auto again = LogitsOf(*cuda_.forward, tokens, prompt.size(), kChunks[c], wants);
     ASSERT_TRUE(again.ok()) << again.status();
     EXPECT_TRUE(*again == *fast) << "a second run differs";
     size_t row = 0;

@@ -1,6 +1,7 @@
 // What the tests on a real GPU share. Without one they skip, saying so.
 #pragma once
 
+#include <algorithm>
 #include <string>
 #include <utility>
 #include <vector>
@@ -31,22 +32,25 @@ class CudaTest : public testing::Test {
   }
 };
 
-// Logits of the rows asked for, of all of `tokens` from an empty sequence on, in steps of `chunk`
-// tokens. `wants` says whether a position's logits are asked for.
+// Logits of the rows asked for, of all of `tokens` from an empty sequence on: the first `prompt` of
+// them in steps of `chunk` tokens, then one by one. `wants` says whether a position's logits are
+// asked for.
 template <typename Wants>
 absl::StatusOr<std::vector<float>> LogitsOf(Forward& forward, absl::Span<const int32_t> tokens,
-                                            size_t chunk, Wants wants) {
+                                            size_t prompt, size_t chunk, Wants wants) {
   RENGA_RETURN_IF_ERROR(forward.Truncate(0));
   std::vector<float> logits, part;
   std::vector<int32_t> rows;
-  for (size_t begin = 0; begin < tokens.size(); begin += chunk) {
-    const auto some = tokens.subspan(begin, chunk);
+  size_t begin = 0;
+  while (begin < tokens.size()) {
+    const auto some = tokens.subspan(begin, begin < prompt ? std::min(chunk, prompt - begin) : 1);
     rows.clear();
     for (size_t i = 0; i < some.size(); ++i) {
       if (wants(begin + i)) rows.push_back(static_cast<int32_t>(i));
     }
     RENGA_RETURN_IF_ERROR(forward.Run(some, rows, &part));
     logits.insert(logits.end(), part.begin(), part.end());
+    begin += some.size();
   }
   return logits;
 }

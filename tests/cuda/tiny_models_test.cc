@@ -28,12 +28,12 @@ TEST_P(CudaTinyTest, LogitsAreCloseToTheRecordInStepsOfAnySize) {
   for (const size_t chunk : {1, 2, 7, 9, 24, 39}) {
     SCOPED_TRACE(testing::Message() << chunk << " tokens a step");
     const auto all = [](size_t) { return true; };
-    const auto logits = LogitsOf(*opened->forward, tokens, chunk, all);
+    const auto logits = LogitsOf(*opened->forward, tokens, tokens.size(), chunk, all);
     ASSERT_TRUE(logits.ok()) << logits.status();
     ASSERT_EQ(logits->size(), record.logits.size());
     // K and V are f16, the record's F32: most models have room for that in the 1 % of f16 operands.
     EXPECT_LT(RelativeError(*logits, record.logits), 0.01);
-    const auto again = LogitsOf(*opened->forward, tokens, chunk, all);
+    const auto again = LogitsOf(*opened->forward, tokens, tokens.size(), chunk, all);
     ASSERT_TRUE(again.ok()) << again.status();
     EXPECT_TRUE(*again == *logits) << "a second run differs";
   }
