@@ -22,6 +22,15 @@ absl::StatusOr<OpenOptions> ModelFlags::Options() const {
   return options;
 }
 
+absl::StatusOr<int64_t> ModelFlags::Context(const Forward& forward) const {
+  const int64_t has = forward.context();
+  const int64_t wants = compile.context.value_or(has);
+  if (wants >= 1 && wants <= has) return wants;
+  return absl::InvalidArgumentError(StrCat("-c: expected 1..", has, ", the context that ", model,
+                                           " was compiled for, got ", wants,
+                                           "; compile it again with -c"));
+}
+
 void AddModelArgument(CLI::App& app, std::string* model) {
   app.add_option("-m,--model,MODEL", *model, "a GGUF (first part of a split one) or a plan")
       ->required();

@@ -20,6 +20,10 @@ struct ModelFlags {
 
   // Checks the flags against what the file is. Errors also as IsPlan.
   absl::StatusOr<OpenOptions> Options() const;
+
+  // Tokens that a sequence may hold: what the model was compiled for, or less where -c asks for
+  // less. InvalidArgument where it asks for more.
+  absl::StatusOr<int64_t> Context(const Forward& forward) const;
 };
 
 // MODEL, also as -m.

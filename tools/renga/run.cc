@@ -72,16 +72,6 @@ absl::Status TooLong(int64_t tokens, bool at_least, int64_t context) {
              at_least ? "at least " : "", tokens, "; shorten it or compile for more with -c"));
 }
 
-// Tokens that the sequence may hold: the plan's context, or less where -c asks for less.
-absl::StatusOr<int64_t> Context(const Flags& flags, const Forward& forward) {
-  const int64_t has = forward.context();
-  const int64_t wants = flags.model.compile.context.value_or(has);
-  if (wants >= 1 && wants <= has) return wants;
-  return absl::InvalidArgumentError(StrCat("-c: expected 1..", has, ", the context that ",
-                                           flags.model.model, " was compiled for, got ", wants,
-                                           "; compile it again with -c"));
-}
-
 absl::StatusOr<std::vector<int32_t>> PromptIds(const Flags& flags, const Prompt& prompt,
                                                const OpenedModel& model, int64_t context) {
   std::vector<int32_t> ids = prompt.ids;
@@ -176,7 +166,7 @@ absl::Status Run(const Flags& flags) {
   RENGA_ASSIGN_OR_RETURN(OpenedModel model, OpenModel(flags.model.model, open));
   loading.Stop();
   Forward& forward = *model.forward;
-  RENGA_ASSIGN_OR_RETURN(const int64_t context, Context(flags, forward));
+  RENGA_ASSIGN_OR_RETURN(const int64_t context, flags.model.Context(forward));
   RunReport report{.device = std::string(forward.device()), .load_seconds = model.load_seconds};
   RENGA_ASSIGN_OR_RETURN(report.prompt_ids, PromptIds(flags, prompt, model, context));
   const int64_t prompt_tokens = static_cast<int64_t>(report.prompt_ids.size());
