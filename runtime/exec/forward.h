@@ -43,8 +43,8 @@ class Forward {
   // Forgets the tokens from `position` on. OutOfRange unless 0 <= position <= position().
   virtual absl::Status Truncate(int64_t position) = 0;
 
-  virtual std::string_view device()
-      const = 0;  // "cpu", "cuda:0 NVIDIA H100 80GB HBM3", "reference"
+  // "cpu", "reference"; of a GPU also its name, without its maker's: "cuda:0 H100 80GB HBM3".
+  virtual std::string_view device() const = 0;
 };
 
 }  // namespace renga

@@ -1,0 +1,129 @@
+// renga bench: the rows that scripts rely on, and what it refuses.
+#include <cmath>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/tools/process.h"
+#include "tools/device_rates.h"
+
+namespace renga {
+namespace {
+
+using Json = nlohmann::json;
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+std::vector<std::string> Bench(std::vector<std::string> more) {
+  more.insert(more.begin(), {"bench", StoryModel()});
+  return more;
+}
+
+TEST(Bench, JsonHasTheDocumentedRows) {
+  const ProcessResult result =
+      Renga(Bench({"-p", "9,16", "-n", "4", "-d", "0,100", "-r", "2", "-c", "128", "--json"}));
+  ASSERT_EQ(result.exit_code, 0) << result.Describe();
+  const Json json = Json::parse(result.out, nullptr, /*allow_exceptions=*/false);
+  ASSERT_TRUE(json.is_object()) << result.out;
+  EXPECT_EQ(json["device"], "cpu");
+  EXPECT_EQ(json["repetitions"], 2);
+  const double bytes_s = json["rates"]["bytes_s"];
+  EXPECT_GT(bytes_s, 1e8);
+  EXPECT_TRUE(json["rates"]["flops_s"].is_null());
+  std::vector<std::string> tests;
+  for (const Json& row : json["rows"]) {
+    tests.push_back(row["test"]);
+    std::set<std::string> keys;
+    for (const auto& [key, value] : row.items()) keys.insert(key);
+    EXPECT_EQ(keys, (std::set<std::string>{"test", "tok_s", "stdev", "bytes", "flops",
+                                           "bound_tok_s", "percent_of_bound"}));
+    EXPECT_GT(row["tok_s"], 0);
+    EXPECT_GE(row["stdev"], 0);
+  }
+  EXPECT_THAT(tests, ElementsAre("pp9", "pp16", "tg4", "tg4@100"));
+  // Nobody measured the cpu's arithmetic, which is what bounds a prompt.
+  EXPECT_TRUE(json["rows"][0]["bound_tok_s"].is_null());
+  EXPECT_TRUE(json["rows"][0]["percent_of_bound"].is_null());
+  const Json& decode = json["rows"][2];
+  // 260,032 weights, a row of the embedding, and on average 2.5 keys of 5 layers (step_cost_test).
+  EXPECT_EQ(decode["bytes"], 260032 * 4 + 256 + 640 * 5 / 2);
+  EXPECT_EQ(json["rows"][3]["bytes"], decode["bytes"].get<int64_t>() + 100 * 640);
+  const double bound = decode["bound_tok_s"];
+  EXPECT_NEAR(bound, bytes_s / decode["bytes"].get<double>(), 1e-9 * bound);
+  EXPECT_NEAR(decode["percent_of_bound"].get<double>(), 100 * decode["tok_s"].get<double>() / bound,
+              1e-6);
+}
+
+TEST(Bench, PeopleGetATable) {
+  const ProcessResult result = Renga(Bench({"-p", "8", "-n", "2", "-r", "1", "-t", "1"}));
+  ASSERT_EQ(result.exit_code, 0) << result.Describe();
+  EXPECT_THAT(result.out, HasSubstr(", cpu, median of 1\n"));
+  EXPECT_THAT(result.out, HasSubstr(" GB/s; measured now: 1 thread reading 512 MiB"));
+  EXPECT_THAT(result.out, HasSubstr("\ntest  "));
+  EXPECT_THAT(result.out, HasSubstr("\npp8 "));
+  EXPECT_THAT(result.out, HasSubstr("\ntg2 "));
+  EXPECT_THAT(result.err, HasSubstr("cpu, 1 thread"));
+}
+
+TEST(Bench, TheReferenceHasNoBound) {
+  const ProcessResult result =
+      Renga(Bench({"-p", "2", "-n", "1", "-r", "1", "-c", "64", "--device", "reference"}));
+  ASSERT_EQ(result.exit_code, 0) << result.Describe();
+  EXPECT_THAT(result.out, HasSubstr("rates   none: nobody has measured reference"));
+  EXPECT_THAT(result.out, HasSubstr(" -  "));
+}
+
+TEST(Bench, RefusesWhatItCannotMeasure) {
+  const auto expect_error = [](std::vector<std::string> flags, int code, const char* says) {
+    const ProcessResult result = Renga(Bench(std::move(flags)));
+    EXPECT_TRUE(result.IsCleanError(code)) << result.Describe();
+    EXPECT_THAT(result.err, HasSubstr(says));
+    EXPECT_LT(result.cpu_seconds, 2) << "wrong flags are found before anything is measured";
+  };
+  expect_error({"-p", "0"}, 2, "-p: expected 1 or more tokens of a prompt, got 0");
+  expect_error({"-p", "8,-1"}, 2, "-p: expected 1 or more");
+  expect_error({"-p", "99999999999999999999"}, 2, "-p");
+  expect_error({"-p", "many"}, 2, "many");
+  expect_error({"-n", "0"}, 2, "-n: expected 1 or more tokens to decode, got 0");
+  expect_error({"-d", "-3"}, 2, "-d: expected 0 or more");
+  expect_error({"-b", "1,8"}, 2, "-b: expected 1, as this version decodes one sequence");
+  expect_error({"-r", "0"}, 2, "-r: expected 1..1000 repetitions, got 0");
+  expect_error({"-p", "100", "-c", "64"}, 2, "-p: pp100: expected at most 64 tokens in all");
+  expect_error({"-p", "8", "-n", "100", "-c", "64"}, 2, "-n: tg100: expected at most 64");
+  expect_error({"-d", "2000"}, 2,
+               "-d: tg128@2000: expected at most 2048 tokens in all, the context of ");
+  expect_error({"-d", "2000"}, 2, "-c 2128");
+  expect_error({"--device", "cuda"}, 3, "cuda");
+}
+
+TEST(DeviceRates, GpusAreKnownByTheirWholeName) {
+  const DeviceRates known = RatesOf("cuda:1 NVIDIA H100 80GB HBM3", 1);
+  EXPECT_EQ(known.bytes_per_second, 3.0e12);
+  EXPECT_EQ(known.flops_per_second, 798e12);
+  EXPECT_THAT(known.source, HasSubstr("measured"));
+  for (const char* other : {"cuda:0 NVIDIA H100 PCIe", "cuda:0", "reference"}) {
+    const DeviceRates unknown = RatesOf(other, 1);
+    EXPECT_FALSE(unknown.bytes_per_second.has_value()) << other;
+    EXPECT_FALSE(unknown.flops_per_second.has_value()) << other;
+    EXPECT_THAT(unknown.source, HasSubstr(other));
+  }
+}
+
+TEST(DeviceRates, TheSlowerOfReadingAndComputingIsTheBound) {
+  const DeviceRates both = {.bytes_per_second = 1000, .flops_per_second = 4000};
+  const DeviceRates reading = {.bytes_per_second = 1000};
+  const StepCost reads = {.bytes = 100, .flops = 40}, computes = {.bytes = 1, .flops = 40};
+  EXPECT_DOUBLE_EQ(*BoundOf(TestKind::kDecode, reads, both), 10);
+  EXPECT_DOUBLE_EQ(*BoundOf(TestKind::kPrompt, reads, both), 10);
+  EXPECT_DOUBLE_EQ(*BoundOf(TestKind::kDecode, computes, both), 100);
+  EXPECT_DOUBLE_EQ(*BoundOf(TestKind::kPrompt, computes, both), 100);
+  EXPECT_DOUBLE_EQ(*BoundOf(TestKind::kDecode, reads, reading), 10);
+  EXPECT_FALSE(BoundOf(TestKind::kPrompt, reads, reading).has_value());
+  EXPECT_FALSE(BoundOf(TestKind::kDecode, reads, {}).has_value());
+}
+
+}  // namespace
+}  // namespace renga

@@ -1,0 +1,34 @@
+// What `bench` prints: a row a test, with the speed that memory and arithmetic allow at most.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "tools/device_rates.h"
+#include "tools/measure_speed.h"
+#include "tools/renga/output.h"
+#include "tools/step_cost.h"
+
+namespace renga {
+
+struct BenchRow {
+  std::string test;  // "pp512", "tg128", "tg128@1024"
+  Speed speed;
+  StepCost token_cost;          // of one token, on average over the test
+  std::optional<double> bound;  // tokens a second
+};
+
+struct BenchReport {
+  std::string model;   // as the user named it
+  std::string device;  // Forward::device()
+  DeviceRates rates;
+  int repetitions = 0;
+  std::vector<BenchRow> rows;
+};
+
+Json ToJson(const BenchReport& report);
+std::string ToText(const BenchReport& report);
+
+}  // namespace renga
