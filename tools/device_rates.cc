@@ -32,7 +32,7 @@ constexpr GpuRates kGpus[] = {
 
 // Far beyond any cache.
 constexpr size_t kStreamBytes = size_t{512} << 20;
-constexpr int kPasses = 8;
+constexpr int kPasses = 6;
 
 class Mapping {
  public:

@@ -97,7 +97,7 @@ absl::Status CheckContext(const std::vector<Test>& tests, int64_t context,
 }
 
 absl::StatusOr<BenchRow> RunTest(const Test& test, const Flags& flags, const StepCosts& costs,
-                                 const DeviceRates& rates, Forward& forward) {
+                                 Forward& forward) {
   Progress progress(StrCat("measuring ", test.name));
   SpeedOptions options;
   options.repetitions = flags.repetitions;
@@ -113,7 +113,6 @@ absl::StatusOr<BenchRow> RunTest(const Test& test, const Flags& flags, const Ste
   }
   row.token_cost.bytes /= static_cast<double>(test.tokens);
   row.token_cost.flops /= static_cast<double>(test.tokens);
-  row.bound = BoundOf(test.kind, row.token_cost, rates);
   return row;
 }
 
@@ -140,8 +139,15 @@ absl::Status Run(const Flags& flags) {
   report.repetitions = flags.repetitions;
   report.rates = RatesOf(forward.device(), threads);
   for (const Test& test : tests) {
-    RENGA_ASSIGN_OR_RETURN(BenchRow row, RunTest(test, flags, costs, report.rates, forward));
+    RENGA_ASSIGN_OR_RETURN(BenchRow row, RunTest(test, flags, costs, forward));
     report.rows.push_back(std::move(row));
+  }
+  // What is measured suffers where other programs use the memory, so the better of two counts.
+  const DeviceRates after = RatesOf(forward.device(), threads);
+  if (after.bytes_per_second > report.rates.bytes_per_second) report.rates = after;
+  for (size_t i = 0; i < tests.size(); ++i) {
+    BenchRow& row = report.rows[i];
+    row.bound = BoundOf(tests[i].kind, row.token_cost, report.rates);
   }
   return WriteStdout(flags.json ? JsonText(ToJson(report)) : ToText(report));
 }
