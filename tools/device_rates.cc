@@ -11,7 +11,6 @@
 #include <thread>
 #include <vector>
 
-#include "absl/types/span.h"
 #include "ir/base/strings.h"
 
 namespace renga {
@@ -30,73 +29,85 @@ constexpr GpuRates kGpus[] = {
      "copy 3.01), a bf16 product of 8192^3 with random data"},
 };
 
-// Far beyond any cache.
+// Far beyond any cache. Threads take the next chunk when they are done with one: another program
+// that takes a core's time then holds up one chunk, not a share of the stream.
 constexpr size_t kStreamBytes = size_t{512} << 20;
-constexpr int kPasses = 6;
+constexpr size_t kChunkBytes = size_t{4} << 20;
+constexpr size_t kChunks = kStreamBytes / kChunkBytes;  // of one pass
+constexpr size_t kLeastPasses = 2, kMostPasses = 8;
+constexpr double kSeconds = 1;  // after which no more passes than the least are made
 
 class Mapping {
  public:
   explicit Mapping(size_t bytes)
-      : bytes_(bytes),
+      : size_(bytes),
         data_(mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)) {}
   ~Mapping() {
-    if (data_ != MAP_FAILED) munmap(data_, bytes_);
+    if (data_ != MAP_FAILED) munmap(data_, size_);
   }
   Mapping(const Mapping&) = delete;
   Mapping& operator=(const Mapping&) = delete;
-  uint64_t* words() const { return data_ == MAP_FAILED ? nullptr : static_cast<uint64_t*>(data_); }
+  uint8_t* bytes() const { return data_ == MAP_FAILED ? nullptr : static_cast<uint8_t*>(data_); }
 
  private:
-  size_t bytes_;
+  size_t size_;
   void* data_;
 };
 
-// Sums of its own for a line of cache, so that no addition waits for another.
-uint64_t Sum(absl::Span<const uint64_t> words) {
+void InParallel(int threads, const std::function<void()>& work) {
+  std::vector<std::thread> others;
+  for (int i = 1; i < threads; ++i) others.emplace_back(work);
+  work();
+  for (std::thread& thread : others) thread.join();
+}
+
+// Of the words of a chunk. A line of cache has sums of its own, so that no addition waits for
+// another.
+uint64_t Sum(const uint8_t* chunk) {
   uint64_t sums[8] = {};
-  for (size_t i = 0; i + 8 <= words.size(); i += 8) {
-    for (size_t j = 0; j < 8; ++j) sums[j] += words[i + j];
+  for (size_t i = 0; i < kChunkBytes; i += sizeof(sums)) {
+    uint64_t words[8];
+    std::memcpy(words, chunk + i, sizeof(words));
+    for (size_t j = 0; j < 8; ++j) sums[j] += words[j];
   }
   uint64_t sum = 0;
   for (uint64_t part : sums) sum += part;
   return sum;
 }
 
-void InParallel(int threads, const std::function<void(int)>& work) {
-  std::vector<std::thread> others;
-  for (int i = 1; i < threads; ++i) others.emplace_back(work, i);
-  work(0);
-  for (std::thread& thread : others) thread.join();
-}
-
-// Bytes a second of the fastest of a few passes; empty without the memory for them.
+// Bytes a second over the fastest stretch as long as the stream; empty without the memory for it.
 std::optional<double> MeasureReading(int threads) {
   const Mapping memory(kStreamBytes);
-  uint64_t* words = memory.words();
-  if (words == nullptr) return std::nullopt;
-  // Threads take the next chunk when they are done with one: another program that takes a core's
-  // time holds up one chunk, not a share of the stream.
-  constexpr size_t kChunkWords = (size_t{4} << 20) / sizeof(uint64_t);
-  constexpr size_t kChunks = kStreamBytes / sizeof(uint64_t) / kChunkWords;
-  const auto for_chunks = [&](const std::function<void(size_t)>& work) {
-    std::atomic<size_t> next = 0;
-    InParallel(threads, [&](int) {
-      for (size_t i = next++; i < kChunks; i = next++) work(i);
-    });
-  };
-  // Pages that nobody wrote are all the same one.
-  for_chunks(
-      [&](size_t i) { std::memset(words + i * kChunkWords, 1, kChunkWords * sizeof(*words)); });
+  if (memory.bytes() == nullptr) return std::nullopt;
+  // Pages that nobody wrote are all the same one; they lie near the core that writes them first.
+  std::atomic<size_t> written = 0;
+  InParallel(threads, [&] {
+    for (size_t i = written++; i < kChunks; i = written++) {
+      std::memset(memory.bytes() + i * kChunkBytes, 1, kChunkBytes);
+    }
+  });
+  std::atomic<size_t> next = 0;
   std::atomic<uint64_t> sum = 0;  // looked at below: what nobody looks at need not be read
-  double best = 0;
-  for (int pass = 0; pass < kPasses; ++pass) {
-    const auto start = std::chrono::steady_clock::now();
-    for_chunks(
-        [&](size_t i) { sum += Sum(absl::MakeConstSpan(words + i * kChunkWords, kChunkWords)); });
-    const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
-    best = std::max(best, static_cast<double>(kStreamBytes) / seconds.count());
+  std::vector<double> ends(kMostPasses * kChunks);  // of each chunk, seconds from the start
+  const auto start = std::chrono::steady_clock::now();
+  InParallel(threads, [&] {
+    double now = 0;
+    for (size_t i = next++; i < ends.size(); i = next++) {
+      if (i >= kLeastPasses * kChunks && now > kSeconds) break;
+      sum += Sum(memory.bytes() + i % kChunks * kChunkBytes);
+      now = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+      ends[i] = now;
+    }
+  });
+  if (sum == 0) return std::nullopt;
+
+  std::erase(ends, 0.0);
+  std::sort(ends.begin(), ends.end());
+  double shortest = ends.back();
+  for (size_t i = kChunks; i < ends.size(); ++i) {
+    shortest = std::min(shortest, ends[i] - ends[i - kChunks]);
   }
-  return sum == 0 ? std::nullopt : std::optional<double>(best);
+  return static_cast<double>(kStreamBytes) / std::max(shortest, 1e-9);
 }
 
 }  // namespace
