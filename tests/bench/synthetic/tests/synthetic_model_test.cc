@@ -57,9 +57,9 @@ TEST(SyntheticShapes, HaveThePublishedNumberOfWeights) {
   EXPECT_NEAR(static_cast<double>(MatrixElements(Find("llama-3.1-8b-f16"))), 8.0303e9, 0.0005e9);
 }
 
-// As `dump --stage gguf` shows of the file of Qwen2.5-Coder-0.5B that tools/fetch-models gets,
-// whose embedding is not tied; its third layer is no candidate for more bits by our count of
-// layers.
+// As `dump --stage gguf` shows of the file of Qwen2.5-Coder-0.5B that tools/fetch-models gets. That
+// one's embedding is not tied, and it gives more bits to as many layers, but to others: its layers
+// were counted in the order of their names.
 TEST(SyntheticShapes, RowsThatAreNoWholeBlocksFallBack) {
   const Model model = Find("qwen2.5-0.5b-q4_k_m");
   EXPECT_EQ(TypeOf(model, "token_embd.weight"), "q8_0");
