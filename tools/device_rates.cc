@@ -23,7 +23,7 @@ struct GpuRates {
   std::string_view source;
 };
 constexpr GpuRates kGpus[] = {
-    {"NVIDIA H100 80GB HBM3", 3.0e12, 798e12,
+    {"H100 80GB HBM3", 3.0e12, 798e12,
      "measured on such a card with CUDA 13.0: a read-only stream of 0.4 to 16 GB (3.06-3.10 TB/s, "
      "a "
      "copy 3.01), a bf16 product of 8192^3 with random data"},

@@ -32,7 +32,7 @@ class GreedyChoice {
   absl::StatusOr<int32_t> Read() {
     const absl::Span<const int32_t> next = forward_.next();
     if (!next.empty() && next.back() >= 0 && next.back() < forward_.vocab()) return next.back();
-    forward_.Logits(&logits_);
+    RENGA_RETURN_IF_ERROR(forward_.Logits(&logits_));
     const size_t vocab = static_cast<size_t>(forward_.vocab());
     const absl::Span<const float> row = absl::MakeConstSpan(logits_).last(vocab);
     const auto largest = std::max_element(row.begin(), row.end());

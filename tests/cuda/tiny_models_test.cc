@@ -7,6 +7,14 @@
 namespace renga {
 namespace {
 
+// Models of types that have no kernel for GPUs: the compiler says so.
+bool HasNoKernels(const std::string& name) {
+  for (const char* type : {"-IQ1", "-IQ2", "-IQ3", "-IQ4_XS", "-Q2_K", "-Q3_K"}) {
+    if (name.find(type) != name.npos) return true;
+  }
+  return false;
+}
+
 class CudaTinyTest : public CudaTest, public testing::WithParamInterface<std::string> {};
 
 TEST_P(CudaTinyTest, LogitsAreCloseToTheRecordInStepsOfAnySize) {
@@ -19,8 +27,9 @@ TEST_P(CudaTinyTest, LogitsAreCloseToTheRecordInStepsOfAnySize) {
   options.device = "cuda";
   options.use_cache = false;
   auto opened = OpenModel(record.path, options);
-  if (absl::IsUnimplemented(opened.status())) {
-    GTEST_SKIP() << "SKIPPED: types without kernels for GPUs: " << opened.status().message();
+  if (HasNoKernels(GetParam())) {
+    EXPECT_EQ(opened.status().code(), absl::StatusCode::kUnimplemented) << opened.status();
+    return;
   }
   ASSERT_TRUE(opened.ok()) << opened.status();
   std::vector<int32_t> tokens = record.prompt;

@@ -12,7 +12,11 @@
 
 namespace renga {
 
+// RENGA_MODELS where that is set.
 inline std::string RealModelFolder() {
+  if (const char* models = std::getenv("RENGA_MODELS"); models != nullptr && *models != '\0') {
+    return std::string(models) + "/";
+  }
   if (const char* cache = std::getenv("XDG_CACHE_HOME"); cache != nullptr && *cache != '\0') {
     return std::string(cache) + "/renga/models/";
   }

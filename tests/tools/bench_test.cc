@@ -100,11 +100,11 @@ TEST(Bench, RefusesWhatItCannotMeasure) {
 }
 
 TEST(DeviceRates, GpusAreKnownByTheirWholeName) {
-  const DeviceRates known = RatesOf("cuda:1 NVIDIA H100 80GB HBM3", 1);
+  const DeviceRates known = RatesOf("cuda:1 H100 80GB HBM3", 1);
   EXPECT_EQ(known.bytes_per_second, 3.0e12);
   EXPECT_EQ(known.flops_per_second, 798e12);
   EXPECT_THAT(known.source, HasSubstr("measured"));
-  for (const char* other : {"cuda:0 NVIDIA H100 PCIe", "cuda:0", "reference"}) {
+  for (const char* other : {"cuda:0 H100 PCIe", "cuda:0", "reference"}) {
     const DeviceRates unknown = RatesOf(other, 1);
     EXPECT_FALSE(unknown.bytes_per_second.has_value()) << other;
     EXPECT_FALSE(unknown.flops_per_second.has_value()) << other;

@@ -37,7 +37,10 @@ class FakeForward : public Forward {
     next_ = chooses ? chosen % 10 : -1;
     return absl::OkStatus();
   }
-  void Logits(std::vector<float>* logits) const override { *logits = logits_of_last; }
+  absl::Status Logits(std::vector<float>* logits) const override {
+    *logits = logits_of_last;
+    return absl::OkStatus();
+  }
   absl::Span<const int32_t> next() const override { return {&next_, 1}; }
   int64_t position() const override { return position_; }
   int64_t context() const override { return 20; }
