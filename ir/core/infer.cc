@@ -45,6 +45,11 @@ absl::Status InferCall::ExpectPlain(int operand) const {
   return OperandError(operand, "f32, f16 or bf16");
 }
 
+absl::Status InferCall::ExpectCached(int operand) const {
+  if (type(operand).dtype == DType::kQ8_0 || ExpectPlain(operand).ok()) return absl::OkStatus();
+  return OperandError(operand, "f32, f16, bf16 or q8_0");
+}
+
 absl::Status InferCall::ExpectOneOf(std::string_view attr,
                                     absl::Span<const std::string_view> names) const {
   const std::string& value = Name(attr);

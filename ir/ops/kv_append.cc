@@ -1,5 +1,8 @@
 // kv_append(cache, x, cells):  cache[cells[t],:,:] = x[t,:,:], in place
+// Rounded to the cache's type, which may be q8_0 (RoundRow in ir/core/eval.h).
 // The result is the cache with the new entries; the operand must not be used afterwards.
+#include <algorithm>
+
 #include "ir/base/status.h"
 #include "ir/core/eval.h"
 #include "ir/core/infer.h"
@@ -13,7 +16,7 @@ const OpDef kKvAppend = {
     .operands = {{"cache"}, {"x"}, {"cells"}},
     .aliases = {{/*result=*/0, /*operand=*/0}},
     .infer = [](const InferCall& call) -> absl::StatusOr<std::vector<TensorType>> {
-      RENGA_RETURN_IF_ERROR(call.ExpectPlain(0));
+      RENGA_RETURN_IF_ERROR(call.ExpectCached(0));
       RENGA_RETURN_IF_ERROR(call.ExpectRank(0, 3));
       RENGA_RETURN_IF_ERROR(call.ExpectPlain(1));
       RENGA_RETURN_IF_ERROR(call.ExpectRank(1, 3));
@@ -33,9 +36,9 @@ const OpDef kKvAppend = {
           return absl::OutOfRangeError(
               StrCat("cells[", t, "]: expected 0..", cache.shape[0] - 1, ", got ", cell));
         }
-        for (int64_t i = 0; i < width; ++i) {
-          cache.f[cell * width + i] = RoundTo(cache.dtype, x.f[t * width + i]);
-        }
+        const auto entry = absl::MakeSpan(cache.f).subspan(cell * width, width);
+        std::copy_n(x.f.begin() + t * width, width, entry.begin());
+        RoundRow(cache.dtype, entry);
       }
       return absl::OkStatus();
     },

@@ -21,7 +21,7 @@ inline int64_t CellOf(const HostTensor& pages, int64_t sequence, int64_t j, int6
 inline absl::Status ExpectPaged(const InferCall& call, int x) {
   RENGA_RETURN_IF_ERROR(call.ExpectPlain(x));
   RENGA_RETURN_IF_ERROR(call.ExpectRank(x, 3));
-  RENGA_RETURN_IF_ERROR(call.ExpectPlain(x + 1));
+  RENGA_RETURN_IF_ERROR(call.ExpectCached(x + 1));
   RENGA_RETURN_IF_ERROR(call.ExpectRank(x + 1, 3));
   RENGA_RETURN_IF_ERROR(call.ExpectType(x + 2, {DType::kI32, {call.type(x).shape[0]}}));
   RENGA_RETURN_IF_ERROR(call.ExpectDType(x + 3, DType::kI32));

@@ -31,6 +31,16 @@ def narrow(dtype, x):
     return struct.unpack("<f", struct.pack("<I", bits))[0]
 
 
+def narrow_all(dtype, xs):
+    if dtype != "q8_0":
+        return [narrow(dtype, x) for x in xs]
+    out = []
+    for i in range(0, len(xs), 32):
+        step = max(abs(x) for x in xs[i:i + 32]) / 127
+        out += [round(x / step) * narrow("f16", step) if step else 0.0 for x in xs[i:i + 32]]
+    return out
+
+
 class Array:
     """Row-major numbers."""
 
@@ -409,7 +419,7 @@ def fill(text, name):
         if numbers.split() == ["random"]:
             numbers = " ".join(f"{rng.uniform(-2, 2):.2f}" for _ in range(math.prod(shape)))
         words = numbers.split()
-        values[ref] = Array(shape, [narrow(dtype, float(w)) for w in words], dtype)
+        values[ref] = Array(shape, narrow_all(dtype, [float(w) for w in words]), dtype)
         out.append((f"// {kind} {ref}:", words))
     for ref in re.findall(r"^cache (.*?):", graph, re.MULTILINE):
         dtype, shape = types[ref]
@@ -435,7 +445,7 @@ def fill(text, name):
         for ref, array in zip(results, got if isinstance(got, tuple) else (got,), strict=True):
             dtype, shape = types[ref]
             assert array.shape == shape, (line, array.shape, shape)
-            values[ref] = Array(shape, [narrow(dtype, v) for v in array.v], dtype)
+            values[ref] = Array(shape, narrow_all(dtype, array.v), dtype)
     lines = []
     for kind, rest in found:
         if kind == "EXPECT":
