@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <optional>
 
+#include "codegen/emit/cuda_cache.h"
 #include "codegen/emit/cuda_families.h"
 #include "codegen/emit/cuda_source.h"
 #include "codegen/emit/kernel_shapes.h"
@@ -17,15 +18,15 @@ constexpr int64_t kMaxHeadDim = 256;
 constexpr int64_t kMostSplits = 32;
 constexpr int64_t kKeysOfSplit = 64;  // a tile of keys
 
-// Numbers of 16 bits that a cached value becomes (kv_tile.cuh).
-int PartsOf(DType type) { return type == DType::kF32 ? 2 : 1; }
-
 struct Heads {
   int64_t q, kv, dim;
+  CudaCache k_cache, v_cache;
 };
 
 absl::StatusOr<Heads> HeadsOf(const CudaStep& step) {
   Heads heads;
+  RENGA_ASSIGN_OR_RETURN(heads.k_cache, CacheOf(step, "k_cache"));
+  RENGA_ASSIGN_OR_RETURN(heads.v_cache, CacheOf(step, "v_cache"));
   RENGA_ASSIGN_OR_RETURN(heads.q, step.ConstSize("q", 1));
   RENGA_ASSIGN_OR_RETURN(heads.dim, step.ConstSize("q", 2));
   RENGA_ASSIGN_OR_RETURN(heads.kv, step.ConstSize("k_cache", 1));
@@ -56,8 +57,8 @@ std::optional<AttentionShape> FittingShape(const CudaStep& step, const Heads& he
                             .tile_tokens = std::max<int64_t>(1, 16 * size.row_warps / group),
                             .tile_keys = size.tile_keys,
                             .max_splits = 1,
-                            .key_parts = PartsOf(step.type("k_cache").dtype),
-                            .value_parts = PartsOf(step.type("v_cache").dtype)};
+                            .key_parts = heads.k_cache.parts,
+                            .value_parts = heads.v_cache.parts};
     if (decode) {
       // So many that one token keeps the GPU busy.
       shape.max_splits =
@@ -68,24 +69,20 @@ std::optional<AttentionShape> FittingShape(const CudaStep& step, const Heads& he
   return std::nullopt;
 }
 
-absl::StatusOr<std::vector<std::string>> ConfigOf(const CudaStep& step,
-                                                  const AttentionShape& shape) {
-  const absl::StatusOr<std::string> keys = CacheElementText(step.type("k_cache").dtype);
-  if (!keys.ok()) return Annotate(keys.status(), RefText(step.value("k_cache")));
-  const absl::StatusOr<std::string> values = CacheElementText(step.type("v_cache").dtype);
-  if (!values.ok()) return Annotate(values.status(), RefText(step.value("v_cache")));
-  return std::vector<std::string>{
-      StrCat("static constexpr int kQueryHeads = ", shape.q_heads, ", kKvHeads = ", shape.kv_heads,
-             ", kHeadDim = ", shape.head_dim, ";"),
-      StrCat("using KeyCache = ", *keys, "; using ValueCache = ", *values, ";"),
-      StrCat("static constexpr int kPageTokens = ", step.Int("page_tokens"),
-             ", kWindow = ", step.Int("window"), ";"),
-      StrCat("static constexpr bool kCausal = ", step.Bool("causal") ? "true" : "false", ";"),
-      StrCat("static constexpr double kScale = ", DoubleText(step.Float("scale")),
-             ", kSoftCap = 0.0;"),
-      StrCat("static constexpr int kRowWarps = ", shape.row_warps,
-             ", kKeyWarps = ", shape.key_warps, ", kTileTokens = ", shape.tile_tokens,
-             ", kTileKeys = ", shape.tile_keys, ", kMaxSplits = ", shape.max_splits, ";")};
+std::vector<std::string> ConfigOf(const CudaStep& step, const Heads& heads,
+                                  const AttentionShape& shape) {
+  return {StrCat("static constexpr int kQueryHeads = ", shape.q_heads,
+                 ", kKvHeads = ", shape.kv_heads, ", kHeadDim = ", shape.head_dim, ";"),
+          StrCat("using KeyCache = ", heads.k_cache.element,
+                 "; using ValueCache = ", heads.v_cache.element, ";"),
+          StrCat("static constexpr int kPageTokens = ", step.Int("page_tokens"),
+                 ", kWindow = ", step.Int("window"), ";"),
+          StrCat("static constexpr bool kCausal = ", step.Bool("causal") ? "true" : "false", ";"),
+          StrCat("static constexpr double kScale = ", DoubleText(step.Float("scale")),
+                 ", kSoftCap = 0.0;"),
+          StrCat("static constexpr int kRowWarps = ", shape.row_warps,
+                 ", kKeyWarps = ", shape.key_warps, ", kTileTokens = ", shape.tile_tokens,
+                 ", kTileKeys = ", shape.tile_keys, ", kMaxSplits = ", shape.max_splits, ";")};
 }
 
 // What the blocks of a split tile hand to the one that combines them.
@@ -93,9 +90,8 @@ struct Parts {
   int32_t values = -1, stats = -1, tickets = -1;
 };
 
-absl::Status AddLaunch(CudaStep& step, const AttentionShape& shape, const plan::Expr& splits,
-                       const Parts& parts, std::string_view detail) {
-  RENGA_ASSIGN_OR_RETURN(std::vector<std::string> config, ConfigOf(step, shape));
+absl::Status AddLaunch(CudaStep& step, const Heads& heads, const AttentionShape& shape,
+                       const plan::Expr& splits, const Parts& parts, std::string_view detail) {
   RENGA_ASSIGN_OR_RETURN(const plan::Expr span, step.Symbol(step.NameAttr("span")));
   const Dim& page_columns = step.type("pages").shape.back();
   plan::Expr pages = plan::Constant(page_columns.value);
@@ -108,15 +104,15 @@ absl::Status AddLaunch(CudaStep& step, const AttentionShape& shape, const plan::
                  .args = "AttentionArgs",
                  .detail = StrCat("attention_", shape.q_heads, "_", shape.kv_heads, "x",
                                   shape.head_dim, "_", detail),
-                 .config = std::move(config),
+                 .config = ConfigOf(step, heads, shape),
                  .threads = shape.threads()},
       .grid_x = splits,
       .grid_y = plan::Constant(shape.grid_y()),
       .grid_z = plan::CeilDivide(step.rows(), shape.tile_tokens),
       .shared = plan::Constant(shape.shared_bytes()),
-      .args = {Pointer("q", step.operand("q")), Pointer("k_cache", step.operand("k_cache")),
-               Pointer("k_scales", -1), Pointer("v_cache", step.operand("v_cache")),
-               Pointer("v_scales", -1), Pointer("positions", step.operand("positions")),
+      .args = {Pointer("q", step.operand("q")), heads.k_cache.Values("k_cache"),
+               heads.k_cache.Scales("k_scales"), heads.v_cache.Values("v_cache"),
+               heads.v_cache.Scales("v_scales"), Pointer("positions", step.operand("positions")),
                Pointer("sequences", step.operand("sequences")),
                Pointer("pages", step.operand("pages")), Pointer("sinks", step.operand("sinks")),
                Pointer("y", step.result(0)), Pointer("part_values", parts.values),
@@ -152,12 +148,12 @@ absl::Status EmitCudaAttention(const Node& node, std::string_view kernel, PlanBu
                          step.Scratch("part_values", DType::kF32, part_rows * heads.dim));
   RENGA_ASSIGN_OR_RETURN(parts.stats, step.Scratch("part_stats", DType::kF32, part_rows * 2));
   parts.tickets = step.Persistent("attention.tickets", 4 * tiles);
-  RENGA_RETURN_IF_ERROR(AddLaunch(step, *decode, splits, parts, "decode"));
+  RENGA_RETURN_IF_ERROR(AddLaunch(step, heads, *decode, splits, parts, "decode"));
   step.EndVariant(kDecodeTokens,
                   StrCat("few tokens: up to ", decode->max_splits, " blocks share a tile's ",
                          "keys, from ", kKeysOfSplit, " positions on"));
   if (step.max_rows() <= kDecodeTokens) return absl::OkStatus();
-  RENGA_RETURN_IF_ERROR(AddLaunch(step, *prefill, plan::Constant(1), {}, "prefill"));
+  RENGA_RETURN_IF_ERROR(AddLaunch(step, heads, *prefill, plan::Constant(1), {}, "prefill"));
   step.EndVariant(step.max_rows(), "many tokens: tiles of rows are enough blocks");
   return absl::OkStatus();
 }

@@ -23,16 +23,16 @@ absl::Status EmitCudaAttention(const Node& node, std::string_view kernel, PlanBu
 
 absl::Status EmitCudaEmbed(const Node& node, std::string_view kernel, PlanBuilder& builder);
 absl::Status EmitCudaGatherRows(const Node& node, std::string_view kernel, PlanBuilder& builder);
+absl::Status EmitCudaSlice(const Node& node, std::string_view kernel, PlanBuilder& builder);
 absl::Status EmitCudaRmsNorm(const Node& node, std::string_view kernel, PlanBuilder& builder);
 absl::Status EmitCudaArgMax(const Node& node, std::string_view kernel, PlanBuilder& builder);
 absl::Status EmitCudaAdd(const Node& node, std::string_view kernel, PlanBuilder& builder);
 absl::Status EmitCudaGlu(const Node& node, std::string_view kernel, PlanBuilder& builder);
 
-// Plain loops.
+// attention in its parts, and mixtures of experts: plain loops.
 absl::Status EmitCudaScores(const Node& node, std::string_view kernel, PlanBuilder& builder);
 absl::Status EmitCudaSoftmax(const Node& node, std::string_view kernel, PlanBuilder& builder);
 absl::Status EmitCudaValues(const Node& node, std::string_view kernel, PlanBuilder& builder);
-absl::Status EmitCudaSlice(const Node& node, std::string_view kernel, PlanBuilder& builder);
 absl::Status EmitCudaRoute(const Node& node, std::string_view kernel, PlanBuilder& builder);
 absl::Status EmitCudaExpertLinear(const Node& node, std::string_view kernel, PlanBuilder& builder);
 absl::Status EmitCudaExpertSum(const Node& node, std::string_view kernel, PlanBuilder& builder);

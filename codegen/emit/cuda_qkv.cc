@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "codegen/emit/cuda_cache.h"
 #include "codegen/emit/cuda_families.h"
 #include "codegen/emit/cuda_products.h"
 #include "ir/base/status.h"
@@ -46,12 +47,6 @@ std::vector<std::string> RopeConfig(const CudaStep& step) {
       "};"};
 }
 
-absl::StatusOr<std::string> ElementOf(const CudaStep& step, std::string_view cache) {
-  const absl::StatusOr<std::string> element = CacheElementText(step.type(cache).dtype);
-  if (!element.ok()) return Annotate(element.status(), RefText(step.value(cache)));
-  return element;
-}
-
 std::string HeadsConfig(int64_t heads, int64_t head_dim) {
   return StrCat("static constexpr int kHeads = ", heads, ", kHeadDim = ", head_dim,
                 ", kWarps = ", kHeadWarps, ";");
@@ -84,19 +79,20 @@ CudaLaunch RopeLaunch(const CudaStep& step, int64_t heads, int64_t head_dim, int
 }
 
 CudaLaunch KvAppendLaunch(const CudaStep& step, int64_t heads, int64_t head_dim,
-                          const std::string& element, int32_t x, int32_t cache) {
+                          const CudaCache& cache, int32_t x) {
   return {
       .kernel = {.header = "heads",
                  .call = "KvAppend<Config>",
                  .args = "KvAppendArgs",
                  .detail = StrCat("kv_append_", heads, "x", head_dim),
-                 .config = {HeadsConfig(heads, head_dim), StrCat("using Element = ", element, ";")},
+                 .config = {HeadsConfig(heads, head_dim),
+                            StrCat("using Element = ", cache.element, ";")},
                  .threads = 32 * kHeadWarps,
                  .ir = StrCat("cache[cells] = x, ", heads, " heads of ", head_dim)},
       .grid_x = HeadBlocks(step, heads),
       .shared = plan::Constant(kHeadWarps * head_dim * 4),
-      .args = {Pointer("x", x), Pointer("cells", step.operand("cells")), Pointer("cache", cache),
-               Pointer("scales", -1), Int32("tokens", step.rows())},
+      .args = {Pointer("x", x), Pointer("cells", step.operand("cells")), cache.Values("cache"),
+               cache.Scales("scales"), Int32("tokens", step.rows())},
   };
 }
 
@@ -104,7 +100,7 @@ CudaLaunch KvAppendLaunch(const CudaStep& step, int64_t heads, int64_t head_dim,
 struct Qkv {
   ProductWeight q, k, v;
   int64_t q_heads, kv_heads, head_dim;
-  std::string k_element, v_element;
+  CudaCache k_cache, v_cache;
 
   int64_t padded_k() const {
     return std::max({q.layout.padded_k(), k.layout.padded_k(), v.layout.padded_k()});
@@ -121,8 +117,8 @@ absl::StatusOr<Qkv> QkvOf(const CudaStep& step) {
   qkv.q_heads = step.Int("q_heads");
   qkv.kv_heads = step.Int("kv_heads");
   qkv.head_dim = qkv.q.rows / qkv.q_heads;
-  RENGA_ASSIGN_OR_RETURN(qkv.k_element, ElementOf(step, "k_cache"));
-  RENGA_ASSIGN_OR_RETURN(qkv.v_element, ElementOf(step, "v_cache"));
+  RENGA_ASSIGN_OR_RETURN(qkv.k_cache, CacheOf(step, "k_cache"));
+  RENGA_ASSIGN_OR_RETURN(qkv.v_cache, CacheOf(step, "v_cache"));
   if (qkv.head_dim % 2 != 0 || qkv.v.rows != qkv.k.rows) {
     return absl::UnimplementedError(StrCat(RefText(step.value("q")), ": heads of ", qkv.head_dim,
                                            ", keys of ", qkv.k.rows, " and values of ", qkv.v.rows,
@@ -158,7 +154,8 @@ absl::Status AddFused(CudaStep& step, const Qkv& qkv, int64_t rows) {
       StrCat("static constexpr bool kHeadNorm = ", head_norm ? "true" : "false",
              "; static constexpr float kHeadEps = ",
              FloatText(head_norm ? step.Float("head_eps") : 0), ";"),
-      StrCat("using KeyCache = ", qkv.k_element, "; using ValueCache = ", qkv.v_element, ";")};
+      StrCat("using KeyCache = ", qkv.k_cache.element, "; using ValueCache = ", qkv.v_cache.element,
+             ";")};
   for (std::string& line : RopeConfig(step)) config.push_back(std::move(line));
   RENGA_ASSIGN_OR_RETURN(const int32_t raw,
                          step.RowScratch("raw", DType::kF32, qkv.q.rows + 2 * qkv.k.rows));
@@ -188,10 +185,10 @@ absl::Status AddFused(CudaStep& step, const Qkv& qkv, int64_t rows) {
                Pointer("positions", step.operand("positions")),
                Pointer("cells", step.operand("cells")),
                Pointer("q_out", step.result(0)),
-               Pointer("k_cache", step.operand("k_cache")),
-               Pointer("k_scales", -1),
-               Pointer("v_cache", step.operand("v_cache")),
-               Pointer("v_scales", -1),
+               qkv.k_cache.Values("k_cache"),
+               qkv.k_cache.Scales("k_scales"),
+               qkv.v_cache.Values("v_cache"),
+               qkv.v_cache.Scales("v_scales"),
                Pointer("raw", raw),
                Pointer("tickets",
                        step.Persistent("qkv_rope.tickets", 4 * (qkv.q_heads + 2 * qkv.kv_heads))),
@@ -232,10 +229,8 @@ absl::Status EmitCudaQkvRope(const Node& node, std::string_view kernel, PlanBuil
     }
     step.Launch(RopeLaunch(step, qkv.q_heads, qkv.head_dim, q, step.result(0)));
     step.Launch(RopeLaunch(step, qkv.kv_heads, qkv.head_dim, k, k));
-    step.Launch(KvAppendLaunch(step, qkv.kv_heads, qkv.head_dim, qkv.k_element, k,
-                               step.operand("k_cache")));
-    step.Launch(KvAppendLaunch(step, qkv.kv_heads, qkv.head_dim, qkv.v_element, v,
-                               step.operand("v_cache")));
+    step.Launch(KvAppendLaunch(step, qkv.kv_heads, qkv.head_dim, qkv.k_cache, k));
+    step.Launch(KvAppendLaunch(step, qkv.kv_heads, qkv.head_dim, qkv.v_cache, v));
   });
 }
 
@@ -256,9 +251,8 @@ absl::Status EmitCudaKvAppend(const Node& node, std::string_view kernel, PlanBui
   RENGA_RETURN_IF_ERROR(step.RequireF32({"x"}));
   RENGA_ASSIGN_OR_RETURN(const int64_t heads, step.ConstSize("x", 1));
   RENGA_ASSIGN_OR_RETURN(const int64_t head_dim, step.ConstSize("x", 2));
-  RENGA_ASSIGN_OR_RETURN(const std::string element, ElementOf(step, "cache"));
-  step.Launch(
-      KvAppendLaunch(step, heads, head_dim, element, step.operand("x"), step.operand("cache")));
+  RENGA_ASSIGN_OR_RETURN(const CudaCache cache, CacheOf(step, "cache"));
+  step.Launch(KvAppendLaunch(step, heads, head_dim, cache, step.operand("x")));
   step.EndVariant(step.max_rows(), "a head a warp");
   return absl::OkStatus();
 }

@@ -1,4 +1,5 @@
-// Operators on rows and on single elements on GPUs: embed, gather_rows, rms_norm, arg_max, add.
+// Operators on rows and on single elements on GPUs: embed, gather_rows, slice,
+// rms_norm, arg_max, add.
 #include <algorithm>
 
 #include "codegen/emit/cuda_families.h"
@@ -104,6 +105,30 @@ absl::Status EmitCudaGatherRows(const Node& node, std::string_view kernel, PlanB
       .grid_x = step.rows(),
       .args = {Pointer("x", step.operand("x")), Pointer("rows", step.operand("rows")),
                Pointer("y", step.result(0)), Int32("rows_of_x", rows_of_x)},
+  });
+  step.EndVariant(step.max_rows(), "a block a row");
+  return absl::OkStatus();
+}
+
+absl::Status EmitCudaSlice(const Node& node, std::string_view kernel, PlanBuilder& builder) {
+  RENGA_ASSIGN_OR_RETURN(CudaStep step, CudaStep::Create(node, kernel, node.results[0], builder));
+  RENGA_RETURN_IF_ERROR(step.RequireF32({"x"}));
+  TensorType rows = step.type("x");
+  RENGA_ASSIGN_OR_RETURN(const int64_t width, step.ConstSize("x", rows.shape.size() - 1));
+  rows.shape.pop_back();
+  RENGA_ASSIGN_OR_RETURN(const plan::Expr count, step.Elements(rows));
+  const int64_t start = step.Int("start"), size = step.Int("size");
+  const int64_t threads = RowThreads(size);
+  step.Launch({
+      .kernel = {.header = "rows",
+                 .call = "Slice<Config>",
+                 .args = "SliceArgs",
+                 .detail = StrCat("slice_", width, "_", start, "_", size),
+                 .config = {WidthConfig(width, threads), StrCat("static constexpr int kStart = ",
+                                                                start, ", kSize = ", size, ";")},
+                 .threads = threads},
+      .grid_x = count,
+      .args = {Pointer("x", step.operand("x")), Pointer("y", step.result(0))},
   });
   step.EndVariant(step.max_rows(), "a block a row");
   return absl::OkStatus();

@@ -84,16 +84,6 @@ std::string ShapeName(DType type, int64_t rows, int64_t k) {
 
 std::string FileText(DType type) { return StrCat("File", UpperName(type)); }
 
-absl::StatusOr<std::string> CacheElementText(DType type) {
-  constexpr std::pair<DType, std::string_view> kElements[] = {
-      {DType::kF16, "Half"}, {DType::kBF16, "Bfloat16"}, {DType::kF32, "float"}};
-  for (const auto& [known, element] : kElements) {
-    if (known == type) return std::string(element);
-  }
-  return absl::UnimplementedError(
-      StrCat("type ", Name(type), " has no kernel; supported: f16 bf16 f32 (--kv-type)"));
-}
-
 std::string ProductTypeNames() {
   std::vector<std::string_view> names;
   for (const DTypeInfo& info : AllDTypes()) {

@@ -49,10 +49,6 @@ std::string ShapeName(DType type, int64_t rows, int64_t k);
 // "FileQ5_0": of codegen/kernels/file_rows.cuh.
 std::string FileText(DType type);
 
-// "Half": element of a cache, as a Config names it. Unimplemented for types without a kernel,
-// naming those that have one; the caller says whose type it is.
-absl::StatusOr<std::string> CacheElementText(DType type);
-
 // Types of weights that kernels multiply by and embed: "f32 f16 bf16 ...".
 std::string ProductTypeNames();
 

@@ -31,6 +31,7 @@ class CudaStep {
                                          PlanBuilder& builder);
 
   const Graph& graph() const { return builder_.graph(); }
+  const plan::Plan& plan() const { return builder_.plan(); }
   const GpuLimits& gpu() const { return builder_.gpu(); }
   const Node& node() const { return node_; }
 
@@ -64,6 +65,9 @@ class CudaStep {
   absl::StatusOr<int32_t> Scratch(std::string_view name, DType type, int64_t elements);
   // Counters, zero between steps.
   int32_t Persistent(std::string_view name, int64_t bytes);
+
+  // The step reads that buffer too, which is no operand of the node's. Steps before it write it.
+  void AddInput(int32_t buffer) { step().inputs.push_back(buffer); }
 
   // Adds to the variant that is next.
   void Launch(CudaLaunch launch);

@@ -97,6 +97,7 @@ struct AttnScoresArgs {
   const void* k_cache;  // as in AttentionArgs
   const Half* k_scales;
   const int32_t* sequences;  // [tokens]
+  const int32_t* positions;  // [tokens] or null; see AttnScores
   const int32_t* pages;      // [sequences, pages_of_sequence]
   float* s;                  // [tokens, q_heads, span]
   int pages_of_sequence;
@@ -118,6 +119,24 @@ struct AttnValuesArgs {
   float* y;                  // [tokens, q_heads, head_dim]
   int pages_of_sequence;
   int span;
+};
+
+// experts.cuh.
+struct RouteArgs {
+  const float* scores;  // [tokens, experts]
+  int32_t* experts;     // [tokens, used]
+  float* weights;       // [tokens, used]
+};
+struct ExpertLinearArgs {
+  const float* x;          // [tokens, k] or [tokens, used, k]
+  const void* weight;      // [experts, rows, k] as the file has it
+  const int32_t* experts;  // [tokens, used]
+  float* y;                // [tokens, used, rows]
+};
+struct ExpertSumArgs {
+  const float* x;        // [tokens, used, width]
+  const float* weights;  // [tokens, used]
+  float* y;              // [tokens, width]
 };
 
 // matmul.cuh.

@@ -17,7 +17,9 @@ __device__ __forceinline__ int CellOf(const int32_t* pages, int pages_of_sequenc
   return at < 0 ? -1 : at * kPageTokens + j % kPageTokens;
 }
 
-// s[t,h,j] = scale * q[t,h] . k_cache[cell(t,j), h / group]; 0 where there is no page.
+// s[t,h,j] = scale * q[t,h] . k_cache[cell(t,j), h / group]; 0 where there is no page. With
+// positions also 0 beyond the last of the token's sequence: its last page has cells there that
+// nobody wrote yet, and that no mask lets anyone see.
 // Config: kQueryHeads, kKvHeads, kHeadDim, KeyCache, kPageTokens, kScale. Grid: any, kQueryHeads,
 // T.
 template <class Config>
@@ -27,9 +29,18 @@ __device__ __forceinline__ void AttnScores(const AttnScoresArgs& args) {
   const int64_t row = static_cast<int64_t>(blockIdx.z) * Config::kQueryHeads + blockIdx.y;
   const int kv_head = blockIdx.y / (Config::kQueryHeads / Config::kKvHeads);
   const float* q = args.q + row * Config::kHeadDim;
+  const int sequence = args.sequences[blockIdx.z];
+  int stored = args.span;  // positions of the sequence
+  if (args.positions != nullptr) {
+    stored = 0;
+    for (int t = 0; t < static_cast<int>(gridDim.z); ++t) {
+      if (args.sequences[t] == sequence) stored = max(stored, args.positions[t] + 1);
+    }
+  }
   for (int j = blockIdx.x * blockDim.x + threadIdx.x; j < args.span; j += gridDim.x * blockDim.x) {
-    const int cell = CellOf<Config::kPageTokens>(args.pages, args.pages_of_sequence,
-                                                 args.sequences[blockIdx.z], j);
+    const int cell =
+        j < stored ? CellOf<Config::kPageTokens>(args.pages, args.pages_of_sequence, sequence, j)
+                   : -1;
     float sum = 0;
     if (cell >= 0) {
       const int64_t key =

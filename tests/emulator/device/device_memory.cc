@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "ir/base/status.h"
+#include "runtime/plan/cache_layout.h"
 #include "runtime/plan/layout.h"
 
 namespace renga::emulator {
@@ -139,10 +140,10 @@ absl::Status DeviceMemory::CheckStep(int index, absl::Span<const int64_t> symbol
   for (const int32_t output : step.outputs) {
     const plan::Buffer& buffer = plan_.buffers[output];
     if (buffer.space == plan::Space::kCache) {
-      const size_t bytes = plan_.caches[buffer.index].cell_bytes;
       for (const int32_t cell : cells) {
-        RENGA_RETURN_IF_ERROR(
-            CheckWritten(output, cell * bytes, bytes, StrCat("cell ", cell, " of ")));
+        for (const auto& [from, bytes] : CellRanges(plan_, plan_.caches[buffer.index], cell)) {
+          RENGA_RETURN_IF_ERROR(CheckWritten(output, from, bytes, StrCat("cell ", cell, " of ")));
+        }
       }
     } else {
       RENGA_RETURN_IF_ERROR(CheckWritten(output, 0, BytesAt(buffer.type, symbols), ""));
@@ -195,10 +196,11 @@ absl::Status DeviceMemory::ForgetCells(absl::Span<const int32_t> cells) {
   for (size_t i = 0; i < plan_.buffers.size(); ++i) {
     const plan::Buffer& buffer = plan_.buffers[i];
     if (buffer.space != plan::Space::kCache || buffer.view_of >= 0) continue;
-    const uint64_t bytes = plan_.caches[buffer.index].cell_bytes;
+    auto* const base = static_cast<uint8_t*>(at(static_cast<int32_t>(i)));
     for (const int32_t cell : cells) {
-      RENGA_RETURN_IF_ERROR(
-          memory_.Forget(static_cast<uint8_t*>(at(static_cast<int32_t>(i))) + cell * bytes, bytes));
+      for (const auto& [from, bytes] : CellRanges(plan_, plan_.caches[buffer.index], cell)) {
+        RENGA_RETURN_IF_ERROR(memory_.Forget(base + from, bytes));
+      }
     }
   }
   return absl::OkStatus();
@@ -212,9 +214,15 @@ absl::Status DeviceMemory::Read(int buffer, absl::Span<const int64_t> symbols,
 }
 
 absl::Status DeviceMemory::ReadCell(int buffer, int32_t cell, std::vector<uint8_t>* bytes) {
-  bytes->resize(plan_.caches[plan_.buffers[buffer].index].cell_bytes);
-  return memory_.Read(static_cast<uint8_t*>(at(buffer)) + cell * bytes->size(),
-                      absl::MakeSpan(*bytes));
+  const plan::Cache& cache = plan_.caches[plan_.buffers[buffer].index];
+  bytes->resize(cache.cell_bytes);
+  absl::Span<uint8_t> rest = absl::MakeSpan(*bytes);
+  for (const auto& [from, count] : CellRanges(plan_, cache, cell)) {
+    RENGA_RETURN_IF_ERROR(
+        memory_.Read(static_cast<uint8_t*>(at(buffer)) + from, rest.first(count)));
+    rest.remove_prefix(count);
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace renga::emulator

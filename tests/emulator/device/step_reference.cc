@@ -23,7 +23,21 @@ HostTensor Ints(absl::Span<const int32_t> values, std::vector<int64_t> shape) {
   return tensor;
 }
 
+// A cell in q8_0: its quants, then its scales.
+std::vector<float> FromQ8(absl::Span<const uint8_t> bytes) {
+  const DTypeInfo& info = Info(DType::kQ8_0);
+  const size_t block = info.block_elements, count = bytes.size() / info.block_bytes * block;
+  std::vector<float> values(count);
+  for (size_t i = 0; i < count; ++i) {
+    uint16_t scale = 0;
+    std::memcpy(&scale, bytes.data() + count + i / block * 2, 2);
+    values[i] = static_cast<int8_t>(bytes[i]) * HalfToFloat(scale);
+  }
+  return values;
+}
+
 std::vector<float> ToFloats(DType type, absl::Span<const uint8_t> bytes) {
+  if (type == DType::kQ8_0) return FromQ8(bytes);
   std::vector<float> values(bytes.size() / RowBytes(type, 1));
   for (size_t i = 0; i < values.size(); ++i) {
     uint16_t bits = 0;

@@ -273,8 +273,16 @@ std::vector<Expected> HeadOf(const AttentionCase& c, const Paging& paging, int t
 void LaunchParts(const AttentionCase& c, int span, const AttentionArgs& all, KernelRun* run) {
   const auto heads = static_cast<unsigned>(c.q_heads), tokens = static_cast<unsigned>(all.tokens);
   float* s = run->Output<float>("s", size_t{heads} * tokens * span);
-  kernels::AttnScoresArgs scores = {all.q,     all.k_cache, all.k_scales,          all.sequences,
-                                    all.pages, s,           all.pages_of_sequence, span};
+  // Not causal: a sequence's keys end with its page table, not with its positions.
+  kernels::AttnScoresArgs scores = {all.q,
+                                    all.k_cache,
+                                    all.k_scales,
+                                    all.sequences,
+                                    c.causal ? all.positions : nullptr,
+                                    all.pages,
+                                    s,
+                                    all.pages_of_sequence,
+                                    span};
   run->Launch(StrCat("AttnScores_", c.name), {2, heads, tokens}, 64, 0, scores);
   kernels::MaskedSoftmaxArgs softmax = {s, all.positions, all.sinks, s, span};
   run->Launch(StrCat("MaskedSoftmax_", c.name), {heads, tokens}, 64, 16, softmax);

@@ -1,0 +1,53 @@
+#include "codegen/emit/cuda_cache.h"
+
+#include <algorithm>
+
+#include "ir/base/status.h"
+#include "runtime/plan/cache_layout.h"
+
+namespace renga::codegen {
+namespace {
+
+struct CacheType {
+  DType type;
+  std::string_view element;
+  int parts;
+};
+constexpr CacheType kTypes[] = {{DType::kF16, "Half", 1},
+                                {DType::kBF16, "Bfloat16", 1},
+                                {DType::kF32, "float", 2},
+                                {DType::kQ8_0, "Q8", 2}};
+
+}  // namespace
+
+plan::Arg CudaCache::Scales(std::string_view name) const {
+  if (scales_at == 0) return Pointer(name, -1);
+  plan::Arg arg = Pointer(name, buffer);
+  arg.offset = scales_at;
+  return arg;
+}
+
+absl::StatusOr<CudaCache> CacheOf(const CudaStep& step, std::string_view name) {
+  const DType type = step.type(name).dtype;
+  const auto found =
+      std::find_if(std::begin(kTypes), std::end(kTypes),
+                   [type](const CacheType& candidate) { return candidate.type == type; });
+  if (found == std::end(kTypes)) {
+    return absl::UnimplementedError(
+        StrCat(RefText(step.value(name)), ": type ", Name(type),
+               " has no kernel on GPUs; supported: f16 bf16 f32 q8_0 (--kv-type)"));
+  }
+  CudaCache cache = {
+      .element = std::string(found->element), .parts = found->parts, .buffer = step.operand(name)};
+  if (type == DType::kQ8_0) {
+    const plan::Buffer& buffer = step.plan().buffers[cache.buffer];
+    if (buffer.space != plan::Space::kCache) {
+      return absl::UnimplementedError(StrCat(RefText(step.value(name)), ": expected a cache, as ",
+                                             "what is of type q8_0 must be, got another value"));
+    }
+    cache.scales_at = plan::ScalesOffset(step.plan(), step.plan().caches[buffer.index]);
+  }
+  return cache;
+}
+
+}  // namespace renga::codegen

@@ -1,0 +1,26 @@
+// A cache of keys or values as kernels for GPUs take it (codegen/kernels/kv_cache.cuh).
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "absl/status/statusor.h"
+#include "codegen/emit/cuda_step.h"
+
+namespace renga::codegen {
+
+struct CudaCache {
+  std::string element;  // as a Config names it: "Half", "Q8"
+  int parts = 1;        // numbers of 16 bits that a cached value becomes (kv_tile.cuh)
+  int32_t buffer = -1;
+  uint64_t scales_at = 0;  // bytes from the buffer's start (cache_layout.h); 0: there are none
+
+  plan::Arg Values(std::string_view name) const { return Pointer(name, buffer); }
+  plan::Arg Scales(std::string_view name) const;
+};
+
+// Operand `name` of the step, a cache [C, heads, head_dim]. Unimplemented, with its name, for types
+// that have no kernel.
+absl::StatusOr<CudaCache> CacheOf(const CudaStep& step, std::string_view name);
+
+}  // namespace renga::codegen

@@ -1,0 +1,27 @@
+// How the cells of a cache lie in its memory. One cell after another, but for q8_0 on a GPU: there
+// the quants of all cells come first, a byte each, [C, heads, head_dim], then the scales of all in
+// f16, [C, heads, head_dim / 32]. So both can be read in words; blocks of 34 bytes could not. It is
+// as many bytes as blocks are.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "runtime/plan/plan.h"
+
+namespace renga::plan {
+
+// From the start of the cache's memory.
+struct ByteRange {
+  uint64_t offset = 0, bytes = 0;
+  friend bool operator==(const ByteRange&, const ByteRange&) = default;
+};
+
+// Where the scales of a cache that has them apart start; 0 for others. `cache` is one of the
+// plan's.
+uint64_t ScalesOffset(const Plan& plan, const Cache& cache);
+
+// Where cell `cell`, from 0 and below C, lies: one range, or its quants and its scales.
+std::vector<ByteRange> CellRanges(const Plan& plan, const Cache& cache, int64_t cell);
+
+}  // namespace renga::plan
