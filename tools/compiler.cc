@@ -118,6 +118,13 @@ absl::Status CheckOptions(const CompileOptions& options) {
     RENGA_RETURN_IF_ERROR(in_range("--max-rows", *options.max_rows, MaxStepTokens(options)));
   }
   RENGA_ASSIGN_OR_RETURN(const auto gpus, codegen::GpusOf(options.target));
+  for (const DType type : {options.k_type, options.v_type}) {
+    if (type == DType::kQ8_0 && gpus.empty()) {
+      return absl::InvalidArgumentError(
+          "--kv-type: expected f32, f16 or bf16, which the cpu's "
+          "kernels have, got q8_0; compile for a GPU (--target)");
+    }
+  }
   const std::vector<std::string>& disabled = options.disabled_passes;
   if (!gpus.empty() &&
       std::find(disabled.begin(), disabled.end(), kPackWeights) != disabled.end()) {

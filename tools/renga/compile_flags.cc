@@ -1,5 +1,7 @@
 #include "tools/renga/compile_flags.h"
 
+#include <algorithm>
+
 #include "absl/strings/str_split.h"
 #include "ir/base/status.h"
 #include "tools/renga/pass_names.h"
@@ -10,12 +12,13 @@ namespace {
 absl::Status ParseKvType(const std::string& text, CompileOptions* options) {
   const auto wrong = [&text] {
     return absl::InvalidArgumentError(
-        StrCat("--kv-type: expected k=TYPE,v=TYPE with f32, f16 or bf16, got '", text, "'"));
+        StrCat("--kv-type: expected k=TYPE,v=TYPE with f32, f16, bf16 or q8_0, got '", text, "'"));
   };
   for (const std::string& part : std::vector<std::string>(absl::StrSplit(text, ','))) {
     if (part.size() < 3 || part[1] != '=' || (part[0] != 'k' && part[0] != 'v')) return wrong();
     const std::optional<DType> type = DTypeFromName(std::string_view(part).substr(2));
-    if (!type || (*type != DType::kF32 && *type != DType::kF16 && *type != DType::kBF16)) {
+    constexpr DType kTypes[] = {DType::kF32, DType::kF16, DType::kBF16, DType::kQ8_0};
+    if (!type || std::find(std::begin(kTypes), std::end(kTypes), *type) == std::end(kTypes)) {
       return wrong();
     }
     (part[0] == 'k' ? options->k_type : options->v_type) = *type;
@@ -73,7 +76,7 @@ void AddCompileFlags(CLI::App& app, CompileFlags* flags) {
   app.add_option("--max-rows", flags->max_rows,
                  "rows of logits that one step may ask for (default: --max-seqs, at least 16)");
   app.add_option("--kv-type", flags->kv_type,
-                 "element types of the KV cache: k=f16,v=f16 (f32, f16, bf16)");
+                 "element types of the KV cache: k=f16,v=f16 (f32, f16, bf16; q8_0 on GPUs)");
   app.add_option("--passes", flags->passes,
                  "run these passes only, separated by commas; \"\" runs none");
   app.add_option("--disable-pass", flags->disabled_passes, "leave this pass out; may be repeated")

@@ -13,7 +13,14 @@
 namespace renga::emulator {
 namespace {
 
-constexpr double kAllowed = 0.01;
+constexpr double kAllowed = 0.01, kAllowedWithQ8 = 0.05;
+
+double AllowedOf(const plan::Plan& plan) {
+  return std::any_of(plan.caches.begin(), plan.caches.end(),
+                     [](const plan::Cache& cache) { return cache.dtype == DType::kQ8_0; })
+             ? kAllowedWithQ8
+             : kAllowed;
+}
 
 HostTensor Ints(absl::Span<const int32_t> values, std::vector<int64_t> shape) {
   HostTensor tensor;
@@ -70,9 +77,9 @@ class Difference {
     }
     count_ += expected.size();
   }
-  absl::Status Judge(std::string_view name) const {
+  absl::Status Judge(std::string_view name, double allowed) const {
     const double relative = errors_ == 0 ? 0 : std::sqrt(errors_ / squares_);
-    if (!sizes_differ_ && relative < kAllowed) return absl::OkStatus();
+    if (!sizes_differ_ && relative < allowed) return absl::OkStatus();
     return absl::InternalError(
         StrCat("wrong values of ", name, sizes_differ_ ? " (and another number of them)" : "",
                ": differ from the reference by ", relative * 100, " % (root mean square); element ",
@@ -156,7 +163,7 @@ absl::Status StepReference::Check(int index, EmulatorDevice& device) const {
     RENGA_RETURN_IF_ERROR(device.Read(output, &bytes));
     Difference difference;
     difference.Add(expected->second.f, ToFloats(buffer.type.dtype, bytes));
-    RENGA_RETURN_IF_ERROR(difference.Judge(buffer.name));
+    RENGA_RETURN_IF_ERROR(difference.Judge(buffer.name, AllowedOf(plan_)));
   }
   return absl::OkStatus();
 }
@@ -173,7 +180,7 @@ absl::Status StepReference::CheckCache(int32_t index, EmulatorDevice& device) co
     difference.Add(absl::MakeConstSpan(expected.f).subspan(cell * elements, elements),
                    ToFloats(cache.dtype, bytes));
   }
-  return difference.Judge(buffer.name);
+  return difference.Judge(buffer.name, AllowedOf(plan_));
 }
 
 absl::StatusOr<std::unique_ptr<StepReference>> StepReference::Watch(EmulatorForward& forward) {

@@ -31,6 +31,11 @@ class StepReference {
   // Compares what step `index` of the same run left on the device. The difference must be below 1 %
   // of the values, both as root mean squares: f16 operands with f32 sums stay below that after all
   // layers of a model (tests/data/README.md), one wrong step does not.
+  //
+  // Of a plan with caches in q8_0 it must be below 5 %: values on the two sides of a boundary are
+  // stored a whole step apart. With a root mean square of about 60 steps, a difference of 0.5 % is
+  // 0.3 of a step, moves that share of them by a step and leaves sqrt(0.3) steps, 0.9 %. In K that
+  // is times the size of a score (up to 5 or so in random models) a share of its weight.
   absl::Status Check(int index, EmulatorDevice& device) const;
 
   // Both, for `forward`, which must outlive this as a watched one.
