@@ -29,6 +29,9 @@ struct ProcessOptions {
   bool interrupt_on_note = false;    // SIGINT as soon as something is on stderr
   std::string interrupt_on_file;     // SIGINT as soon as there is a file anywhere in this folder
   std::string cache;                 // XDG_CACHE_HOME; empty: a folder that cannot be made
+  int kill_on_files = 0;             // SIGKILL as soon as there are so many files in it; 0: never
+  double kill_after_s = 0;           // SIGKILL then; 0: never
+  uint64_t file_limit = 0;           // bytes a file can have, as on a full disk; 0: any number
   int timeout_s = 120;               // SIGKILL then
 };
 
@@ -58,14 +61,19 @@ struct ProcessResult {
 namespace process_internal {
 
 [[noreturn]] inline void Exec(const std::string& program, std::vector<std::string> args, int in,
-                              int out, int err, const std::string& cache) {
+                              int out, int err, const ProcessOptions& options) {
   dup2(in, 0);
   dup2(out, 1);
   dup2(err, 2);
   for (int fd = 3; fd < 64; ++fd) close(fd);
   signal(SIGPIPE, SIG_DFL);
   signal(SIGINT, SIG_DFL);
-  setenv("XDG_CACHE_HOME", cache.empty() ? "/dev/null/none" : cache.c_str(), 1);
+  setenv("XDG_CACHE_HOME", options.cache.empty() ? "/dev/null/none" : options.cache.c_str(), 1);
+  if (options.file_limit > 0) {
+    signal(SIGXFSZ, SIG_IGN);  // so that writing fails
+    const rlimit limit = {options.file_limit, options.file_limit};
+    setrlimit(RLIMIT_FSIZE, &limit);
+  }
   std::vector<char*> argv;
   args.insert(args.begin(), program);
   for (std::string& arg : args) argv.push_back(arg.data());
@@ -74,12 +82,15 @@ namespace process_internal {
   _exit(127);
 }
 
-inline bool HasFile(const std::string& folder) {
-  std::error_code ignored;
-  for (const auto& entry : std::filesystem::recursive_directory_iterator(folder, ignored)) {
-    if (entry.is_regular_file(ignored)) return true;
+inline int CountFiles(const std::string& folder) {
+  int count = 0;
+  std::error_code error;
+  for (std::filesystem::recursive_directory_iterator at(folder, error), end; !error && at != end;
+       at.increment(error)) {
+    std::error_code ignored;
+    count += at->is_regular_file(ignored);
   }
-  return false;
+  return count;
 }
 
 // One read of what is there; false at the end.
@@ -110,7 +121,7 @@ inline ProcessResult RunProcess(const std::string& program, const std::vector<st
   }
   const pid_t child = fork();
   if (child == 0) {
-    process_internal::Exec(program, args, in, out_end, err[1], options.cache);
+    process_internal::Exec(program, args, in, out_end, err[1], options);
   }
   close(in);
   close(out[1]);
@@ -124,10 +135,16 @@ inline ProcessResult RunProcess(const std::string& program, const std::vector<st
   while ((out_open || err_open) && seconds() < options.timeout_s) {
     pollfd fds[2] = {{out_open ? out[0] : -1, POLLIN, 0}, {err_open ? err[0] : -1, POLLIN, 0}};
     const bool watch = !options.interrupt_on_file.empty() && !interrupted;
-    const int ready = poll(fds, 2, watch ? 5 : 100);
-    if (watch && process_internal::HasFile(options.interrupt_on_file)) {
+    const bool kills = options.kill_on_files > 0 || options.kill_after_s > 0;
+    const int ready = poll(fds, 2, kills ? 1 : watch ? 5 : 100);
+    if (watch && process_internal::CountFiles(options.interrupt_on_file) > 0) {
       interrupted = true;
       kill(child, SIGINT);
+    }
+    if ((options.kill_after_s > 0 && seconds() > options.kill_after_s) ||
+        (options.kill_on_files > 0 &&
+         process_internal::CountFiles(options.cache) >= options.kill_on_files)) {
+      kill(child, SIGKILL);
     }
     if (ready <= 0) continue;
     if (fds[0].revents != 0) out_open = process_internal::Drain(out[0], &result.out);
