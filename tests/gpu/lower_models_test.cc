@@ -12,6 +12,8 @@
 #include "runtime/plan/layout.h"
 #include "runtime/plan/serialize.h"
 #include "runtime/plan/validate.h"
+#include "tests/support/header_plan.h"
+#include "tests/support/llama_8b.h"
 #include "tests/support/pass_subsets.h"
 #include "tests/support/real_model.h"
 #include "tests/support/tiny_record.h"
@@ -189,6 +191,19 @@ TEST(GpuLowering, ARealModelTakesFewKernels) {
   EXPECT_LE(plan->gpu.kernels.size(), 60u);
   EXPECT_LE(plan->steps.size(), 24 * 5 + 4u);
   std::cout << plan->gpu.kernels.size() << " kernels, " << plan->steps.size() << " steps\n";
+}
+
+// Shapes of a model that fills a GPU, from its header: every target has kernels for them.
+TEST(GpuLowering, AnEightBillionModelLowersForEveryTarget) {
+  const TempFolder folder;
+  const std::string path = Llama8b::Write(folder, "llama-8b.gguf");
+  for (const codegen::GpuTarget& target : codegen::GpuTargets()) {
+    const auto plan = LowerHeader(path, std::string(target.name));
+    ASSERT_TRUE(plan.ok()) << target.name << ": " << plan.status();
+    EXPECT_LE(plan->gpu.kernels.size(), 60u) << target.name;
+    EXPECT_EQ(plan->steps.size(), 32 * 5 + 3u) << target.name;
+    EXPECT_GT(plan->memory.weights, uint64_t{4} << 30) << target.name;
+  }
 }
 
 }  // namespace
