@@ -18,16 +18,15 @@
 
 namespace renga {
 
-inline absl::StatusOr<plan::Plan> LowerHeader(const std::string& gguf, const std::string& target) {
-  CompileOptions options;
-  options.target = target;
+inline absl::StatusOr<plan::Plan> LowerHeader(const std::string& gguf,
+                                              const CompileOptions& options) {
   RENGA_ASSIGN_OR_RETURN(const GgufFile file, GgufFile::Open(gguf));
   RENGA_ASSIGN_OR_RETURN(const GraphOptions graph_options, GraphOptionsOf(file, options));
   RENGA_ASSIGN_OR_RETURN(Model model, BuildModel(file, graph_options));
   Ledger ledger;
   RENGA_RETURN_IF_ERROR(RunPasses(model.graph, GpuPipeline(), {}, &ledger).status());
   codegen::LowerInput input{.graph = model.graph};
-  input.target = target;
+  input.target = options.target;
   input.model = std::move(model.info);
   input.tokenizer = std::move(model.tokenizer);
   input.files = std::move(model.files);
@@ -43,6 +42,12 @@ inline absl::StatusOr<plan::Plan> LowerHeader(const std::string& gguf, const std
   input.ir = input.source_ir = Print(model.graph);
   input.choices = PlanChoices(std::move(ledger.choices));
   return codegen::Lower(std::move(input));
+}
+
+inline absl::StatusOr<plan::Plan> LowerHeader(const std::string& gguf, const std::string& target) {
+  CompileOptions options;
+  options.target = target;
+  return LowerHeader(gguf, options);
 }
 
 }  // namespace renga

@@ -60,7 +60,12 @@ TEST(BadInput, WrongUsage) {
   ExpectError({"run", StoryModel(), "-p", "a", "--logit-bias", "512=1"}, 2, {"512"});
   ExpectError({"run", StoryModel(), "-p", "a", "--logits", "513"}, 2, {"512", "513"});
   ExpectError({"run", StoryModel(), "-p", "a", "-c", "0"}, 2, {"-c"});
-  ExpectError({"run", StoryModel(), "-p", "a", "--kv-type", "k=q8_0"}, 2, {"--kv-type"});
+  ExpectError({"run", StoryModel(), "-p", "a", "--kv-type", "k=q4_0"}, 2, {"--kv-type", "q8_0"});
+  ExpectError({"run", StoryModel(), "-p", "a", "--kv-type", "k=q8_0"}, 2,
+              {"--kv-type", "expected f32, f16 or bf16", "--target"});
+  ExpectError(
+      {"compile", StoryModel(), "-o", "/dev/null", "--target", "sm_80", "--kv-type", "v=q8_0"}, 2,
+      {"%0.v_cache", "a multiple of 32 in q8_0, got 8"});
   ExpectError({"run", StoryModel(), "-p", "a", "--device", "tpu"}, 2, {"tpu", "cpu"});
   ExpectError({"run", StoryModel(), "-p", "a", "--device", "cuda"}, 3, {"cuda"});
   ExpectError({"compile", StoryModel()}, 2, {"--output"});
