@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "ir/base/dtype.h"
+
 namespace renga::codegen {
 
 // Bytes: fixed + per_token * tokens.
@@ -90,5 +92,13 @@ struct AttentionShape {
            whole(4 * rows() * (max_splits + 1)) + 4;
   }
 };
+
+// Pack: 16 rows of PackShape<Type>::kPitch words. A row has 1024 bytes of a plain type, 2048
+// weights of another.
+inline int64_t PackShared(DType type) {
+  const int64_t bytes = Info(type).quantized ? RowBytes(type, 2048) : 1024;
+  const int64_t words = (bytes + 3) / 4;
+  return 16 * 4 * (words % 2 == 0 ? words + 1 : words + 2);
+}
 
 }  // namespace renga::codegen

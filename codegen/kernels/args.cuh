@@ -220,4 +220,20 @@ struct GluArgs {
   int64_t count;
 };
 
+// pack.cuh. The same struct stands in runtime/plan/pack.h.
+struct PackArgs {
+  const void* file;    // [rows, row_bytes] as the file has them, from a multiple of 4 on; the bytes
+                       // up to the next multiple of 4 may be read
+  void* packed;        // the whole weight; zeros at first in what no tile has
+  int64_t row_bytes;   // of the file
+  int64_t plane[4];    // bytes from `packed` to each plane
+  int64_t tail;        // likewise, to the exponent
+  int64_t first_tile;  // where the first of `rows` goes
+  int rows;            // of `file`
+  int tiles;           // that they fill: rows / 16, rounded up
+  int steps;           // of a tile
+  int step_blocks;     // of 32 k
+  int finish;          // 1: nothing but the exponent, after everything else
+};
+
 }  // namespace renga::kernels
