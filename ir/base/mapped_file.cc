@@ -35,9 +35,8 @@ absl::StatusOr<MappedFile> MappedFile::Open(const std::string& path) {
   struct stat info;
   if (fstat(fd, &info) != 0 || !S_ISREG(info.st_mode)) {
     close(fd);
-    return absl::InvalidArgumentError(
-        StrCat(path, ": expected a regular file, got ",
-                     S_ISDIR(info.st_mode) ? "a directory" : "a device"));
+    return absl::InvalidArgumentError(StrCat(path, ": expected a regular file, got ",
+                                             S_ISDIR(info.st_mode) ? "a directory" : "a device"));
   }
   MappedFile file;
   file.path_ = path;
@@ -52,7 +51,7 @@ absl::StatusOr<MappedFile> MappedFile::Open(const std::string& path) {
     }
     file.data_ = static_cast<const uint8_t*>(data);
   }
-  close(fd);
+  file.fd_ = fd;
   return file;
 }
 
@@ -62,11 +61,31 @@ MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
   std::swap(path_, other.path_);
   std::swap(data_, other.data_);
   std::swap(size_, other.size_);
+  std::swap(fd_, other.fd_);
   return *this;
 }
 
 MappedFile::~MappedFile() {
   if (data_ != nullptr) munmap(const_cast<uint8_t*>(data_), size_);
+  if (fd_ >= 0) close(fd_);
+}
+
+absl::Status MappedFile::Read(uint64_t offset, absl::Span<uint8_t> to) const {
+  while (!to.empty()) {
+    const ssize_t some = pread(fd_, to.data(), to.size(), static_cast<off_t>(offset));
+    if (some < 0 && errno == EINTR) continue;
+    if (some < 0) {
+      return absl::UnavailableError(
+          StrCat(path_, ": cannot read at byte ", offset, ": ", strerror(errno)));
+    }
+    if (some == 0) {
+      return absl::OutOfRangeError(
+          StrCat(path_, ": expected ", to.size(), " more bytes from ", offset, " on, got none"));
+    }
+    offset += static_cast<uint64_t>(some);
+    to.remove_prefix(static_cast<size_t>(some));
+  }
+  return absl::OkStatus();
 }
 
 void MappedFile::Prefetch(uint64_t offset, uint64_t bytes) const {

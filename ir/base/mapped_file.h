@@ -6,6 +6,7 @@
 #include <string>
 #include <string_view>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 
@@ -30,6 +31,11 @@ class MappedFile {
   absl::Span<const uint8_t> bytes() const { return {data_, size_}; }
   uint64_t size() const { return size_; }
 
+  // Copies bytes without touching the mapping: no page of it becomes resident, and a file that was
+  // truncated meanwhile is an error instead of a fault. Unavailable where they cannot be read,
+  // OutOfRange where the file no longer has them. For any number of threads at a time.
+  absl::Status Read(uint64_t offset, absl::Span<uint8_t> to) const;
+
   // Advice to the kernel; failures are harmless and ignored.
   void Prefetch(uint64_t offset, uint64_t bytes) const;  // will be needed soon
   void Release(uint64_t offset, uint64_t bytes) const;   // may leave this process' resident set
@@ -38,6 +44,7 @@ class MappedFile {
   std::string path_;
   const uint8_t* data_ = nullptr;
   size_t size_ = 0;
+  int fd_ = -1;
 };
 
 }  // namespace renga

@@ -313,6 +313,23 @@ absl::Status PackForMma(const MmaLayout& layout, absl::Span<const uint8_t> file,
   return absl::OkStatus();
 }
 
+absl::StatusOr<int32_t> MmaExponentOf(const MmaLayout& layout, absl::Span<const uint8_t> file) {
+  RENGA_RETURN_IF_ERROR(CheckSpans(layout, file.size(), static_cast<size_t>(layout.bytes)));
+  const BlockCodec& codec = *FindBlockCodec(layout.type);
+  if (codec.bound == nullptr) return 0;
+  const int64_t row_bytes = RowBytes(layout.type, layout.k);
+  double bound = 0;
+  for (int64_t row = 0; row < layout.rows; ++row) {
+    for (int64_t k = 0; k < layout.k; k += codec.elements) {
+      const int elements = static_cast<int>(std::min<int64_t>(codec.elements, layout.k - k));
+      BlockNumbers numbers = {};
+      codec.read(file.data() + row * row_bytes + RowBytes(layout.type, k), elements, &numbers);
+      bound = std::max(bound, codec.bound(numbers, elements));
+    }
+  }
+  return ExponentOf(codec, bound);
+}
+
 absl::Status UnpackFromMma(const MmaLayout& layout, absl::Span<const uint8_t> packed,
                            absl::Span<uint8_t> file) {
   RENGA_RETURN_IF_ERROR(CheckSpans(layout, file.size(), packed.size()));

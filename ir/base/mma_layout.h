@@ -75,4 +75,7 @@ absl::Status PackForMma(const MmaLayout& layout, absl::Span<const uint8_t> file,
 absl::Status UnpackFromMma(const MmaLayout& layout, absl::Span<const uint8_t> packed,
                            absl::Span<uint8_t> file);
 
+// The exponent that PackForMma writes for these rows. InvalidArgument as there.
+absl::StatusOr<int32_t> MmaExponentOf(const MmaLayout& layout, absl::Span<const uint8_t> file);
+
 }  // namespace renga

@@ -91,6 +91,25 @@ TEST(MmaLayout, PlacesAreThoseOfTheHeader) {
   EXPECT_EQ(exponent, 14);
 }
 
+TEST(MmaLayout, TheExponentAloneIsThatOfPacking) {
+  for (const DType type : kTypes) {
+    const auto layout = MmaLayoutOf(type, 5, 256);
+    ASSERT_TRUE(layout.ok());
+    for (const int fill : {0, 1, 0x21}) {
+      std::vector<uint8_t> file(5 * RowBytes(type, 256), static_cast<uint8_t>(fill));
+      std::vector<uint8_t> packed(layout->bytes);
+      ASSERT_TRUE(PackForMma(*layout, file, absl::MakeSpan(packed)).ok());
+      int32_t exponent;
+      std::memcpy(&exponent, packed.data() + layout->tail_offset, 4);
+      const auto alone = MmaExponentOf(*layout, file);
+      ASSERT_TRUE(alone.ok()) << alone.status();
+      EXPECT_EQ(*alone, exponent) << Name(type) << " of bytes " << fill;
+      file.pop_back();
+      EXPECT_FALSE(MmaExponentOf(*layout, file).ok());
+    }
+  }
+}
+
 TEST(MmaLayout, StepsFitTheRow) {
   const auto step_blocks = [](DType type, int64_t k) {
     return MmaLayoutOf(type, 16, k).value().step_blocks;
