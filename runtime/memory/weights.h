@@ -8,8 +8,8 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "ir/base/mapped_file.h"
 #include "runtime/memory/region.h"
+#include "runtime/memory/weight_files.h"
 #include "runtime/plan/plan.h"
 
 namespace renga {
@@ -44,9 +44,8 @@ class WeightStore {
   const uint8_t* data(int index) const { return data_[index]; }
 
  private:
-  std::vector<MappedFile> files_;  // of the plan; not open where nothing comes from it
-  MappedFile plan_file_;           // open where weights are embedded
-  Region region_;                  // what does not lie as it is wanted in any file
+  WeightFiles files_;
+  Region region_;  // what does not lie as it is wanted in any file
   std::vector<const uint8_t*> data_;
 };
 
