@@ -84,6 +84,8 @@ std::string ShapeName(DType type, int64_t rows, int64_t k) {
 
 std::string FileText(DType type) { return StrCat("File", UpperName(type)); }
 
+std::string PackTypeText(DType type) { return StrCat("Pack", UpperName(type)); }
+
 std::string ProductTypeNames() {
   std::vector<std::string_view> names;
   for (const DTypeInfo& info : AllDTypes()) {

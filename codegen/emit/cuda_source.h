@@ -49,6 +49,9 @@ std::string ShapeName(DType type, int64_t rows, int64_t k);
 // "FileQ5_0": of codegen/kernels/file_rows.cuh.
 std::string FileText(DType type);
 
+// "PackQ5_0": of codegen/kernels/pack_types.cuh.
+std::string PackTypeText(DType type);
+
 // Types of weights that kernels multiply by and embed: "f32 f16 bf16 ...".
 std::string ProductTypeNames();
 

@@ -220,7 +220,7 @@ struct GluArgs {
   int64_t count;
 };
 
-// pack.cuh. The same struct stands in runtime/plan/pack.h.
+// pack.cuh. The same struct stands in runtime/plan/pack_weight.h.
 struct PackArgs {
   const void* file;    // [rows, row_bytes] as the file has them, from a multiple of 4 on; the bytes
                        // up to the next multiple of 4 may be read

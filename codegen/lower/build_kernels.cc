@@ -5,6 +5,7 @@
 
 #include "ir/base/status.h"
 #include "runtime/plan/launch.h"
+#include "runtime/plan/pack_weight.h"
 #include "runtime/plan/validate.h"
 
 namespace renga::codegen {
@@ -24,7 +25,7 @@ plan::GpuImage ImageOf(int32_t index, const GpuTarget& target, const BuiltKernel
           .log = built.binary->log};
 }
 
-// The struct that the launches pass is the one that the kernel takes.
+// The struct that the launches, and those of packers, pass is the one that the kernel takes.
 absl::Status CheckParameters(const plan::Plan& plan, absl::Span<const BuiltKernel> built) {
   const size_t targets = plan.gpu.targets.size();
   for (const plan::Step& step : plan.steps) {
@@ -39,6 +40,14 @@ absl::Status CheckParameters(const plan::Plan& plan, absl::Span<const BuiltKerne
                    ": expected arguments of ", expected, " bytes, got ", bytes));
       }
     }
+  }
+  for (const plan::GpuPacker& packer : plan.gpu.packers) {
+    const int64_t expected =
+        built[static_cast<size_t>(packer.kernel) * targets].report.resources.parameter_bytes;
+    if (expected == static_cast<int64_t>(sizeof(plan::PackWeightArgs))) continue;
+    return absl::InternalError(
+        StrCat("packer of ", Name(packer.type), ": kernel ", plan.gpu.kernels[packer.kernel].name,
+               ": expected arguments of ", expected, " bytes, got ", sizeof(plan::PackWeightArgs)));
   }
   return absl::OkStatus();
 }

@@ -4,6 +4,7 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/container/flat_hash_set.h"
+#include "codegen/emit/cuda_pack.h"
 #include "codegen/emit/emitter.h"
 #include "codegen/lower/memory_plan.h"
 #include "ir/base/status.h"
@@ -173,6 +174,7 @@ absl::StatusOr<plan::Plan> Lower(LowerInput input) {
   for (const Node& node : graph.nodes) {
     RENGA_RETURN_IF_ERROR(AddNode(node, input.target, builder));
   }
+  AddPackers(builder, plan);
   AddOutputs(graph, builder, plan);
   PlaceBuffers(plan);
   PlacePersistent(plan);

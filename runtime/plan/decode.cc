@@ -189,6 +189,10 @@ class Reader {
             Tables(table.images(), &Reader::ReadImage)};
   }
 
+  GpuPacker ReadPacker(const fb::GpuPacker& table) {
+    return {Type(table.dtype(), "packer"), table.kernel(), table.dynamic_shared()};
+  }
+
   Step ReadStep(const fb::Step& table) {
     Step step;
     step.name = Text(table.name());
@@ -340,6 +344,7 @@ class Reader {
     }
     plan.gpu.targets = Tables(table.gpu()->targets(), &Reader::ReadGpuTarget);
     plan.gpu.kernels = Tables(table.gpu()->kernels(), &Reader::ReadGpuKernel);
+    plan.gpu.packers = Tables(table.gpu()->packers(), &Reader::ReadPacker);
     return plan;
   }
 

@@ -146,9 +146,15 @@ Offset<fb::GpuKernel> MakeGpuKernel(FlatBufferBuilder& builder, const GpuKernel&
                              Tables(builder, kernel.images, MakeImage));
 }
 
+Offset<fb::GpuPacker> MakePacker(FlatBufferBuilder& builder, const GpuPacker& packer) {
+  return fb::CreateGpuPacker(builder, static_cast<uint8_t>(packer.type), packer.kernel,
+                             packer.dynamic_shared);
+}
+
 Offset<fb::Gpu> MakeGpu(FlatBufferBuilder& builder, const Gpu& gpu) {
   const auto targets = Tables(builder, gpu.targets, MakeGpuTarget);
-  return fb::CreateGpu(builder, targets, Tables(builder, gpu.kernels, MakeGpuKernel));
+  const auto kernels = Tables(builder, gpu.kernels, MakeGpuKernel);
+  return fb::CreateGpu(builder, targets, kernels, Tables(builder, gpu.packers, MakePacker));
 }
 
 Offset<fb::Step> MakeStep(FlatBufferBuilder& builder, const Step& step) {

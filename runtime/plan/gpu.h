@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "ir/base/dtype.h"
 #include "runtime/plan/expr.h"
 
 namespace renga::plan {
@@ -85,10 +86,20 @@ struct Variant {
   friend bool operator==(const Variant&, const Variant&) = default;
 };
 
+// The kernel that puts weights of one type into the layout `mma`, as they are loaded. It takes
+// PackWeightArgs (pack_weight.h), and runs with any grid of one dimension.
+struct GpuPacker {
+  DType type = DType::kF32;
+  int32_t kernel = -1;         // index into Gpu::kernels
+  int64_t dynamic_shared = 0;  // bytes
+  friend bool operator==(const GpuPacker&, const GpuPacker&) = default;
+};
+
 // Nothing of it in a plan for the cpu.
 struct Gpu {
   std::vector<GpuTarget> targets;
   std::vector<GpuKernel> kernels;
+  std::vector<GpuPacker> packers;  // one for each type of which a weight has the layout `mma`
   friend bool operator==(const Gpu&, const Gpu&) = default;
 };
 

@@ -97,6 +97,9 @@ std::vector<int64_t> MaxDynamicShared(const Plan& plan) {
     }
     if (step.chosen_by >= 0) symbols[step.chosen_by] = plan.symbols[step.chosen_by].max;
   }
+  for (const GpuPacker& packer : plan.gpu.packers) {
+    most[packer.kernel] = std::max(most[packer.kernel], packer.dynamic_shared);
+  }
   return most;
 }
 

@@ -47,8 +47,8 @@ absl::StatusOr<std::vector<uint8_t>> PackArguments(absl::Span<const Arg> args,
 // The symbols of `plan`, each at its bound.
 std::vector<int64_t> MaxSymbols(const Plan& plan);
 
-// Most bytes of dynamic shared memory that any launch of each of plan.gpu.kernels asks for.
-// The launches must have been checked.
+// Most bytes of dynamic shared memory that any launch of each of plan.gpu.kernels asks for,
+// packers among them. They must have been checked.
 std::vector<int64_t> MaxDynamicShared(const Plan& plan);
 
 }  // namespace renga::plan

@@ -48,6 +48,9 @@ void AppendHeader(const Plan& plan, std::string* text) {
     StrAppend(text, "target ", target.name, "  ", target.shared_per_block,
               " bytes of shared memory a block\n");
   }
+  for (const GpuPacker& packer : plan.gpu.packers) {
+    StrAppend(text, "packer ", Name(packer.type), "  ", plan.gpu.kernels[packer.kernel].name, "\n");
+  }
   for (const ModelFile& file : plan.files) {
     StrAppend(text, "file ", file.path, "  ", file.bytes, " bytes\n");
   }

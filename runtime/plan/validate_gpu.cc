@@ -2,6 +2,8 @@
 #include <limits>
 
 #include "absl/container/flat_hash_set.h"
+#include "ir/base/mma_layout.h"
+#include "ir/base/packing.h"
 #include "ir/base/status.h"
 #include "runtime/plan/launch.h"
 #include "runtime/plan/mismatch.h"
@@ -32,6 +34,7 @@ class GpuCheck {
   absl::Status Run() {
     RENGA_RETURN_IF_ERROR(CheckTargets());
     for (const GpuKernel& kernel : gpu_.kernels) RENGA_RETURN_IF_ERROR(CheckKernel(kernel));
+    RENGA_RETURN_IF_ERROR(CheckPackers());
     symbols_ = MaxSymbols(plan_);
     for (size_t i = 0; i < plan_.steps.size(); ++i) {
       RENGA_RETURN_IF_ERROR(
@@ -95,6 +98,41 @@ class GpuCheck {
       };
       for (const auto& [name, figure] : figures) {
         RENGA_RETURN_IF_ERROR(CheckRange(StrCat(of, name), figure, 0, kMostOfThread));
+      }
+    }
+    return absl::OkStatus();
+  }
+
+  // One for every weight that has to be packed.
+  absl::Status CheckPackers() const {
+    std::vector<DType> types;
+    for (const GpuPacker& packer : gpu_.packers) {
+      const std::string where = StrCat("gpu packer of ", Name(packer.type));
+      if (!HasMmaLayout(packer.type)) return Mismatch(where, "a type that can lie as mma", "none");
+      if (std::find(types.begin(), types.end(), packer.type) != types.end()) {
+        return Mismatch(where, "one of that type", "two");
+      }
+      types.push_back(packer.type);
+      RENGA_RETURN_IF_ERROR(CheckRange(StrCat(where, ": kernel"), packer.kernel, 0,
+                                       static_cast<int64_t>(gpu_.kernels.size()) - 1));
+      int64_t most = kMostShared;
+      for (size_t i = 0; i < gpu_.targets.size(); ++i) {
+        const GpuKernel& kernel = gpu_.kernels[packer.kernel];
+        const int64_t fixed = kernel.images.empty() ? 0 : kernel.images[i].static_shared;
+        most = std::min(most, gpu_.targets[i].shared_per_block - fixed);
+      }
+      RENGA_RETURN_IF_ERROR(
+          CheckRange(StrCat(where, ": dynamic_shared"), packer.dynamic_shared, 0, most));
+    }
+    if (gpu_.targets.empty()) return absl::OkStatus();
+    for (const Weight& weight : plan_.weights) {
+      const Layout* layout = weight.layout.empty() ? nullptr : FindLayout(weight.layout);
+      if (layout == nullptr || weight.embedded.has_value()) continue;
+      const std::string where = StrCat("weight ", weight.source.name);
+      if (!layout->mma)
+        return Mismatch(where, "the layout mma, or the file's, on a GPU", weight.layout);
+      if (std::find(types.begin(), types.end(), weight.source.dtype) == types.end()) {
+        return Mismatch(where, StrCat("a gpu packer of ", Name(weight.source.dtype)), "none");
       }
     }
     return absl::OkStatus();

@@ -144,6 +144,31 @@ extern "C" __global__ void __launch_bounds__(128, 4) )",
   EXPECT_EQ(kernel->threads, 128);
 }
 
+// What a load needs is in the plan: a packer for each type that lies as mma, no other.
+TEST(GpuLowering, PackersAreThoseOfThePackedTypes) {
+  for (const std::string name : {"llama-Q4_K_M", "qwen2-Q5_0", "llama-moe"}) {
+    const auto plan = LowerModel(TinyRecord::Read(name).path, "sm_80,sm_90a");
+    ASSERT_TRUE(plan.ok()) << plan.status();
+    std::set<DType> packed, packers;
+    for (const plan::Weight& weight : plan->weights) {
+      if (!weight.layout.empty()) packed.insert(weight.source.dtype);
+    }
+    for (const plan::GpuPacker& packer : plan->gpu.packers) {
+      packers.insert(packer.type);
+      const plan::GpuKernel& kernel = plan->gpu.kernels[packer.kernel];
+      EXPECT_THAT(kernel.name, HasSubstr(StrCat("pack_", Name(packer.type), "_")));
+      EXPECT_THAT(kernel.source, HasSubstr("(const PackArgs args)"));
+      EXPECT_GT(packer.dynamic_shared, 0);
+      EXPECT_LE(packer.dynamic_shared, 48 << 10);  // without asking for more
+    }
+    EXPECT_EQ(packers, packed) << name;
+    EXPECT_FALSE(packed.empty());
+  }
+  const auto cpu = LowerModel(kStories, "cpu");
+  ASSERT_TRUE(cpu.ok()) << cpu.status();
+  EXPECT_TRUE(cpu->gpu.packers.empty());
+}
+
 TEST(GpuLowering, LayersShareTheirKernels) {
   const auto plan = LowerModel(kStories, "sm_90a");
   ASSERT_TRUE(plan.ok()) << plan.status();

@@ -130,6 +130,13 @@ absl::StatusOr<std::string> DumpSource(const DumpFlags& flags, FileKind kind) {
     }
   }
   RENGA_RETURN_IF_ERROR(filter.CheckFound());
+  for (const plan::GpuPacker& packer : plan.gpu.packers) {
+    if (flags.filtered()) break;
+    kernels.push_back(packer.kernel);
+    StrAppend(&text, "\n// weights of type ", Name(packer.type), " as they are loaded\n",
+              FiguresLines(plan, packer.kernel, shared[packer.kernel]),
+              plan.gpu.kernels[packer.kernel].source);
+  }
   if (flags.json) return JsonText(SourceJson(plan, kernels));
   return text;
 }

@@ -1,9 +1,9 @@
 // Packing weights on the device gives the bytes that PackForMma gives, padding and exponent too.
 #include <algorithm>
-#include <cctype>
 
+#include "codegen/emit/cuda_pack.h"
 #include "codegen/emit/kernel_shapes.h"
-#include "runtime/plan/pack.h"
+#include "runtime/plan/pack_weight.h"
 #include "tests/emulator/kernels/support.h"
 #include "tests/emulator/kernels/weights.h"
 
@@ -62,25 +62,12 @@ std::vector<PackCase> Cases() {
 const std::vector<PackCase> kPackCases = Cases();
 RENGA_EACH_CASE(PackOnDevice, PackCase, kPackCases, name);
 
-std::string Upper(DType type) {
-  std::string name(Name(type));
-  for (char& c : name) c = static_cast<char>(std::toupper(c));
-  return name;
-}
-
-constexpr unsigned kThreads = 96;
-
 const CaseLibrary* Library() {
   static const CaseLibrary* library = [] {
     CaseTexts texts;
     for (const PackCase& c : kPackCases) {
-      const std::string name = StrCat("pack_", Name(c.type));
-      texts[name] = StrCat(
-          "#include \"codegen/kernels/pack.cuh\"\nusing namespace renga::kernels;\nstruct "
-          "Config {\n  using Type = Pack",
-          Upper(c.type), ";\n  static constexpr int kThreads = ", kThreads,
-          ";\n};\nextern \"C\" __global__ void __launch_bounds__(", kThreads, ", 1) ", name,
-          "(const PackArgs args) { Pack<Config>(args); }\n");
+      const plan::GpuKernel kernel = codegen::PackGpuKernel(c.type);
+      texts[kernel.name] = kernel.source;
     }
     return CompileCases(texts).release();
   }();
@@ -107,6 +94,9 @@ TEST_P(PackOnDevice, GivesTheBytesOfPackForMma) {
   std::vector<uint8_t> expected(static_cast<size_t>(layout.bytes));
   ASSERT_TRUE(PackForMma(layout, file, absl::MakeSpan(expected)).ok());
   const int64_t row_bytes = RowBytes(c.type, c.k);
+  const plan::GpuKernel kernel = codegen::PackGpuKernel(c.type);
+  const auto threads = static_cast<unsigned>(kernel.threads);
+  const auto shared = static_cast<size_t>(codegen::PackShared(c.type));
 
   const auto packed = UnderAllSchedules<uint8_t>(*Library(), [&](KernelRun& run) {
     uint8_t* to = run.Input("packed", std::vector<uint8_t>(expected.size()));
@@ -117,21 +107,19 @@ TEST_P(PackOnDevice, GivesTheBytesOfPackForMma) {
       std::vector<uint8_t> piece(file.begin() + tile * 16 * row_bytes,
                                  file.begin() + (tile * 16 + rows) * row_bytes);
       piece.resize((piece.size() + 3) / 4 * 4, 0xee);
-      plan::PackArguments args = plan::PackArgumentsOf(layout);
+      plan::PackWeightArgs args = plan::PackWeightArgsOf(layout);
       args.packed = reinterpret_cast<uint64_t>(to);
       args.file = reinterpret_cast<uint64_t>(run.Input(StrCat("rows of tile ", tile), piece));
       args.first_tile = tile;
       args.rows = static_cast<int32_t>(rows);
       args.tiles = static_cast<int32_t>(last - tile);
-      run.Launch(StrCat("pack_", Name(c.type)), {c.grid}, kThreads,
-                 static_cast<size_t>(codegen::PackShared(c.type)), args);
+      run.Launch(kernel.name, {c.grid}, threads, shared, args);
       if (last == layout.tiles) break;
     }
-    plan::PackArguments end = plan::PackArgumentsOf(layout);
+    plan::PackWeightArgs end = plan::PackWeightArgsOf(layout);
     end.packed = reinterpret_cast<uint64_t>(to);
     end.finish = 1;
-    run.Launch(StrCat("pack_", Name(c.type)), {1}, kThreads,
-               static_cast<size_t>(codegen::PackShared(c.type)), end);
+    run.Launch(kernel.name, {1}, threads, shared, end);
     return run.Read(to, expected.size());
   });
   if (HasFatalFailure()) return;

@@ -71,7 +71,7 @@ TEST(ShapeOf, EvaluatesGridAndSharedMemory) {
       ShapeOf(plan, plan.steps[2].variants[1].launches[1], symbols);
   ASSERT_TRUE(shape.ok()) << shape.status();
   EXPECT_EQ(*shape, (LaunchShape{{8, 2, 1}, 128, 1024 + 192}));
-  EXPECT_THAT(MaxDynamicShared(plan), ElementsAre(0, 1024 + 256, 0));
+  EXPECT_THAT(MaxDynamicShared(plan), ElementsAre(0, 4096, 0));
 }
 
 // The struct that a C++ compiler makes of the same fields.
@@ -150,6 +150,22 @@ const Fault kFaults[] = {
      "step 0 (x): expected neither variants nor scratch without a GPU target, got some"},
     {"CpuWithPersistent", [](Plan& p) { p.gpu = {}; },
      "buffer counters: space: expected none that is persistent on the cpu, got persistent"},
+    {"PackerOfAnotherType", [](Plan& p) { p.gpu.packers[0].type = DType::kQ2_K; },
+     "gpu packer of q2_k: expected a type that can lie as mma, got none"},
+    {"PackerTwice", [](Plan& p) { p.gpu.packers.push_back(p.gpu.packers[0]); },
+     "gpu packer of q8_0: expected one of that type, got two"},
+    {"PackerWithoutKernel", [](Plan& p) { p.gpu.packers[0].kernel = 3; },
+     "gpu packer of q8_0: kernel: expected 0..2, got 3"},
+    {"PackerShared", [](Plan& p) { p.gpu.packers[0].dynamic_shared = (163 << 10) - 15; },
+     "gpu packer of q8_0: dynamic_shared: expected 0..166896, got 166897"},
+    {"PackerMissing", [](Plan& p) { p.gpu.packers.clear(); },
+     "weight packed: expected a gpu packer of q8_0, got none"},
+    {"PackedForTheCpu",
+     [](Plan& p) {
+       p.weights[2].layout = p.buffers[11].type.layout = "rows8";
+       p.buffers[11].bytes = MaxBytes(p.buffers[11].type, p.symbols).value_or(0);
+     },
+     "weight packed: expected the layout mma, or the file's, on a GPU, got rows8"},
     {"KernelTwice", [](Plan& p) { p.gpu.kernels[1].name = "rows_1"; },
      "gpu kernel rows_1: expected one of that name, got two"},
     {"KernelThreads", [](Plan& p) { p.gpu.kernels[0].threads = 1025; },

@@ -6,7 +6,7 @@
 
 namespace renga::plan {
 
-// Buffers beyond SamplePlan's: 12 half (scratch of y), 13 counters (persistent, of logits).
+// The weight "packed" lies as GPUs want it. Buffers beyond SamplePlan's: 12 half (scratch of y), 13 counters (persistent, of logits).
 inline Plan SampleGpuPlan() {
   Plan plan = SamplePlan();
   plan.target = "sm_80,sm_90a";
@@ -30,6 +30,10 @@ inline Plan SampleGpuPlan() {
                                 128,
                                 {image(0), image(1)}});
   }
+  plan.gpu.packers = {{DType::kQ8_0, 1, 4096}};
+  plan.weights[2].layout = plan.buffers[11].type.layout = "mma";
+  plan.buffers[11].bytes = MaxBytes(plan.buffers[11].type, plan.symbols).value_or(0);
+  plan.choices = {{"packed", "layout", "mma", {"file", "mma"}, "what GPUs read"}};
   const int32_t t = 0, r = 2;
   const Dim tokens = {t, 1};
   plan.buffers.push_back({"half", {DType::kF16, {tokens, {-1, 32}}}, Space::kArena, -1, 256, 256});

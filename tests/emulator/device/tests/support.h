@@ -80,11 +80,17 @@ inline absl::StatusOr<std::vector<int32_t>> GenerateIds(EmulatorForward& forward
   }
 }
 
-// Names of kernels of the plan that were never launched.
+// Names of kernels of the plan's steps that were never launched. Weights come packed to the
+// emulator's device; kernels_test runs the packers.
 inline std::vector<std::string> NeverLaunched(const EmulatorDevice& device) {
   std::vector<std::string> names;
-  for (const plan::GpuKernel& kernel : device.plan().gpu.kernels) {
-    if (!device.launches().contains(kernel.name)) names.push_back(kernel.name);
+  const plan::Gpu& gpu = device.plan().gpu;
+  for (size_t i = 0; i < gpu.kernels.size(); ++i) {
+    const auto packs = [i](const plan::GpuPacker& packer) {
+      return packer.kernel == static_cast<int32_t>(i);
+    };
+    if (std::any_of(gpu.packers.begin(), gpu.packers.end(), packs)) continue;
+    if (!device.launches().contains(gpu.kernels[i].name)) names.push_back(gpu.kernels[i].name);
   }
   return names;
 }

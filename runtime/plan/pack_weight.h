@@ -10,7 +10,7 @@ namespace renga::plan {
 
 // PackArgs of codegen/kernels/args.cuh, which says what the fields mean; codegen checks that the
 // two are one.
-struct PackArguments {
+struct PackWeightArgs {
   uint64_t file = 0, packed = 0;  // addresses
   int64_t row_bytes = 0;
   int64_t plane[4] = {};
@@ -25,6 +25,6 @@ struct PackArguments {
 
 // All that the layout says. The addresses, `first_tile`, `rows`, `tiles` and `finish` are those of
 // a launch.
-PackArguments PackArgumentsOf(const MmaLayout& layout);
+PackWeightArgs PackWeightArgsOf(const MmaLayout& layout);
 
 }  // namespace renga::plan

@@ -1,11 +1,11 @@
-#include "runtime/plan/pack.h"
+#include "runtime/plan/pack_weight.h"
 
 #include "ir/base/dtype.h"
 
 namespace renga::plan {
 
-PackArguments PackArgumentsOf(const MmaLayout& layout) {
-  PackArguments args;
+PackWeightArgs PackWeightArgsOf(const MmaLayout& layout) {
+  PackWeightArgs args;
   args.row_bytes = RowBytes(layout.type, layout.k);
   for (int i = 0; i < layout.planes; ++i) args.plane[i] = layout.plane[i].offset;
   args.tail = layout.tail_offset;
