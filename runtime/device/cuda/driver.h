@@ -63,9 +63,9 @@ struct DriverApi {
   int (*set_context)(ContextHandle context);
   int (*allocate)(Address* address, size_t bytes);
   int (*free)(Address address);
-  int (*allocate_host)(void** memory, size_t bytes, unsigned flags);
-  int (*free_host)(void* memory);
-  int (*free_memory)(size_t* free_bytes, size_t* total_bytes);  // of the current context's GPU
+  int (*memory_info)(size_t* free, size_t* total);
+  int (*allocate_host)(void** host, size_t bytes, unsigned flags);
+  int (*free_host)(void* host);
   int (*copy_to_device)(Address to, const void* from, size_t bytes, StreamHandle stream);
   int (*copy_to_host)(void* to, Address from, size_t bytes, StreamHandle stream);
   int (*copy_on_device)(Address to, Address from, size_t bytes, StreamHandle stream);

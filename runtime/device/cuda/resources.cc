@@ -45,6 +45,12 @@ absl::Status Context::MakeCurrent() const {
   return Check(api().set_context(handle_), "cuCtxSetCurrent");
 }
 
+absl::StatusOr<size_t> Context::FreeBytes() const {
+  size_t free = 0, total = 0;
+  RENGA_RETURN_IF_ERROR(Check(api().memory_info(&free, &total), "cuMemGetInfo"));
+  return free;
+}
+
 absl::Status Context::ReadFacts() {
   char name[256] = {};
   RENGA_RETURN_IF_ERROR(
@@ -81,11 +87,11 @@ absl::StatusOr<Memory> Memory::Allocate(ContextRef context, size_t bytes) {
 
 absl::StatusOr<PinnedMemory> PinnedMemory::Allocate(ContextRef context, size_t bytes) {
   PinnedMemory memory;
-  if (bytes == 0) return memory;  // the driver refuses 0
-  void* address = nullptr;
-  RENGA_RETURN_IF_ERROR(context->Check(context->api().allocate_host(&address, bytes, 0),
+  if (bytes == 0) return memory;
+  void* host = nullptr;
+  RENGA_RETURN_IF_ERROR(context->Check(context->api().allocate_host(&host, bytes, 0),
                                        StrCat("cuMemHostAlloc(", bytes, " bytes)")));
-  memory.owned_ = {std::move(context), address};
+  memory.owned_ = {std::move(context), host};
   memory.bytes_ = bytes;
   return memory;
 }
@@ -159,32 +165,28 @@ absl::StatusOr<Stream> Stream::Create(ContextRef context) {
 
 absl::Status Stream::Write(void* device, absl::Span<const uint8_t> from) const {
   if (from.empty()) return absl::OkStatus();
-  RENGA_RETURN_IF_ERROR(context_->Check(
-      context_->api().copy_to_device(AddressOf(device), from.data(), from.size(), owned_.get()),
-      StrCat("cuMemcpyHtoDAsync(", from.size(), " bytes)")));
+  RENGA_RETURN_IF_ERROR(WriteLater(device, from));
   return Synchronize();
+}
+
+absl::Status Stream::WriteLater(void* device, absl::Span<const uint8_t> from) const {
+  if (from.empty()) return absl::OkStatus();
+  return context_->Check(
+      context_->api().copy_to_device(AddressOf(device), from.data(), from.size(), owned_.get()),
+      StrCat("cuMemcpyHtoDAsync(", from.size(), " bytes)"));
 }
 
 absl::Status Stream::Read(const void* device, absl::Span<uint8_t> to) const {
   if (to.empty()) return absl::OkStatus();
-  RENGA_RETURN_IF_ERROR(context_->Check(
-      context_->api().copy_to_host(to.data(), AddressOf(device), to.size(), owned_.get()),
-      StrCat("cuMemcpyDtoHAsync(", to.size(), " bytes)")));
+  RENGA_RETURN_IF_ERROR(ReadLater(device, to));
   return Synchronize();
 }
 
-absl::Status Stream::WriteLater(void* device, const PinnedMemory& from, size_t bytes) const {
-  if (bytes == 0) return absl::OkStatus();
+absl::Status Stream::ReadLater(const void* device, absl::Span<uint8_t> to) const {
+  if (to.empty()) return absl::OkStatus();
   return context_->Check(
-      context_->api().copy_to_device(AddressOf(device), from.data(), bytes, owned_.get()),
-      StrCat("cuMemcpyHtoDAsync(", bytes, " bytes)"));
-}
-
-absl::Status Stream::ReadLater(const void* device, const PinnedMemory& to, size_t bytes) const {
-  if (bytes == 0) return absl::OkStatus();
-  return context_->Check(
-      context_->api().copy_to_host(to.data(), AddressOf(device), bytes, owned_.get()),
-      StrCat("cuMemcpyDtoHAsync(", bytes, " bytes)"));
+      context_->api().copy_to_host(to.data(), AddressOf(device), to.size(), owned_.get()),
+      StrCat("cuMemcpyDtoHAsync(", to.size(), " bytes)"));
 }
 
 absl::Status Stream::Copy(void* to, const void* from, size_t bytes) const {

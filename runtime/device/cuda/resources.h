@@ -41,6 +41,9 @@ class Context {
   // Before another thread uses what belongs to the context.
   absl::Status MakeCurrent() const;
 
+  // Bytes of the GPU's memory that nobody has now, other processes counted.
+  absl::StatusOr<size_t> FreeBytes() const;
+
   const GpuFacts& gpu() const { return gpu_; }
   const Driver& driver() const { return *driver_; }
   const DriverApi& api() const { return driver_->api(); }
@@ -100,18 +103,11 @@ class Memory {
   size_t bytes_ = 0;
 };
 
-// A kernel of a module, which must outlive it.
-struct Function {
-  FunctionHandle handle = nullptr;
-  std::string name;
-};
-
-// Memory of the host that copies reach without a detour, and that they may still read or write
-// after the function that queued them has returned.
+// Memory of the host that the GPU reads by itself: copies from it run beside whoever queued them.
 class PinnedMemory {
  public:
   PinnedMemory() = default;
-  // Not zeroed. Unavailable or ResourceExhausted where the host does not give it. 0 bytes: none.
+  // ResourceExhausted where the machine has not that much to lock. `bytes` may be 0.
   static absl::StatusOr<PinnedMemory> Allocate(ContextRef context, size_t bytes);
 
   uint8_t* data() const { return static_cast<uint8_t*>(owned_.get()); }
@@ -120,6 +116,12 @@ class PinnedMemory {
  private:
   Owned<void*, &DriverApi::free_host> owned_;
   size_t bytes_ = 0;
+};
+
+// A kernel of a module, which must outlive it.
+struct Function {
+  FunctionHandle handle = nullptr;
+  std::string name;
 };
 
 class Module {
@@ -171,17 +173,18 @@ struct LaunchShape {
   bool cooperative = false;  // all blocks are there at once
 };
 
-// Launches and copies in order. Copies have ended when the function returns, launches have not.
+// Launches and copies in order. Write and Read have ended when the function returns, launches have
+// not.
 class Stream {
  public:
   static absl::StatusOr<Stream> Create(ContextRef context);
 
   absl::Status Write(void* device, absl::Span<const uint8_t> from) const;
   absl::Status Read(const void* device, absl::Span<uint8_t> to) const;
-  // These are only queued: what they read on the host must not change, and what they write there is
-  // not there before Synchronize.
-  absl::Status WriteLater(void* device, const PinnedMemory& from, size_t bytes) const;
-  absl::Status ReadLater(const void* device, const PinnedMemory& to, size_t bytes) const;
+  // These are only queued. Memory of the host is pinned: what is read there neither changes nor goes
+  // before the copy has ended, and what is written is not there before Synchronize.
+  absl::Status WriteLater(void* device, absl::Span<const uint8_t> from) const;
+  absl::Status ReadLater(const void* device, absl::Span<uint8_t> to) const;
   absl::Status Copy(void* to, const void* from, size_t bytes) const;
   absl::Status Fill(void* device, uint8_t value, size_t bytes) const;
 

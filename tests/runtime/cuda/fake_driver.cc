@@ -1,11 +1,19 @@
 // A stand-in for libcuda in which any call can be made to fail, and which knows what was not freed.
-// Its GPU's memory is the host's; launches are only noted. Built several times: FAKE_WITHOUT_LOOKUP
+// Its GPU's memory is the host's; launches are only noted, or given to the test. What streams are
+// told happens at once, or, if the test wants that, as late as a driver may: when somebody waits
+// for it. Built several times: FAKE_WITHOUT_LOOKUP
 // is a driver older than cuGetProcAddress_v2, FAKE_WITHOUT names a function it lacks.
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
+#include <deque>
+#include <functional>
+#include <map>
+#include <mutex>
 #include <set>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "runtime/device/cuda/driver.h"
 
@@ -23,17 +31,48 @@ struct State {
   LaunchConfig config = {};
   LaunchAttribute attributes[4] = {};
   int first_argument = 0, shared_allowed = 0;
+  bool late = false;
+  std::map<void*, std::deque<std::function<void()>>> queues;  // by stream
+  std::map<void*, uint64_t> queued, begun;                    // numbers of them, ever
+  std::map<void*, std::pair<void*, uint64_t>> recorded;       // by event: stream, `queued` then
+  void (*on_launch)(void* function, const void* arguments, unsigned grid) = nullptr;
+  size_t argument_bytes = 0;
 };
 State state;
+// Whoever calls holds it: programs use a driver from many threads.
+std::recursive_mutex state_mutex;
+using Lock = std::lock_guard<std::recursive_mutex>;
+
+// What a stream is told, now or later.
+void Queue(void* stream, std::function<void()> work) {
+  if (!state.late) return work();
+  ++state.queued[stream];
+  state.queues[stream].push_back(std::move(work));
+}
+void RunUntil(void* stream, uint64_t number) {
+  std::deque<std::function<void()>>& queue = state.queues[stream];
+  while (!queue.empty() && state.begun[stream] < number) {
+    ++state.begun[stream];
+    queue.front()();
+    queue.pop_front();
+  }
+}
+// After an error a driver does nothing more of it.
+void Lose(void* stream) {
+  state.queues[stream].clear();
+  state.begun[stream] = state.queued[stream];
+}
 
 // What a call gives: 0, or what the test ordered.
 int Call(const char* name) {
+  const Lock lock(state_mutex);
   if (++state.calls != state.fail_at) return 0;
   state.failed = name;
   return state.fail_with;
 }
 
 void* Make() {
+  const Lock lock(state_mutex);
   void* handle = malloc(64);
   state.live.insert(handle);
   return handle;
@@ -41,6 +80,7 @@ void* Make() {
 // 400 (CUDA_ERROR_INVALID_HANDLE) for what is not alive. Frees even where the call fails, as a
 // driver that lost its device does.
 int Free(const char* name, void* handle) {
+  const Lock lock(state_mutex);
   if (state.live.erase(handle) == 0) return 400;
   free(handle);
   return Call(name);
@@ -83,36 +123,41 @@ int SetContext(void*) { return Call("cuCtxSetCurrent"); }
 int Allocate(Address* address, size_t bytes) {
   if (const int result = Call("cuMemAlloc")) return result;
   void* memory = malloc(bytes);
+  const Lock lock(state_mutex);
   state.live.insert(memory);
   return *address = reinterpret_cast<Address>(memory), 0;
 }
 int FreeMemory(Address address) { return Free("cuMemFree", reinterpret_cast<void*>(address)); }
-int AllocateHost(void** memory, size_t bytes, unsigned) {
+int MemoryInfo(size_t* free, size_t* total) {
+  return *free = 1 << 20, *total = 1 << 30, Call("cuMemGetInfo");
+}
+int AllocateHost(void** host, size_t bytes, unsigned) {
   if (const int result = Call("cuMemHostAlloc")) return result;
-  *memory = malloc(bytes);
-  state.live.insert(*memory);
-  return 0;
+  void* memory = malloc(bytes);
+  const Lock lock(state_mutex);
+  state.live.insert(memory);
+  return *host = memory, 0;
 }
-int FreeHost(void* memory) { return Free("cuMemFreeHost", memory); }
-int FreeBytes(size_t* left, size_t* total) {
-  *left = *total = size_t{1} << 30;
-  return Call("cuMemGetInfo");
+int FreeHost(void* host) { return Free("cuMemFreeHost", host); }
+int CopyLater(const char* name, void* to, const void* from, size_t bytes, void* stream) {
+  const Lock lock(state_mutex);
+  if (const int result = Call(name)) return result;
+  return Queue(stream, [=] { memcpy(to, from, bytes); }), 0;
 }
-int CopyToDevice(Address to, const void* from, size_t bytes, void*) {
-  if (const int result = Call("cuMemcpyHtoDAsync")) return result;
-  return memcpy(reinterpret_cast<void*>(to), from, bytes), 0;
+int CopyToDevice(Address to, const void* from, size_t bytes, void* stream) {
+  return CopyLater("cuMemcpyHtoDAsync", reinterpret_cast<void*>(to), from, bytes, stream);
 }
-int CopyToHost(void* to, Address from, size_t bytes, void*) {
-  if (const int result = Call("cuMemcpyDtoHAsync")) return result;
-  return memcpy(to, reinterpret_cast<void*>(from), bytes), 0;
+int CopyToHost(void* to, Address from, size_t bytes, void* stream) {
+  return CopyLater("cuMemcpyDtoHAsync", to, reinterpret_cast<void*>(from), bytes, stream);
 }
-int CopyOnDevice(Address to, Address from, size_t bytes, void*) {
-  if (const int result = Call("cuMemcpyDtoDAsync")) return result;
-  return memcpy(reinterpret_cast<void*>(to), reinterpret_cast<void*>(from), bytes), 0;
+int CopyOnDevice(Address to, Address from, size_t bytes, void* stream) {
+  return CopyLater("cuMemcpyDtoDAsync", reinterpret_cast<void*>(to), reinterpret_cast<void*>(from),
+                   bytes, stream);
 }
-int Fill(Address to, unsigned char value, size_t bytes, void*) {
+int Fill(Address to, unsigned char value, size_t bytes, void* stream) {
+  const Lock lock(state_mutex);
   if (const int result = Call("cuMemsetD8Async")) return result;
-  return memset(reinterpret_cast<void*>(to), value, bytes), 0;
+  return Queue(stream, [=] { memset(reinterpret_cast<void*>(to), value, bytes); }), 0;
 }
 int LoadModule(void** module, const void*) {
   if (const int result = Call("cuModuleLoadData")) return result;
@@ -131,8 +176,16 @@ int SetFunctionAttribute(void*, int attribute, int value) {
 int Occupancy(int* blocks, void*, int, size_t) {
   return *blocks = 3, Call("cuOccupancyMaxActiveBlocksPerMultiprocessor");
 }
-int Launch(const LaunchConfig* config, void*, void** arguments, void**) {
+int Launch(const LaunchConfig* config, void* function, void** arguments, void**) {
+  const Lock lock(state_mutex);
   if (const int result = Call("cuLaunchKernelEx")) return result;
+  if (state.on_launch != nullptr) {
+    const auto* bytes = static_cast<const char*>(arguments[0]);
+    const std::vector<char> copy(bytes, bytes + state.argument_bytes);
+    const unsigned grid = config->grid_x;
+    Queue(reinterpret_cast<void*>(config->stream),
+          [=] { state.on_launch(function, copy.data(), grid); });
+  }
   state.config = *config;
   for (unsigned i = 0; i < config->attribute_count; ++i) {
     state.attributes[i] = config->attributes[i];
@@ -144,9 +197,24 @@ int CreateStream(void** stream, unsigned) {
   if (const int result = Call("cuStreamCreate")) return result;
   return *stream = Make(), 0;
 }
-int DestroyStream(void* stream) { return Free("cuStreamDestroy", stream); }
-int SynchronizeStream(void*) { return state.capturing ? 900 : Call("cuStreamSynchronize"); }
-int QueryStream(void*) { return state.capturing ? 900 : Call("cuStreamQuery"); }
+// What is still queued is lost: whoever wanted it should have waited.
+int DestroyStream(void* stream) {
+  const Lock lock(state_mutex);
+  Lose(stream);
+  return Free("cuStreamDestroy", stream);
+}
+int SynchronizeStream(void* stream) {
+  const Lock lock(state_mutex);
+  if (state.capturing) return 900;
+  if (const int result = Call("cuStreamSynchronize")) return Lose(stream), result;
+  return RunUntil(stream, UINT64_MAX), 0;
+}
+int QueryStream(void* stream) {
+  const Lock lock(state_mutex);
+  if (state.capturing) return 900;
+  if (const int result = Call("cuStreamQuery")) return Lose(stream), result;
+  return RunUntil(stream, UINT64_MAX), 0;
+}
 int BeginCapture(void*, int) {
   if (const int result = Call("cuStreamBeginCapture")) return result;
   return state.capturing = true, 0;
@@ -168,8 +236,17 @@ int CreateEvent(void** event, unsigned) {
   return *event = Make(), 0;
 }
 int DestroyEvent(void* event) { return Free("cuEventDestroy", event); }
-int RecordEvent(void*, void*) { return Call("cuEventRecord"); }
-int SynchronizeEvent(void*) { return Call("cuEventSynchronize"); }
+int RecordEvent(void* event, void* stream) {
+  const Lock lock(state_mutex);
+  state.recorded[event] = {stream, state.queued[stream]};
+  return Call("cuEventRecord");
+}
+int SynchronizeEvent(void* event) {
+  const Lock lock(state_mutex);
+  const auto [stream, number] = state.recorded[event];
+  if (const int result = Call("cuEventSynchronize")) return Lose(stream), result;
+  return RunUntil(stream, number), 0;
+}
 int ElapsedMs(float* ms, void*, void*) { return *ms = 1.5f, Call("cuEventElapsedTime"); }
 
 int EncodeTensorMap(void*, int, unsigned, void*, const uint64_t*, const uint64_t*, const unsigned*,
@@ -184,6 +261,11 @@ extern "C" {
 void fake_reset() { state = State(); }
 void fake_fail_at(int call, int result) { state.fail_at = call, state.fail_with = result; }
 void fake_set_devices(int count) { state.devices = count; }
+void fake_set_late(int late) { state.late = late != 0; }
+void fake_on_launch(void (*run)(void*, const void*, unsigned), size_t argument_bytes) {
+  state.on_launch = run;
+  state.argument_bytes = argument_bytes;
+}
 int fake_calls() { return state.calls; }
 const char* fake_failed() { return state.failed.c_str(); }
 int fake_live() { return static_cast<int>(state.live.size()); }
@@ -210,9 +292,9 @@ int cuGetProcAddress_v2(const char* name, void** function, int, uint64_t, int* f
       {"cuCtxSetCurrent", any(SetContext)},
       {"cuMemAlloc", any(Allocate)},
       {"cuMemFree", any(FreeMemory)},
+      {"cuMemGetInfo", any(MemoryInfo)},
       {"cuMemHostAlloc", any(AllocateHost)},
       {"cuMemFreeHost", any(FreeHost)},
-      {"cuMemGetInfo", any(FreeBytes)},
       {"cuMemcpyHtoDAsync", any(CopyToDevice)},
       {"cuMemcpyDtoHAsync", any(CopyToHost)},
       {"cuMemcpyDtoDAsync", any(CopyOnDevice)},

@@ -29,6 +29,15 @@ class FakeDriver {
   // From now on the call with this number (from 1) gives `result` and does nothing.
   void FailAt(int call, int result) { Find<void(int, int)>("fake_fail_at")(call, result); }
   void SetDevices(int count) { Find<void(int)>("fake_set_devices")(count); }
+  // From now on streams do what they are told only when somebody waits for it.
+  void BeLate() { Find<void(int)>("fake_set_late")(1); }
+  // Gives each launch, when its turn comes, to `run`: the function's handle, the struct that it
+  // takes (of so many bytes), its blocks.
+  void OnLaunch(void (*run)(void* function, const void* arguments, unsigned grid),
+                size_t argument_bytes) {
+    Find<void(void (*)(void*, const void*, unsigned), size_t)>("fake_on_launch")(run,
+                                                                                 argument_bytes);
+  }
   int calls() { return Find<int()>("fake_calls")(); }
   // The name of the call that failed; empty where none did.
   std::string failed() { return Find<const char*()>("fake_failed")(); }

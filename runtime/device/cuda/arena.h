@@ -1,0 +1,18 @@
+// The large pieces of a GPU's memory that a plan asks for.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+#include "absl/status/statusor.h"
+#include "runtime/device/cuda/resources.h"
+#include "runtime/plan/plan.h"
+
+namespace renga::cuda {
+
+// Memory::Allocate for `what` of the plan ("weights"). Where there is not that much, the error says
+// what all of the plan's arenas take, what the GPU has, and what can be lowered.
+absl::StatusOr<Memory> AllocateArena(ContextRef context, const plan::Plan& plan,
+                                     std::string_view what, uint64_t bytes);
+
+}  // namespace renga::cuda
