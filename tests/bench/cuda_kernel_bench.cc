@@ -1,6 +1,7 @@
 // How fast the CUDA kernels are on this machine's GPU, beside what it can read at best. Kernels are
 // compiled by NVRTC from the sources inside this program. docs/gpu.md says how to run it.
-//   cuda_kernel_bench [--json FILE] [--only decode|prefill|attention|chain] [--compile-only TARGET]
+//   cuda_kernel_bench [--json FILE] [--only decode|prefill|attention|chain|pack|load]
+//   [--compile-only TARGET]
 
 #include <algorithm>
 #include <cstdio>
@@ -12,6 +13,7 @@
 #include "tests/bench/cuda/attention.h"
 #include "tests/bench/cuda/bench.h"
 #include "tests/bench/cuda/chain.h"
+#include "tests/bench/cuda/pack.h"
 #include "tests/bench/cuda/products.h"
 
 namespace renga::bench {
@@ -21,20 +23,26 @@ struct Group {
   std::string_view name;
   KernelTexts (*texts)();
   void (*run)(const CudaBench& bench, Table* table);
+  bool only_asked = false;  // writes large files
 };
 constexpr Group kGroups[] = {{"decode", DecodeTexts, BenchDecodeProducts},
                              {"prefill", PrefillTexts, BenchPrefillProducts},
                              {"attention", AttentionTexts, BenchAttention},
-                             {"chain", ChainTexts, BenchChain}};
+                             {"chain", ChainTexts, BenchChain},
+                             {"pack", PackTexts, BenchPack},
+                             {"load", PackTexts, BenchLoad, true}};
 
 struct Options {
   std::string json, only, compile_only;
+  bool Wants(const Group& group) const {
+    return only.empty() ? !group.only_asked : only == group.name;
+  }
 };
 
 KernelTexts TextsOf(const Options& options) {
   KernelTexts texts;
   for (const Group& group : kGroups) {
-    if (options.only.empty() || options.only == group.name) texts.merge(group.texts());
+    if (options.Wants(group)) texts.merge(group.texts());
   }
   return texts;
 }
@@ -65,7 +73,7 @@ absl::Status Run(const Options& options) {
   RENGA_ASSIGN_OR_RETURN(const double read_bandwidth, bench->MeasureReadBandwidth());
   Table table(*bench, read_bandwidth);
   for (const Group& group : kGroups) {
-    if (options.only.empty() || options.only == group.name) group.run(*bench, &table);
+    if (options.Wants(group)) group.run(*bench, &table);
   }
   if (!options.json.empty()) RENGA_RETURN_IF_ERROR(table.WriteJson(options.json));
   if (table.problems() > 0) {
@@ -84,7 +92,8 @@ int Main(int count, char** words) {
                                                     : nullptr;
     if (value == nullptr || i + 1 == count) {
       std::fprintf(stderr,
-                   "usage: cuda_kernel_bench [--json FILE] [--only decode|prefill|attention|chain] "
+                   "usage: cuda_kernel_bench [--json FILE] [--only "
+                   "decode|prefill|attention|chain|pack|load] "
                    "[--compile-only TARGET]\n");
       return 2;
     }

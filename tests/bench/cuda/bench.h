@@ -78,6 +78,9 @@ class CudaBench {
                            .overlaps_previous = true},
                           arguments);
   }
+  absl::StatusOr<cuda::Function> Find(const std::string& kernel, int64_t shared_bytes) const {
+    return kernels_.Find(kernel, shared_bytes);
+  }
   // How many blocks of it an SM holds; 0 where a block does not fit.
   absl::StatusOr<int> BlocksPerSm(const Variant& variant) const;
 
