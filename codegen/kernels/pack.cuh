@@ -19,20 +19,38 @@ struct PackShape {
   static constexpr int kPitch = (kGroupBytes + 3) / 4 / 2 * 2 + 1 + (kGroupBytes + 3) / 4 % 2 * 2;
 };
 
-// Four bytes of a row that starts anywhere; zeros beyond its end. What lies before the next
-// multiple of 4 may be read.
-__device__ __forceinline__ uint32_t RowWord(const uint8_t* rows, int64_t start, int64_t at,
-                                            int64_t row_bytes) {
-  if (at >= row_bytes) return 0;
-  const int64_t left = row_bytes - at;
-  const int64_t from = start + at;
-  const int shift = static_cast<int>(from % 4);
-  const uint32_t* words = reinterpret_cast<const uint32_t*>(rows) + from / 4;
-  uint32_t word = LoadFromL2(words);
-  if (shift != 0) {
-    word = FunnelShiftRight(word, left > 4 - shift ? LoadFromL2(words + 1) : 0u, shift * 8);
+// Rows of a tile from byte `group_at` on into shared memory, each from a multiple of 4 on; zeros
+// beyond the end of a row and in rows that there are not. A row may start anywhere: four of its
+// bytes come from one or two words. The loads of several words are under way at a time.
+template <class Config>
+__device__ __forceinline__ void LoadRawRows(const PackArgs& args, int tile, int64_t group_at,
+                                            uint32_t* raw) {
+  constexpr int kPitch = PackShape<typename Config::Type>::kPitch, kWords = 16 * kPitch;
+  constexpr int kTogether = 6;
+  const uint32_t* file = static_cast<const uint32_t*>(args.file);
+  for (int first = threadIdx.x; first < kWords; first += kTogether * Config::kThreads) {
+    uint32_t low[kTogether], high[kTogether];
+#pragma unroll
+    for (int j = 0; j < kTogether; ++j) {
+      const int i = first + j * Config::kThreads, row = tile * 16 + i / kPitch;
+      const int64_t at = group_at + i % kPitch * 4, from = row * args.row_bytes + at;
+      const int shift = static_cast<int>(from & 3);
+      const bool there = i < kWords && row < args.rows && at < args.row_bytes;
+      low[j] = there ? LoadFromL2(file + (from >> 2)) : 0u;
+      high[j] = there && shift != 0 && args.row_bytes - at > 4 - shift
+                    ? LoadFromL2(file + (from >> 2) + 1)
+                    : 0u;
+    }
+#pragma unroll
+    for (int j = 0; j < kTogether; ++j) {
+      const int i = first + j * Config::kThreads, row = tile * 16 + i / kPitch;
+      const int64_t at = group_at + i % kPitch * 4, left = args.row_bytes - at;
+      const int shift = static_cast<int>((row * args.row_bytes + at) & 3);
+      uint32_t word = FunnelShiftRight(low[j], high[j], shift * 8);
+      if (left < 4) word &= left > 0 ? (1u << left * 8) - 1 : 0u;
+      if (i < kWords) raw[i] = word;
+    }
   }
-  return left >= 4 ? word : word & ((1u << left * 8) - 1);
 }
 
 // `count` steps from shared memory into one plane.
@@ -43,10 +61,11 @@ __device__ __forceinline__ void PackPlaneOf(const PackArgs& args, const uint32_t
   const int words = Type::kPlane[kPlane].words * args.step_blocks / 8;
   const int chunk = min(words, 4), chunks = words / chunk;
   uint8_t* plane = static_cast<uint8_t*>(args.packed) + args.plane[kPlane];
+  const int chunks_bits = PopCount(chunks - 1);  // a power of two
   const int64_t first = item * chunks * kUnits;
   for (int i = threadIdx.x; i < count * chunks * kUnits; i += blockDim.x) {
     const int unit = i % kUnits, rest = i / kUnits;
-    const int step = rest / chunks, w = rest % chunks * chunk;
+    const int step = rest >> chunks_bits, w = (rest & (chunks - 1)) * chunk;
     const int g = unit / (kUnits / 8);
     const RawRows rows = {{raw + g * kPitch}, {raw + (g + 8) * kPitch}};
     const int block = step * args.step_blocks;
@@ -94,13 +113,7 @@ __device__ __forceinline__ void Pack(const PackArgs& args) {
     const int tile = static_cast<int>(item / groups), group = static_cast<int>(item % groups);
     const int64_t group_at = int64_t{1} * group * Shape::kGroupBytes;
     SyncThreads();  // the bytes of the item before this are no longer needed
-    for (int i = threadIdx.x; i < 16 * Shape::kPitch; i += Config::kThreads) {
-      const int row = tile * 16 + i / Shape::kPitch;
-      raw[i] = row < args.rows
-                   ? RowWord(static_cast<const uint8_t*>(args.file), row * args.row_bytes,
-                             group_at + i % Shape::kPitch * 4, args.row_bytes)
-                   : 0u;
-    }
+    LoadRawRows<Config>(args, tile, group_at, raw);
     SyncThreads();
     for (int i = threadIdx.x; i < 16 * kFileBlocks; i += Config::kThreads) {
       const int row = i % 16, block = i / 16;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <limits>
 #include <utility>
 #include <vector>
 
@@ -16,6 +17,10 @@ namespace {
 
 // Read and taken into the digest at a time: still in a cache for the latter.
 constexpr size_t kReadBytes = size_t{256} << 10;
+// Packing kernels read whole words of raw bytes.
+constexpr size_t kRawMultiple = 4;
+// Of a launch: their rows are an int.
+constexpr int64_t kMostTiles = int64_t{1} << 26;
 // For packing: blocks of threads that a multiprocessor is kept busy with, and bytes for which
 // another is worth while. Neither changes a result.
 constexpr int64_t kBlocksPerMultiprocessor = 8, kBytesOfBlock = 8 << 10;
@@ -23,7 +28,10 @@ constexpr int64_t kBlocksPerMultiprocessor = 8, kBytesOfBlock = 8 << 10;
 // The layout of a weight's matrices, of which there may be several.
 absl::StatusOr<MmaLayout> LayoutOf(const plan::Weight& weight) {
   const std::vector<int64_t>& shape = weight.source.shape;
-  return MmaLayoutOf(weight.source.dtype, shape[shape.size() - 2], shape.back());
+  RENGA_ASSIGN_OR_RETURN(const MmaLayout layout,
+                         MmaLayoutOf(weight.source.dtype, shape[shape.size() - 2], shape.back()));
+  if (layout.steps <= std::numeric_limits<int32_t>::max()) return layout;
+  return absl::UnimplementedError(StrCat("rows of ", layout.k, " weights are too long to pack"));
 }
 
 }  // namespace
@@ -62,13 +70,15 @@ absl::Status UploadWorker::Release(Slot& slot) {
 }
 
 absl::Status UploadWorker::Send(const WeightFiles::Place& place, uint64_t at, size_t bytes,
-                                Slot& slot, uint8_t* to, DigestStream* digest) {
+                                Slot& slot, uint8_t* to, size_t multiple, DigestStream* digest) {
   for (size_t done = 0; done < bytes; done += kReadBytes) {
     const auto some = absl::MakeSpan(slot.pinned.data() + done, std::min(kReadBytes, bytes - done));
     RENGA_RETURN_IF_ERROR(place.file->Read(place.offset + at + done, some));
     digest->Add(some);
   }
-  return stream_.WriteLater(to, {slot.pinned.data(), bytes});
+  const size_t sent = (bytes + multiple - 1) / multiple * multiple;
+  std::memset(slot.pinned.data() + bytes, 0, sent - bytes);
+  return stream_.WriteLater(to, {slot.pinned.data(), sent});
 }
 
 absl::Status UploadWorker::LoadMatrix(const plan::Weight& weight, const WeightFiles::Place& place,
@@ -82,15 +92,15 @@ absl::Status UploadWorker::LoadMatrix(const plan::Weight& weight, const WeightFi
   shape.threads = kernel.threads;
   shape.shared_bytes = kernel.shared_bytes;
   const int64_t most = kBlocksPerMultiprocessor * context_->gpu().multiprocessors;
-  const int64_t tiles_of_piece =
-      std::max<int64_t>(static_cast<int64_t>(piece_bytes_) / (16 * args.row_bytes), 1);
+  const int64_t tiles_of_piece = std::clamp<int64_t>(
+      static_cast<int64_t>(piece_bytes_) / (16 * args.row_bytes), 1, kMostTiles);
   for (int64_t tile = 0; tile < layout.tiles; tile += tiles_of_piece) {
     const int64_t first = tile * 16;
     const int64_t rows = std::min(tiles_of_piece * 16, layout.rows - first);
     const size_t bytes = static_cast<size_t>(rows * args.row_bytes);
     RENGA_ASSIGN_OR_RETURN(Slot * slot, NextSlot());
     RENGA_RETURN_IF_ERROR(Send(place, from + static_cast<uint64_t>(first * args.row_bytes), bytes,
-                               *slot, slot->staging.data(), digest));
+                               *slot, slot->staging.data(), kRawMultiple, digest));
     args.file = reinterpret_cast<uint64_t>(slot->staging.data());
     args.first_tile = tile;
     args.rows = static_cast<int32_t>(rows);
@@ -124,7 +134,7 @@ absl::StatusOr<Digest> UploadWorker::Load(const plan::Weight& weight,
   for (uint64_t at = 0; at < place.bytes; at += piece_bytes_) {
     const size_t bytes = static_cast<size_t>(std::min<uint64_t>(piece_bytes_, place.bytes - at));
     RENGA_ASSIGN_OR_RETURN(Slot * slot, NextSlot());
-    RENGA_RETURN_IF_ERROR(Send(place, at, bytes, *slot, to + at, &digest));
+    RENGA_RETURN_IF_ERROR(Send(place, at, bytes, *slot, to + at, 1, &digest));
     RENGA_RETURN_IF_ERROR(Release(*slot));
     RENGA_RETURN_IF_ERROR(advance(static_cast<int64_t>(bytes)));
   }

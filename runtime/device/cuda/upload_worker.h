@@ -54,9 +54,10 @@ class UploadWorker {
 
   // The next buffer, once what was queued from it has ended.
   absl::StatusOr<Slot*> NextSlot();
-  // Bytes of the file into the slot, into the digest, and on to `to`.
+  // Bytes of the file into the slot, into the digest, and on to `to`; there zeros up to a multiple
+  // of `multiple` follow them.
   absl::Status Send(const WeightFiles::Place& place, uint64_t at, size_t bytes, Slot& slot,
-                    uint8_t* to, DigestStream* digest);
+                    uint8_t* to, size_t multiple, DigestStream* digest);
   absl::Status LoadMatrix(const plan::Weight& weight, const WeightFiles::Place& place,
                           uint64_t from, const PackingKernel& kernel, uint8_t* to,
                           DigestStream* digest, Advance advance);
