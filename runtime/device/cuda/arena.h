@@ -10,8 +10,13 @@
 
 namespace renga::cuda {
 
-// Memory::Allocate for `what` of the plan ("weights"). Where there is not that much, the error says
-// what all of the plan's arenas take, what the GPU has, and what can be lowered.
+// `status`, but where memory is out, of `what`: then with what all of the plan's arenas take, what
+// the GPU has, and what can be lowered.
+absl::Status ExplainMemory(const absl::Status& status, const Context& context,
+                           const plan::Plan& plan, std::string_view what);
+
+// Memory::Allocate for `what` of the plan ("weights"). Errors as
+// ExplainMemory has them.
 absl::StatusOr<Memory> AllocateArena(ContextRef context, const plan::Plan& plan,
                                      std::string_view what, uint64_t bytes);
 

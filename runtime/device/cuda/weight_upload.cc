@@ -80,7 +80,9 @@ class Upload {
   absl::Status WorkWith(const ContextRef& context) {
     absl::StatusOr<UploadWorker> worker =
         UploadWorker::Create(context, piece_bytes_, !kernels_.empty());
-    if (!worker.ok()) return Annotate(worker.status(), "weights: staging buffers");
+    if (!worker.ok()) {
+      return ExplainMemory(worker.status(), *context, plan_, "staging buffers of weights");
+    }
     std::vector<size_t> loaded;
     for (size_t i = next_++; i < order_.size() && !stop_; i = next_++) {
       const size_t index = order_[i];
