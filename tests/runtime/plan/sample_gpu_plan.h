@@ -6,7 +6,8 @@
 
 namespace renga::plan {
 
-// The weight "packed" lies as GPUs want it. Buffers beyond SamplePlan's: 12 half (scratch of y), 13 counters (persistent, of logits).
+// The weight "packed" lies as GPUs want it. Buffers beyond SamplePlan's: 12 half (scratch of y), 13
+// counters (persistent, of logits).
 inline Plan SampleGpuPlan() {
   Plan plan = SamplePlan();
   plan.target = "sm_80,sm_90a";
