@@ -141,15 +141,29 @@ class Reader {
     return expr;
   }
 
+  MapAxis ReadMapAxis(const fb::MapAxis& table) {
+    return {ReadExpr(table.size()), table.stride(), table.tile()};
+  }
+
+  TensorMap ReadTensorMap(const fb::TensorMap* table) {
+    if (table == nullptr) {
+      Fail("argument: expected a tensor map, got none");
+      return {};
+    }
+    return {Type(table->dtype(), "tensor map"), Tables(table->axes(), &Reader::ReadMapAxis),
+            Enum(table->swizzle(), Swizzle::k128Bytes, "swizzle")};
+  }
+
   Arg ReadArg(const fb::Arg& table) {
     Arg arg;
-    arg.kind = Enum(table.kind(), ArgKind::kInt64, "argument");
+    arg.kind = Enum(table.kind(), ArgKind::kTensorMap, "argument");
     arg.name = Text(table.name());
     arg.buffer = table.buffer();
     arg.offset = table.offset();
     if (arg.kind == ArgKind::kInt32 || arg.kind == ArgKind::kInt64) {
       arg.size = ReadExpr(table.size());
     }
+    if (arg.kind == ArgKind::kTensorMap) arg.map = ReadTensorMap(table.map());
     return arg;
   }
 

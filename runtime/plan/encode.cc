@@ -35,7 +35,7 @@ uint64_t ContentBytes(const Plan& plan) {
   }
   for (const Step& step : plan.steps) {
     for (const Variant& variant : step.variants) {
-      for (const Launch& launch : variant.launches) bytes += 512 + 128 * launch.args.size();
+      for (const Launch& launch : variant.launches) bytes += 512 + 256 * launch.args.size();
     }
   }
   for (const LedgerEntry& entry : plan.ledger)
@@ -102,11 +102,24 @@ Offset<fb::Expr> MakeExpr(FlatBufferBuilder& builder, const Expr& expr) {
   return fb::CreateExpr(builder, builder.CreateVectorOfStructs(terms));
 }
 
+Offset<fb::MapAxis> MakeMapAxis(FlatBufferBuilder& builder, const MapAxis& axis) {
+  return fb::CreateMapAxis(builder, MakeExpr(builder, axis.size), axis.stride, axis.tile);
+}
+
+Offset<fb::TensorMap> MakeTensorMap(FlatBufferBuilder& builder, const TensorMap& map) {
+  return fb::CreateTensorMap(builder, static_cast<uint8_t>(map.type),
+                             Tables(builder, map.axes, MakeMapAxis),
+                             static_cast<fb::Swizzle>(map.swizzle));
+}
+
 Offset<fb::Arg> MakeArg(FlatBufferBuilder& builder, const Arg& arg) {
   const auto name = Text(builder, arg.name);
   const bool sized = arg.kind == ArgKind::kInt32 || arg.kind == ArgKind::kInt64;
+  const auto size = sized ? MakeExpr(builder, arg.size) : Offset<fb::Expr>();
+  const auto map =
+      arg.kind == ArgKind::kTensorMap ? MakeTensorMap(builder, arg.map) : Offset<fb::TensorMap>();
   return fb::CreateArg(builder, static_cast<fb::ArgKind>(arg.kind), name, arg.buffer, arg.offset,
-                       sized ? MakeExpr(builder, arg.size) : Offset<fb::Expr>());
+                       size, map);
 }
 
 Offset<fb::Launch> MakeLaunch(FlatBufferBuilder& builder, const Launch& launch) {

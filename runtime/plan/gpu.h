@@ -50,20 +50,44 @@ struct GpuKernel {
 };
 
 enum class ArgKind : uint8_t {
-  kPointer = 0,  // address of a buffer's byte `value`
-  kNull = 1,     // a null pointer
-  kInt32 = 2,    // value of `size`
-  kInt64 = 3,    // value of `size`
+  kPointer = 0,    // address of a buffer's byte `value`
+  kNull = 1,       // a null pointer
+  kInt32 = 2,      // value of `size`
+  kInt64 = 3,      // value of `size`
+  kTensorMap = 4,  // `map` of what begins at a buffer's byte `offset`, as the device encodes it
+};
+
+// Where the bytes of a tile go in shared memory.
+enum class Swizzle : uint8_t {
+  kNone = 0,      // one row of the tile after another
+  k128Bytes = 1,  // rows of 128 bytes; in row r its 16-byte piece p lies at p xor (r % 8)
+};
+
+// An axis of a tensor, and of the tiles that are taken of it.
+struct MapAxis {
+  Expr size;            // elements
+  uint64_t stride = 0;  // bytes from one to the next; of all axes but the fastest, which has 0
+  uint32_t tile = 1;    // elements; what of a tile lies beyond `size` is filled with zeros
+  friend bool operator==(const MapAxis&, const MapAxis&) = default;
+};
+
+// A tensor as the copy engine of GPUs from sm_90 on wants it described (tensor_map.h).
+struct TensorMap {
+  DType type = DType::kF16;
+  std::vector<MapAxis> axes;  // fastest first
+  Swizzle swizzle = Swizzle::kNone;
+  friend bool operator==(const TensorMap&, const TensorMap&) = default;
 };
 
 // A field of a kernel's one parameter, a struct that is passed by value. The fields lie one after
-// another, each at a multiple of its own size (launch.h packs them).
+// another, each at a multiple of its own alignment (launch.h packs them).
 struct Arg {
   ArgKind kind = ArgKind::kNull;
   std::string name;     // as codegen/kernels/args.cuh has it; for people
-  int32_t buffer = -1;  // of kPointer: an input, output or scratch buffer of the step
-  uint64_t offset = 0;  // of kPointer: bytes from the buffer's start
+  int32_t buffer = -1;  // of kPointer, kTensorMap: an input, output or scratch buffer of the step
+  uint64_t offset = 0;  // likewise: bytes from the buffer's start
   Expr size = {};       // of kInt32 and kInt64
+  TensorMap map = {};   // of kTensorMap
   friend bool operator==(const Arg&, const Arg&) = default;
 };
 

@@ -9,11 +9,62 @@
 namespace renga::plan {
 namespace {
 
-size_t BytesOf(ArgKind kind) { return kind == ArgKind::kInt32 ? 4 : 8; }
+struct Field {
+  size_t bytes, alignment;
+};
+constexpr Field kFields[] = {{8, 8},  // by ArgKind
+                             {8, 8},
+                             {4, 4},
+                             {8, 8},
+                             {kTensorMapBytes, kTensorMapAlignment}};
 
-size_t Place(size_t at, ArgKind kind) {
-  const size_t bytes = BytesOf(kind);
-  return (at + bytes - 1) / bytes * bytes;
+const Field& FieldOf(ArgKind kind) { return kFields[static_cast<size_t>(kind)]; }
+
+size_t RoundUp(size_t at, size_t alignment) { return (at + alignment - 1) / alignment * alignment; }
+
+// What of a buffer a field begins at.
+absl::StatusOr<uint64_t> AddressOf(const Arg& arg, absl::Span<const uint64_t> addresses) {
+  if (arg.buffer < 0 || static_cast<size_t>(arg.buffer) >= addresses.size()) {
+    return absl::InvalidArgumentError(
+        StrCat("expected a buffer 0..", addresses.size(), ", got ", arg.buffer));
+  }
+  return addresses[arg.buffer] + arg.offset;
+}
+
+// Little-endian, like every machine that has these GPUs.
+void Put(uint64_t value, absl::Span<uint8_t> field) {
+  std::memcpy(field.data(), &value, field.size());
+}
+
+absl::Status PackPointer(const Arg& arg, absl::Span<const uint64_t> addresses,
+                         absl::Span<uint8_t> field) {
+  RENGA_ASSIGN_OR_RETURN(const uint64_t address, AddressOf(arg, addresses));
+  Put(address, field);
+  return absl::OkStatus();
+}
+
+absl::Status PackSize(const Arg& arg, absl::Span<const int64_t> symbols,
+                      absl::Span<uint8_t> field) {
+  RENGA_ASSIGN_OR_RETURN(const int64_t size, Evaluate(arg.size, symbols));
+  if (arg.kind == ArgKind::kInt32 && size > std::numeric_limits<int32_t>::max()) {
+    return absl::InvalidArgumentError(StrCat("expected a number below 2^31, got ", size));
+  }
+  Put(static_cast<uint64_t>(size), field);
+  return absl::OkStatus();
+}
+
+absl::Status PackMap(const Arg& arg, absl::Span<const uint64_t> addresses,
+                     absl::Span<const int64_t> symbols, const TensorMapEncoder& encode,
+                     absl::Span<uint8_t> field) {
+  if (encode == nullptr) {
+    return absl::FailedPreconditionError(
+        "expected a device that encodes tensor maps, got one that does not");
+  }
+  RENGA_ASSIGN_OR_RETURN(const uint64_t address, AddressOf(arg, addresses));
+  RENGA_ASSIGN_OR_RETURN(const TensorMapSpec spec, SpecOf(arg.map, address, symbols));
+  RENGA_ASSIGN_OR_RETURN(const EncodedTensorMap map, encode(spec));
+  std::memcpy(field.data(), map.data(), map.size());
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -42,38 +93,32 @@ absl::StatusOr<LaunchShape> ShapeOf(const Plan& plan, const Launch& launch,
 size_t ArgumentBytes(absl::Span<const Arg> args) {
   size_t end = 0, largest = 1;
   for (const Arg& arg : args) {
-    end = Place(end, arg.kind) + BytesOf(arg.kind);
-    largest = std::max(largest, BytesOf(arg.kind));
+    const Field& field = FieldOf(arg.kind);
+    end = RoundUp(end, field.alignment) + field.bytes;
+    largest = std::max(largest, field.alignment);
   }
-  return (end + largest - 1) / largest * largest;
+  return RoundUp(end, largest);
 }
 
 absl::StatusOr<std::vector<uint8_t>> PackArguments(absl::Span<const Arg> args,
                                                    absl::Span<const uint64_t> addresses,
-                                                   absl::Span<const int64_t> symbols) {
+                                                   absl::Span<const int64_t> symbols,
+                                                   const TensorMapEncoder& encode) {
   std::vector<uint8_t> block(ArgumentBytes(args), 0);
   size_t at = 0;
   for (const Arg& arg : args) {
-    at = Place(at, arg.kind);
-    uint64_t value = 0;
+    at = RoundUp(at, FieldOf(arg.kind).alignment);
+    const absl::Span<uint8_t> field = absl::MakeSpan(block).subspan(at, FieldOf(arg.kind).bytes);
+    absl::Status packed;
     if (arg.kind == ArgKind::kPointer) {
-      if (arg.buffer < 0 || static_cast<size_t>(arg.buffer) >= addresses.size()) {
-        return absl::InvalidArgumentError(StrCat("argument ", arg.name, ": expected a buffer 0..",
-                                                 addresses.size(), ", got ", arg.buffer));
-      }
-      value = addresses[arg.buffer] + arg.offset;
+      packed = PackPointer(arg, addresses, field);
+    } else if (arg.kind == ArgKind::kTensorMap) {
+      packed = PackMap(arg, addresses, symbols, encode, field);
     } else if (arg.kind != ArgKind::kNull) {
-      const absl::StatusOr<int64_t> size = Evaluate(arg.size, symbols);
-      if (!size.ok()) return Annotate(size.status(), StrCat("argument ", arg.name));
-      if (arg.kind == ArgKind::kInt32 && *size > std::numeric_limits<int32_t>::max()) {
-        return absl::InvalidArgumentError(
-            StrCat("argument ", arg.name, ": expected a number below 2^31, got ", *size));
-      }
-      value = static_cast<uint64_t>(*size);
+      packed = PackSize(arg, symbols, field);
     }
-    // Little-endian, like every machine that has these GPUs.
-    std::memcpy(block.data() + at, &value, BytesOf(arg.kind));
-    at += BytesOf(arg.kind);
+    if (!packed.ok()) return Annotate(packed, StrCat("argument ", arg.name));
+    at += field.size();
   }
   return block;
 }

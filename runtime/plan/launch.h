@@ -8,6 +8,7 @@
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "runtime/plan/plan.h"
+#include "runtime/plan/tensor_map.h"
 
 namespace renga::plan {
 
@@ -34,15 +35,18 @@ struct LaunchShape {
 absl::StatusOr<LaunchShape> ShapeOf(const Plan& plan, const Launch& launch,
                                     absl::Span<const int64_t> symbols);
 
-// Bytes of the struct that `args` describe: each field at a multiple of its size, the whole a
-// multiple of the largest.
+// Bytes of the struct that `args` describe: each field at a multiple of its alignment, which is its
+// size but for tensor maps (kTensorMapAlignment), the whole a multiple of the largest.
 size_t ArgumentBytes(absl::Span<const Arg> args);
 
-// The struct itself. `addresses` has the address of each of the plan's buffers. Errors as Evaluate,
-// and for a value that its field cannot hold.
+// The struct itself; where it has tensor maps, a launch needs it aligned like them. `addresses` has
+// the address of each of the plan's buffers, `encode` makes tensor maps. Errors as Evaluate, those
+// of `encode`, and for a value that its field cannot hold; FailedPrecondition for a tensor map
+// without `encode`.
 absl::StatusOr<std::vector<uint8_t>> PackArguments(absl::Span<const Arg> args,
                                                    absl::Span<const uint64_t> addresses,
-                                                   absl::Span<const int64_t> symbols);
+                                                   absl::Span<const int64_t> symbols,
+                                                   const TensorMapEncoder& encode = nullptr);
 
 // The symbols of `plan`, each at its bound.
 std::vector<int64_t> MaxSymbols(const Plan& plan);

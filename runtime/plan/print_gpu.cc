@@ -5,12 +5,27 @@
 namespace renga::plan {
 namespace {
 
+// " as f16[T,2048] in tiles of 64x64, swizzled": outermost first, as buffers print.
+std::string MapText(const TensorMap& map, absl::Span<const std::string> symbols) {
+  std::vector<std::string> sizes, tiles;
+  for (auto axis = map.axes.rbegin(); axis != map.axes.rend(); ++axis) {
+    sizes.push_back(ToString(axis->size, symbols));
+    tiles.push_back(StrCat(axis->tile));
+  }
+  return StrCat(" as ", Name(map.type), "[", StrJoin(sizes, ","), "] in tiles of ",
+                StrJoin(tiles, "x"), map.swizzle == Swizzle::kNone ? "" : ", swizzled");
+}
+
 std::string ArgText(const Plan& plan, const Arg& arg, absl::Span<const std::string> symbols) {
   if (arg.kind == ArgKind::kNull) return StrCat(arg.name, "=null");
-  if (arg.kind != ArgKind::kPointer) return StrCat(arg.name, "=", ToString(arg.size, symbols));
+  const bool is_map = arg.kind == ArgKind::kTensorMap;
+  if (arg.kind != ArgKind::kPointer && !is_map) {
+    return StrCat(arg.name, "=", ToString(arg.size, symbols));
+  }
   const Buffer& buffer = plan.buffers[arg.buffer];
   return StrCat(arg.name, "=", buffer.space == Space::kWeight ? "@" : "%", buffer.name,
-                arg.offset > 0 ? StrCat("+", arg.offset) : "");
+                arg.offset > 0 ? StrCat("+", arg.offset) : "",
+                is_map ? MapText(arg.map, symbols) : "");
 }
 
 // "(7, 1, 4)" without the ones at the end.

@@ -7,6 +7,7 @@
 #include "ir/base/status.h"
 #include "runtime/plan/launch.h"
 #include "runtime/plan/mismatch.h"
+#include "runtime/plan/tensor_map.h"
 #include "runtime/plan/validate.h"
 
 namespace renga::plan {
@@ -222,6 +223,10 @@ class GpuCheck {
         RENGA_RETURN_IF_ERROR(CheckPointer(of, step, arg));
         continue;
       }
+      if (arg.kind == ArgKind::kTensorMap) {
+        RENGA_RETURN_IF_ERROR(CheckMap(of, step, arg));
+        continue;
+      }
       if (arg.kind == ArgKind::kNull) continue;
       const absl::StatusOr<int64_t> most = Evaluate(arg.size, symbols_);
       if (!most.ok()) return Annotate(most.status(), of);
@@ -243,6 +248,31 @@ class GpuCheck {
     const uint64_t bytes = plan_.buffers[arg.buffer].bytes;
     if (arg.offset < bytes) return absl::OkStatus();
     return Mismatch(StrCat(where, ": offset"), StrCat("one inside ", bytes, " bytes"), arg.offset);
+  }
+
+  // A tensor map that every target's driver takes, of nothing outside its buffer.
+  absl::Status CheckMap(const std::string& where, const Step& step, const Arg& arg) const {
+    RENGA_RETURN_IF_ERROR(CheckPointer(where, step, arg));
+    for (const GpuTarget& target : gpu_.targets) {
+      if (target.sm < kCopyEngineSm) {
+        return Mismatch(where, StrCat("no tensor map for a target below sm_", kCopyEngineSm),
+                        target.name);
+      }
+    }
+    // Its size at the symbols' bounds, and at their least: a driver takes no empty tensor. Where it
+    // begins counts from its buffer, which lies at a multiple of kAlignment or more.
+    const std::vector<int64_t> ones(symbols_.size(), 1);
+    for (const absl::Span<const int64_t> symbols :
+         {absl::MakeConstSpan(ones), absl::MakeConstSpan(symbols_)}) {
+      const absl::StatusOr<TensorMapSpec> spec = SpecOf(arg.map, arg.offset, symbols);
+      if (!spec.ok()) return Annotate(spec.status(), where);
+      RENGA_RETURN_IF_ERROR(Annotate(CheckTensorMap(*spec), where));
+      const uint64_t bytes = plan_.buffers[arg.buffer].bytes - arg.offset;
+      if (const uint64_t extent = ExtentBytes(*spec); extent > bytes) {
+        return Mismatch(StrCat(where, ": tensor"), StrCat("one inside ", bytes, " bytes"), extent);
+      }
+    }
+    return absl::OkStatus();
   }
 
   const Plan& plan_;
