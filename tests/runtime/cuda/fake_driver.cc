@@ -249,8 +249,22 @@ int SynchronizeEvent(void* event) {
 }
 int ElapsedMs(float* ms, void*, void*) { return *ms = 1.5f, Call("cuEventElapsedTime"); }
 
-int EncodeTensorMap(void*, int, unsigned, void*, const uint64_t*, const uint64_t*, const unsigned*,
-                    const unsigned*, int, int, int, int) {
+// What it was given, a number after another; 1 (CUDA_ERROR_INVALID_VALUE) for a map at an address
+// that the driver does not take.
+int EncodeTensorMap(void* map, int type, unsigned rank, void* base, const uint64_t* sizes,
+                    const uint64_t* stride_bytes, const unsigned* box,
+                    const unsigned* element_strides, int interleave, int swizzle, int l2_promotion,
+                    int fill) {
+  if (reinterpret_cast<uintptr_t>(map) % 64 != 0) return 1;
+  uint64_t values[16] = {static_cast<uint64_t>(type), rank, reinterpret_cast<uint64_t>(base)};
+  uint64_t* next = values + 3;
+  for (unsigned i = 0; i < rank; ++i) *next++ = sizes[i];
+  for (unsigned i = 0; i + 1 < rank; ++i) *next++ = stride_bytes[i];
+  for (unsigned i = 0; i < rank; ++i) *next++ = box[i] * element_strides[i];
+  for (const int value : {interleave, swizzle, l2_promotion, fill}) {
+    *next++ = static_cast<uint64_t>(value);
+  }
+  memcpy(map, values, sizeof(values));
   return Call("cuTensorMapEncodeTiled");
 }
 
