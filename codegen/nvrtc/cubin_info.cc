@@ -24,7 +24,8 @@ constexpr uint64_t kHeaderBytes = 64, kSectionBytes = 64, kSymbolBytes = 24;
 constexpr uint32_t kSymbolTable = 2, kNoBits = 8;
 constexpr uint8_t kEntryFlag = 0x10;  // in a symbol's st_other: a kernel, not a device function
 
-constexpr uint8_t kMaxThreads = 0x05, kFrameSize = 0x11, kParameterBytes = 0x19, kRegisters = 0x2f;
+constexpr uint8_t kMaxThreads = 0x05, kFrameSize = 0x11, kParameter = 0x17, kParameterBytes = 0x19,
+                  kRegisters = 0x2f;
 constexpr uint8_t kHasPayload = 4;
 
 // Sections and names may overlap in a hostile image; these bound what that can cost.
@@ -176,9 +177,21 @@ void ReadGlobalRecord(uint8_t attribute, std::string_view payload,
   if (attribute == kFrameSize) kernel->second.stack_bytes = bytes.At<uint32_t>(4);
 }
 
-void ReadKernelRecord(uint8_t attribute, std::string_view payload, KernelResources* kernel) {
+// Where a kernel's parameters lie in their bank of constants. The first lies behind its start where
+// it is aligned to more than the bank (a tensor map on sm_90a: 48 bytes).
+struct Parameters {
+  int64_t end = 0;
+  std::optional<int64_t> first;
+};
+
+void ReadKernelRecord(uint8_t attribute, std::string_view payload, Parameters* parameters,
+                      KernelResources* kernel) {
   const Bytes bytes(payload);
-  if (attribute == kParameterBytes) kernel->parameter_bytes = bytes.At<uint16_t>(0);
+  if (attribute == kParameterBytes) parameters->end = bytes.At<uint16_t>(0);
+  if (attribute == kParameter && payload.size() == 12) {  // {u32, u16 index, u16 offset, u32}
+    const int64_t offset = bytes.At<uint16_t>(6);
+    parameters->first = std::min(parameters->first.value_or(offset), offset);
+  }
   if (attribute == kMaxThreads && payload.size() == 12) {
     // Three sizes of at most 1024; an image that claims more is read as saying nothing.
     int64_t threads = 1;
@@ -240,9 +253,12 @@ absl::StatusOr<CubinInfo> ReadCubin(std::string_view data) {
     } else if (StripPrefix(".nv.info.", &name)) {
       const auto kernel = kernels.find(name);
       if (kernel == kernels.end()) continue;
+      Parameters parameters;
       sound = ForEachRecord(section.content, [&](uint8_t attribute, std::string_view payload) {
-        ReadKernelRecord(attribute, payload, &kernel->second);
+        ReadKernelRecord(attribute, payload, &parameters, &kernel->second);
       });
+      kernel->second.parameter_bytes =
+          std::max<int64_t>(0, parameters.end - parameters.first.value_or(0));
     } else if (StripPrefix(".text.", &name)) {
       const auto kernel = kernels.find(name);
       if (kernel != kernels.end()) kernel->second.code_bytes = section.content.size();

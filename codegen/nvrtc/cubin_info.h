@@ -17,7 +17,7 @@ struct KernelResources {
   int64_t stack_bytes = 0;    // a thread: spilled registers and arrays that are indexed at run time
   int64_t static_shared = 0;  // bytes a block, without what the driver reserves
   int64_t max_threads = 0;    // of a block, from __launch_bounds__; 0: not said
-  int64_t parameter_bytes = 0;  // of all parameters
+  int64_t parameter_bytes = 0;  // from the first parameter to the end of the last
   int64_t code_bytes = 0;
   friend bool operator==(const KernelResources&, const KernelResources&) = default;
 };

@@ -66,6 +66,18 @@ TEST(ReadCubin, SharedMemoryIsWithoutTheReservedKiB) {
   }
 }
 
+TEST(ReadCubin, ParametersCountFromTheFirst) {
+  const auto info = ReadCubin(WriteCubin(
+      90, {{.name = "a", .parameters = 240, .parameter_offsets = {48}},
+           {.name = "b", .parameters = 240, .parameter_offsets = {48, 0}},
+           {.name = "c", .parameters = 56},
+           {.name = "d", .parameters = 8, .parameter_offsets = {65535}}}));  // nobody writes that
+  ASSERT_TRUE(info.ok()) << info.status();
+  std::vector<int64_t> bytes;
+  for (const KernelResources& kernel : info->kernels) bytes.push_back(kernel.parameter_bytes);
+  EXPECT_THAT(bytes, testing::ElementsAre(192, 240, 56, 0));
+}
+
 TEST(ReadCubin, RefusesWhatIsNone) {
   const auto error = [](std::string_view bytes) {
     const auto info = ReadCubin(bytes);

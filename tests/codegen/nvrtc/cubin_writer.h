@@ -13,9 +13,10 @@ struct FakeKernel {
   std::string name;
   uint32_t registers = 32;
   uint32_t stack = 0;
-  uint64_t shared = 0;   // size of .nv.shared.NAME, as it stands in the file
-  uint32_t threads = 0;  // 0: no launch bounds
-  uint16_t parameters = 8;
+  uint64_t shared = 0;      // size of .nv.shared.NAME, as it stands in the file
+  uint32_t threads = 0;     // 0: no launch bounds
+  uint16_t parameters = 8;  // bytes of the bank that holds them
+  std::vector<uint16_t> parameter_offsets = {};  // in it; none: without records of them
   bool is_entry = true;
 };
 
@@ -51,6 +52,10 @@ inline std::string WriteCubin(int sm, const std::vector<FakeKernel>& kernels) {
   sections.push_back({".nv.info", 0x70000000, info, info.size(), 3});
   for (const FakeKernel& k : kernels) {
     std::string own = Le<uint8_t>(3) + Le<uint8_t>(0x19) + Le(k.parameters);
+    for (size_t i = 0; i < k.parameter_offsets.size(); ++i) {
+      own += record(0x17, Le<uint32_t>(0) + Le(static_cast<uint16_t>(i)) +
+                              Le(k.parameter_offsets[i]) + Le<uint32_t>(0x0301f000));
+    }
     if (k.threads != 0) own += record(0x05, Le(k.threads) + Le<uint32_t>(1) + Le<uint32_t>(1));
     sections.push_back({".text." + k.name, 1, std::string(128, 'c'), 128, 0});
     sections.push_back({".nv.info." + k.name, 0x70000000, own, own.size(), 3});
