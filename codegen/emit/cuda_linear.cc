@@ -71,8 +71,8 @@ absl::Status EmitCudaLinear(const Node& node, std::string_view kernel, PlanBuild
     });
     step.EndVariant(rows, DecodeReason(rows, kDecodeRows));
   }
-  return EmitManyRows(step, rows, weight.k, padded_k, [&](bool few, const HalfRowsOf& x) {
-    AddMatmul(step, few, x, weight,
+  return EmitManyRows(step, rows, {&weight}, [&](const ManyRows& many, const HalfRowsOf& x) {
+    AddMatmul(step, many, x, weight,
               {step.operand("bias"), step.operand("residual"), step.result(0)});
   });
 }
@@ -115,9 +115,9 @@ absl::Status EmitCudaGateUp(const Node& node, std::string_view kernel, PlanBuild
   if (rows >= step.max_rows()) return absl::OkStatus();
   RENGA_ASSIGN_OR_RETURN(const int32_t gate_y, step.RowScratch("gate", DType::kF32, gate.rows));
   RENGA_ASSIGN_OR_RETURN(const int32_t up_y, step.RowScratch("up", DType::kF32, up.rows));
-  return EmitManyRows(step, rows, gate.k, padded_k, [&](bool few, const HalfRowsOf& x) {
-    AddMatmul(step, few, x, gate, {.bias = step.operand("gate_bias"), .y = gate_y});
-    AddMatmul(step, few, x, up, {.bias = step.operand("up_bias"), .y = up_y});
+  return EmitManyRows(step, rows, {&gate, &up}, [&](const ManyRows& many, const HalfRowsOf& x) {
+    AddMatmul(step, many, x, gate, {.bias = step.operand("gate_bias"), .y = gate_y});
+    AddMatmul(step, many, x, up, {.bias = step.operand("up_bias"), .y = up_y});
     step.Launch(GluLaunch(step, activation, gate_y, up_y, step.result(0),
                           step.rows() * plan::Constant(gate.rows)));
   });
@@ -165,8 +165,8 @@ absl::Status EmitCudaHead(const Node& node, std::string_view kernel, PlanBuilder
     });
     step.EndVariant(rows, DecodeReason(rows, wanted));
   }
-  return EmitManyRows(step, rows, weight.k, padded_k, [&](bool few, const HalfRowsOf& x) {
-    AddMatmul(step, few, x, weight, {.bias = step.operand("bias"), .y = logits});
+  return EmitManyRows(step, rows, {&weight}, [&](const ManyRows& many, const HalfRowsOf& x) {
+    AddMatmul(step, many, x, weight, {.bias = step.operand("bias"), .y = logits});
     step.Launch(ArgMaxLaunch(step.rows(), weight.rows, logits, next));
   });
 }

@@ -15,6 +15,11 @@ std::string TargetNames(const GpuLimits& gpu) {
   return StrJoin(names, ",");
 }
 
+std::string ProductText(const ProductWeight& weight) {
+  return StrCat("y = ", renga::Name(weight.type), "[", weight.rows, ",", weight.k,
+                "] x + bias + residual, x in f16");
+}
+
 // Tiles and warps of a matrix product. Few rows: k is divided among warps, so that enough loads of
 // weights are under way. Many: a block does 128 rows of weights by 64 rows of x; a weight of fewer
 // rows takes fewer warps.
@@ -36,6 +41,95 @@ MatmulShape ShapeOf(bool few, const ProductWeight& weight) {
   shape.depth_warps = 1;
   shape.stages = 4;
   return shape;
+}
+
+// Tiles of rows of x in matmul_wgmma: how many of them the copy engine has under way, and the time
+// of a row in eighths of that in the largest: the smaller a tile, the more dequantising a row.
+// Estimates (docs/kernels-cuda.md says from what).
+struct WgmmaTile {
+  int64_t tokens, stages, eighths;
+};
+constexpr WgmmaTile kWgmmaTiles[] = {{64, 6, 12}, {128, 6, 9}, {256, 5, 8}};
+
+// From these on a tile is full. Fewer leave most of it empty.
+constexpr int64_t kLeastWgmmaRows = 64;
+// Ends of ranges of rows that choose their tiles by themselves.
+constexpr int64_t kWgmmaRanges[] = {128, 512};
+
+// The tile with which `rows` rows are done first. A multiprocessor holds one block, so what counts
+// is the number of whole waves of them.
+const WgmmaTile& TileOf(const GpuLimits& gpu, const ProductWeight& weight, int64_t rows) {
+  const auto cost = [&](const WgmmaTile& tile) {
+    const int64_t blocks = CeilDiv(weight.rows, kWgmmaRows) * CeilDiv(rows, tile.tokens);
+    return CeilDiv(blocks, gpu.multiprocessors) * tile.tokens * tile.eighths;
+  };
+  return *std::min_element(
+      std::begin(kWgmmaTiles), std::end(kWgmmaTiles),
+      [&](const WgmmaTile& a, const WgmmaTile& b) { return cost(a) < cost(b); });
+}
+
+// Why wgmma does not multiply by all of `weights`, for people; empty where it does.
+std::string NoWgmma(const GpuLimits& gpu, absl::Span<const ProductWeight* const> weights) {
+  for (const GpuTarget* target : gpu.targets) {
+    if (!target->wgmma) return StrCat(target->name, " has no wgmma");
+  }
+  for (const ProductWeight* weight : weights) {
+    if (weight->type == DType::kF32) return "wgmma takes no f32 weights, which are sums of two f16";
+    if (weight->layout.step_blocks % 2 != 0) {
+      return StrCat("wgmma takes 64 k at a time, of which ", weight->k, " is no multiple");
+    }
+  }
+  return "";
+}
+
+void AddMma(CudaStep& step, bool few, const HalfRowsOf& x, const ProductWeight& weight,
+            const MatmulOperands& operands) {
+  const MatmulShape shape = ShapeOf(few, weight);
+  step.Launch({
+      .kernel = {.header = "matmul",
+                 .call = "Matmul<Config>",
+                 .args = "MatmulArgs",
+                 .detail = StrCat("matmul_", weight.Name(), few ? "_few" : ""),
+                 .config = {StrCat("using Weight = ", weight.Text(), ";"),
+                            StrCat("static constexpr int kPitch = ", x.pitch,
+                                   ", kTileTokens = ", shape.tile_tokens, ";"),
+                            StrCat("static constexpr int kRowTiles = ", shape.row_tiles,
+                                   ", kRowWarps = ", shape.row_warps, ", kDepthWarps = ",
+                                   shape.depth_warps, ", kStages = ", shape.stages, ";")},
+                 .threads = shape.threads(),
+                 .ir = ProductText(weight)},
+      .grid_x = plan::Constant(CeilDiv(weight.layout.tiles, shape.tiles_of_block())),
+      .grid_y = plan::CeilDivide(step.rows(), shape.tile_tokens),
+      .shared = plan::Constant(shape.shared_bytes()),
+      .args = {Pointer("x", x.values), Pointer("factors", x.factors),
+               Pointer("weight", weight.buffer), Pointer("bias", operands.bias),
+               Pointer("residual", operands.residual), Pointer("y", operands.y),
+               Int32("tokens", step.rows())},
+  });
+}
+
+void AddWgmma(CudaStep& step, int64_t last, const HalfRowsOf& x, const ProductWeight& weight,
+              const MatmulOperands& operands) {
+  const WgmmaTile& tile = TileOf(step.gpu(), weight, last);
+  step.Launch({
+      .kernel = {.header = "matmul_wgmma",
+                 .call = "MatmulWgmma<Config>",
+                 .args = "MatmulWgmmaArgs",
+                 .detail = StrCat("wgmma_", weight.Name(), "_", tile.tokens),
+                 .config = {StrCat("using Weight = ", weight.Text(), ";"),
+                            StrCat("static constexpr int kTileTokens = ", tile.tokens,
+                                   ", kStages = ", tile.stages, ";")},
+                 .threads = kWgmmaThreads,
+                 .ir = ProductText(weight),
+                 .has_tensor_map = true},
+      .grid_x = plan::CeilDivide(step.rows(), tile.tokens),
+      .grid_y = plan::Constant(CeilDiv(weight.rows, kWgmmaRows)),
+      .shared = plan::Constant(MatmulWgmmaShared(tile.tokens, tile.stages)),
+      .args = {RowTiles("map", x.values, step.rows(), x.pitch, tile.tokens), Pointer("x", -1),
+               Pointer("factors", x.factors), Pointer("weight", weight.buffer),
+               Pointer("bias", operands.bias), Pointer("residual", operands.residual),
+               Pointer("y", operands.y), Int32("tokens", step.rows())},
+  });
 }
 
 }  // namespace
@@ -102,53 +196,66 @@ absl::StatusOr<HalfRowsOf> HalfRowsScratch(CudaStep& step, int64_t padded_k) {
   return half;
 }
 
-void AddHalfRows(CudaStep& step, const HalfRowsOf& half, int32_t x, int32_t norm, double eps,
-                 int64_t k) {
-  const bool normed = norm >= 0;
+std::vector<ManyRows> ManyRowsVariants(const CudaStep& step, int64_t decoded,
+                                       absl::Span<const ProductWeight* const> weights) {
+  std::vector<ManyRows> variants;
+  const int64_t most = step.max_rows();
+  if (most <= decoded) return variants;
+  if (decoded < kFewRows) {
+    variants.push_back({Matmul::kFew, kFewRows,
+                        "weights are read once for up to 16 rows; warps divide k to load enough "
+                        "of them"});
+  }
+  if (most <= kFewRows) return variants;
+  const bool enough = most >= kLeastWgmmaRows;
+  const std::string no_wgmma = enough ? NoWgmma(step.gpu(), weights) : "";
+  const bool wgmma = enough && no_wgmma.empty();
+  variants.push_back({Matmul::kMany, wgmma ? kLeastWgmmaRows - 1 : most,
+                      StrCat("tiles of 64 rows: a weight serves many products",
+                             no_wgmma.empty() ? "" : "; ", no_wgmma)});
+  if (!wgmma) return variants;
+  const auto add = [&](int64_t last) {
+    variants.push_back({Matmul::kWgmma, last,
+                        StrCat("wgmma, which keeps the tensor cores busier than mma.sync from a "
+                               "full tile of ",
+                               kLeastWgmmaRows, " rows on; tiles that fill the GPU in few waves")});
+  };
+  for (const int64_t last : kWgmmaRanges) {
+    if (last < most) add(last);
+  }
+  add(most);
+  return variants;
+}
+
+void AddHalfRows(CudaStep& step, Matmul matmul, const HalfRowsOf& half, int64_t k) {
+  const bool normed = step.has("norm"), wgmma = matmul == Matmul::kWgmma;
   step.Launch({
       .kernel = {.header = "matmul",
                  .call = "HalfRows<Config>",
                  .args = "HalfRowsArgs",
-                 .detail = StrCat("half_rows_", k, normed ? "_norm" : ""),
+                 .detail = StrCat("half_rows_", k, normed ? "_norm" : "", wgmma ? "_wgmma" : ""),
                  .config = {StrCat("static constexpr int kK = ", k, ", kPaddedK = ", half.pitch,
                                    ", kThreads = ", kHalfRowsThreads, ";"),
                             StrCat("static constexpr bool kNorm = ", normed ? "true" : "false",
-                                   ", kWgmmaOrder = false;"),
-                            StrCat("static constexpr float kEps = ", FloatText(eps), ";")},
+                                   ", kWgmmaOrder = ", wgmma ? "true" : "false", ";"),
+                            StrCat("static constexpr float kEps = ", FloatText(NormEps(step)),
+                                   ";")},
                  .threads = kHalfRowsThreads,
                  .ir = StrCat("f16 rows of x", normed ? ", normed" : "", ", before a product")},
       .grid_x = step.rows(),
       .shared = plan::Constant(8 * kHalfRowsThreads / 32),
-      .args = {Pointer("x", x), Pointer("norm", norm), Pointer("y", half.values),
-               Pointer("factors", half.factors)},
+      .args = {Pointer("x", step.operand("x")), Pointer("norm", step.operand("norm")),
+               Pointer("y", half.values), Pointer("factors", half.factors)},
   });
 }
 
-void AddMatmul(CudaStep& step, bool few, const HalfRowsOf& x, const ProductWeight& weight,
-               const MatmulOperands& operands) {
-  const MatmulShape shape = ShapeOf(few, weight);
-  step.Launch({
-      .kernel = {.header = "matmul",
-                 .call = "Matmul<Config>",
-                 .args = "MatmulArgs",
-                 .detail = StrCat("matmul_", weight.Name(), few ? "_few" : ""),
-                 .config = {StrCat("using Weight = ", weight.Text(), ";"),
-                            StrCat("static constexpr int kPitch = ", x.pitch,
-                                   ", kTileTokens = ", shape.tile_tokens, ";"),
-                            StrCat("static constexpr int kRowTiles = ", shape.row_tiles,
-                                   ", kRowWarps = ", shape.row_warps, ", kDepthWarps = ",
-                                   shape.depth_warps, ", kStages = ", shape.stages, ";")},
-                 .threads = shape.threads(),
-                 .ir = StrCat("y = ", renga::Name(weight.type), "[", weight.rows, ",", weight.k,
-                              "] x + bias + residual, x in f16")},
-      .grid_x = plan::Constant(CeilDiv(weight.layout.tiles, shape.tiles_of_block())),
-      .grid_y = plan::CeilDivide(step.rows(), shape.tile_tokens),
-      .shared = plan::Constant(shape.shared_bytes()),
-      .args = {Pointer("x", x.values), Pointer("factors", x.factors),
-               Pointer("weight", weight.buffer), Pointer("bias", operands.bias),
-               Pointer("residual", operands.residual), Pointer("y", operands.y),
-               Int32("tokens", step.rows())},
-  });
+void AddMatmul(CudaStep& step, const ManyRows& rows, const HalfRowsOf& x,
+               const ProductWeight& weight, const MatmulOperands& operands) {
+  if (rows.matmul == Matmul::kWgmma) {
+    AddWgmma(step, rows.last, x, weight, operands);
+  } else {
+    AddMma(step, rows.matmul == Matmul::kFew, x, weight, operands);
+  }
 }
 
 }  // namespace renga::codegen

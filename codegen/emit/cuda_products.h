@@ -2,11 +2,14 @@
 // rows, which are two launches: the rows as f16, then the matrix product.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/types/span.h"
 #include "codegen/emit/cuda_step.h"
 #include "codegen/emit/kernel_shapes.h"
 #include "ir/base/mma_layout.h"
@@ -68,34 +71,54 @@ struct HalfRowsOf {
 // Scratch for them. `padded_k` is what the readers' weights have at most.
 absl::StatusOr<HalfRowsOf> HalfRowsScratch(CudaStep& step, int64_t padded_k);
 
-// Adds the launch that fills it from x[rows, k]. `norm` below 0: not normed.
-void AddHalfRows(CudaStep& step, const HalfRowsOf& half, int32_t x, int32_t norm, double eps,
-                 int64_t k);
+// A way to multiply them by weights.
+enum class Matmul {
+  kFew,    // matmul, up to kFewRows rows
+  kMany,   // matmul, any number
+  kWgmma,  // matmul_wgmma
+};
+inline constexpr int64_t kFewRows = 16;
+
+// What serves rows up to `last`, and why.
+struct ManyRows {
+  Matmul matmul;
+  int64_t last;
+  std::string reason;
+};
+
+// Variants for more than `decoded` rows by all of `weights`; none where there are never so many.
+std::vector<ManyRows> ManyRowsVariants(const CudaStep& step, int64_t decoded,
+                                       absl::Span<const ProductWeight* const> weights);
+
+// Adds the launch that fills it from operand x[rows, k], perhaps normed by operand norm. What
+// kWgmma reads in another order than the others.
+void AddHalfRows(CudaStep& step, Matmul matmul, const HalfRowsOf& half, int64_t k);
 
 struct MatmulOperands {
   int32_t bias = -1, residual = -1, y = -1;
 };
 
-// Adds y = weight x + bias + residual. For up to kFewRows rows, or for any number.
-inline constexpr int64_t kFewRows = 16;
-void AddMatmul(CudaStep& step, bool few, const HalfRowsOf& x, const ProductWeight& weight,
-               const MatmulOperands& operands);
+// Adds y = weight x + bias + residual for `rows` of x.
+void AddMatmul(CudaStep& step, const ManyRows& rows, const HalfRowsOf& x,
+               const ProductWeight& weight, const MatmulOperands& operands);
 
-// Variants for more than `decoded` rows of operand x, perhaps normed by operand norm:
-// `products(few, rows of x as f16)` adds what follows.
+// Variants for more than `decoded` rows of operand x, perhaps normed by operand norm. In each the
+// rows become f16 once, and `products(rows, x as f16)` adds what follows: products by `weights`,
+// and more.
 template <typename Products>
-absl::Status EmitManyRows(CudaStep& step, int64_t decoded, int64_t k, int64_t padded_k,
-                          Products products) {
-  if (decoded >= step.max_rows()) return absl::OkStatus();
+absl::Status EmitManyRows(CudaStep& step, int64_t decoded,
+                          absl::Span<const ProductWeight* const> weights, Products products) {
+  const std::vector<ManyRows> variants = ManyRowsVariants(step, decoded, weights);
+  if (variants.empty()) return absl::OkStatus();
+  int64_t padded_k = 0;
+  for (const ProductWeight* weight : weights) {
+    padded_k = std::max(padded_k, weight->layout.padded_k());
+  }
   RENGA_ASSIGN_OR_RETURN(const HalfRowsOf half, HalfRowsScratch(step, padded_k));
-  for (const bool few : {true, false}) {
-    if (few ? decoded >= kFewRows : step.max_rows() <= kFewRows) continue;
-    AddHalfRows(step, half, step.operand("x"), step.operand("norm"), NormEps(step), k);
-    products(few, half);
-    step.EndVariant(
-        few ? kFewRows : step.max_rows(),
-        few ? "weights are read once for up to 16 rows; warps divide k to load enough of them"
-            : "tiles of 64 rows: a weight serves many products");
+  for (const ManyRows& rows : variants) {
+    AddHalfRows(step, rows.matmul, half, weights[0]->k);
+    products(rows, half);
+    step.EndVariant(rows.last, rows.reason);
   }
   return absl::OkStatus();
 }

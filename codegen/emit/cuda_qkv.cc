@@ -215,10 +215,11 @@ absl::Status EmitCudaQkvRope(const Node& node, std::string_view kernel, PlanBuil
   RENGA_ASSIGN_OR_RETURN(const int32_t q, step.RowScratch("q", DType::kF32, qkv.q.rows));
   RENGA_ASSIGN_OR_RETURN(const int32_t k, step.RowScratch("k", DType::kF32, qkv.k.rows));
   RENGA_ASSIGN_OR_RETURN(const int32_t v, step.RowScratch("v", DType::kF32, qkv.v.rows));
-  return EmitManyRows(step, rows, qkv.q.k, qkv.padded_k(), [&](bool few, const HalfRowsOf& x) {
-    AddMatmul(step, few, x, qkv.q, {.bias = step.operand("q_bias"), .y = q});
-    AddMatmul(step, few, x, qkv.k, {.bias = step.operand("k_bias"), .y = k});
-    AddMatmul(step, few, x, qkv.v, {.bias = step.operand("v_bias"), .y = v});
+  const auto weights = {&qkv.q, &qkv.k, &qkv.v};
+  return EmitManyRows(step, rows, weights, [&](const ManyRows& many, const HalfRowsOf& x) {
+    AddMatmul(step, many, x, qkv.q, {.bias = step.operand("q_bias"), .y = q});
+    AddMatmul(step, many, x, qkv.k, {.bias = step.operand("k_bias"), .y = k});
+    AddMatmul(step, many, x, qkv.v, {.bias = step.operand("v_bias"), .y = v});
     const auto heads = [&](int64_t count) { return step.rows() * plan::Constant(count); };
     if (step.has("q_norm")) {
       const double eps = step.Float("head_eps");

@@ -32,7 +32,8 @@ std::string SourceText(const CudaKernel& kernel, std::string_view ir, std::strin
     text += "};\n";
   }
   return StrCat(text, "extern \"C\" __global__ void __launch_bounds__(", kernel.threads, ", ",
-                kernel.blocks_per_sm, ") ", name, "(const ", kernel.args, " args) {\n  ",
+                kernel.blocks_per_sm, ") ", name, "(const ",
+                kernel.has_tensor_map ? "__grid_constant__ " : "", kernel.args, " args) {\n  ",
                 kernel.call, "(args);\n}\n");
 }
 

@@ -24,6 +24,8 @@ struct CudaKernel {
   // a register to reach a number of its own.
   int64_t blocks_per_sm = 1;
   std::string ir;  // what it computes, where that is a part that several operators have
+  // The arguments hold a tensor map: the copy engine reads it where the launch put it.
+  bool has_tensor_map = false;
 };
 
 // The plan's kernel without code. `ir` is what it computes (OperatorText) where kernel.ir does not

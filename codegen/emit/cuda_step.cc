@@ -169,5 +169,18 @@ plan::Arg Int32(std::string_view name, plan::Expr size) {
 plan::Arg Int64(std::string_view name, plan::Expr size) {
   return {.kind = plan::ArgKind::kInt64, .name = std::string(name), .size = std::move(size)};
 }
+plan::Arg RowTiles(std::string_view name, int32_t buffer, plan::Expr rows, int64_t pitch,
+                   int64_t tile_rows) {
+  constexpr uint32_t kTileColumns = 64;  // 128 bytes
+  plan::Arg arg{
+      .kind = plan::ArgKind::kTensorMap, .name = std::string(name), .buffer = buffer, .map = {}};
+  arg.map.type = DType::kF16;
+  arg.map.axes = {{.size = plan::Constant(pitch), .tile = kTileColumns},
+                  {.size = std::move(rows),
+                   .stride = static_cast<uint64_t>(2 * pitch),
+                   .tile = static_cast<uint32_t>(tile_rows)}};
+  arg.map.swizzle = plan::Swizzle::k128Bytes;
+  return arg;
+}
 
 }  // namespace renga::codegen

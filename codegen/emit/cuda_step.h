@@ -97,6 +97,9 @@ class CudaStep {
 plan::Arg Pointer(std::string_view name, int32_t buffer);
 plan::Arg Int32(std::string_view name, plan::Expr size);
 plan::Arg Int64(std::string_view name, plan::Expr size);
+// Rows of f16 [rows, pitch] in tiles of 64 columns, swizzled.
+plan::Arg RowTiles(std::string_view name, int32_t buffer, plan::Expr rows, int64_t pitch,
+                   int64_t tile_rows);
 
 // ceil(a / b) of sizes known now.
 constexpr int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }

@@ -63,8 +63,8 @@ struct MatmulShape {
   }
 };
 
-// Shared bytes of matmul_wgmma. Grid: tokens / tile_tokens, rows / 128, both rounded up. Block: 384
-// threads.
+// Shared bytes of matmul_wgmma. Grid: tokens / tile_tokens, rows / kWgmmaRows, both rounded up.
+inline constexpr int64_t kWgmmaRows = 128, kWgmmaThreads = 384;
 constexpr int64_t MatmulWgmmaShared(int64_t tile_tokens, int64_t stages) {
   return stages * tile_tokens * 128 + (8 * stages + 15) / 16 * 16 + 8 * stages;
 }

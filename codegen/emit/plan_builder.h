@@ -21,6 +21,7 @@ struct GpuLimits {
   std::vector<const GpuTarget*> targets;  // none: the cpu
   int64_t shared_per_block = 0;           // bytes
   int64_t multiprocessors = 0;            // of the largest: enough blocks for all
+  bool wgmma = false;                     // all have it
 };
 
 // Borrows graph and plan. Arena buffers get their offset later (lower/memory_plan.h).

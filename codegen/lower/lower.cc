@@ -117,10 +117,13 @@ absl::Status AddNode(const Node& node, std::string_view target, PlanBuilder& bui
 absl::StatusOr<GpuLimits> LimitsOf(std::string_view target) {
   GpuLimits limits;
   RENGA_ASSIGN_OR_RETURN(limits.targets, GpusOf(target));
-  if (!limits.targets.empty()) limits.shared_per_block = limits.targets[0]->shared_per_block;
+  if (limits.targets.empty()) return limits;
+  limits.shared_per_block = limits.targets[0]->shared_per_block;
+  limits.wgmma = true;
   for (const GpuTarget* gpu : limits.targets) {
     limits.shared_per_block = std::min(limits.shared_per_block, gpu->shared_per_block);
     limits.multiprocessors = std::max(limits.multiprocessors, gpu->multiprocessors);
+    limits.wgmma = limits.wgmma && gpu->wgmma;
   }
   return limits;
 }

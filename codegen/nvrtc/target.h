@@ -34,6 +34,7 @@ struct GpuTarget {
   int64_t shared_per_sm = 0;     // bytes
   int64_t shared_per_block = 0;  // bytes, static and dynamic together, after opting in
   int64_t multiprocessors = 0;   // of the largest card of that kind
+  bool wgmma = false;  // multiplies by warpgroups, which compute capability 9.0 alone does
 };
 
 inline constexpr int64_t kWarpThreads = 32;

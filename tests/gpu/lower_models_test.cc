@@ -22,6 +22,8 @@
 namespace renga {
 namespace {
 
+using testing::Each;
+using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::Not;
 
@@ -196,6 +198,88 @@ TEST(GpuLowering, LayersShareTheirKernels) {
   for (const std::set<int32_t>& kernels : of_layer) EXPECT_EQ(kernels, of_layer[0]);
   // A few tokens are a launch a step.
   for (const plan::Step& step : plan->steps) EXPECT_EQ(step.variants[0].launches.size(), 1u);
+}
+
+// The kernels of each variant of the step that computes `name`, by how their names start.
+std::vector<std::string> VariantsOf(const plan::Plan& plan, std::string_view name) {
+  std::vector<std::string> texts;
+  for (const plan::Step& step : plan.steps) {
+    if (step.name != name) continue;
+    for (const plan::Variant& variant : step.variants) {
+      std::vector<std::string> kernels;
+      for (const plan::Launch& launch : variant.launches) {
+        const std::string& kernel = plan.gpu.kernels[launch.kernel].name;
+        kernels.push_back(kernel.substr(0, kernel.rfind('_')));  // without its digest
+      }
+      texts.push_back(StrCat(variant.last, ": ", StrJoin(kernels, " ")));
+    }
+  }
+  return texts;
+}
+
+absl::StatusOr<plan::Plan> LowerForSteps(const std::string& model, const std::string& target,
+                                         int64_t step_tokens) {
+  CompileOptions options;
+  options.target = target;
+  options.only_lower = true;
+  options.max_step_tokens = step_tokens;
+  RENGA_ASSIGN_OR_RETURN(Compilation compilation, Compile(TinyRecord::Read(model).path, options));
+  return std::move(compilation.plan);
+}
+
+// Rows become f16 once a step, in the order that its products read; wgmma is taken from a full tile
+// on, where all targets and all weights of the step have it.
+TEST(GpuLowering, WgmmaFromAFullTileOn) {
+  const auto plan = LowerForSteps("llama-Q4_K", "sm_90a", 200);
+  ASSERT_TRUE(plan.ok()) << plan.status();
+  EXPECT_THAT(
+      VariantsOf(*plan, "0.act"),
+      ElementsAre("8: gate_up_q4_k_256x256",
+                  "16: half_rows_256_norm matmul_q4_k_256x256_few matmul_q4_k_256x256_few glu",
+                  "63: half_rows_256_norm matmul_q4_k_256x256 matmul_q4_k_256x256 glu",
+                  "128: half_rows_256_norm_wgmma wgmma_q4_k_256x256_64 wgmma_q4_k_256x256_64 glu",
+                  "200: half_rows_256_norm_wgmma wgmma_q4_k_256x256_64 wgmma_q4_k_256x256_64 "
+                  "glu"));
+  const plan::GpuKernel* kernel = KernelStarting(*plan, "wgmma_q4_k_256x256_64");
+  ASSERT_NE(kernel, nullptr);
+  EXPECT_EQ(kernel->source, StrCat(R"(// y = q4_k[256,256] x + bias + residual, x in f16
+#include "codegen/kernels/matmul_wgmma.cuh"
+using namespace renga::kernels;
+struct Config {
+  using Weight = Packed<Q4_K, 256, 256>;
+  static constexpr int kTileTokens = 64, kStages = 6;
+};
+extern "C" __global__ void __launch_bounds__(384, 1) )",
+                                   kernel->name, R"((const __grid_constant__ MatmulWgmmaArgs args) {
+  MatmulWgmma<Config>(args);
+}
+)"));
+}
+
+TEST(GpuLowering, WgmmaOnlyWhereAllHaveIt) {
+  struct Case {
+    const char *model, *target, *step, *reason;
+    int64_t tokens;
+  };
+  const Case cases[] = {
+      {"llama-Q4_K", "sm_80,sm_90a", "0.act", "products; sm_80 has no wgmma", 200},
+      {"llama-Q4_K", "sm_100a", "0.act", "products; sm_100a has no wgmma", 200},
+      {"llama-Q4_K", "sm_90a", "0.act", "tiles of 64 rows: a weight serves many products", 63},
+      {"llama", "sm_90a", "0.act", "products; wgmma takes no f32 weights", 200},
+      {"qwen2-F16", "sm_90a", "0.out", "products; wgmma takes 64 k at a time, of which 96 is", 200},
+  };
+  for (const Case& c : cases) {
+    SCOPED_TRACE(StrCat(c.model, " ", c.target, " ", c.tokens));
+    const auto plan = LowerForSteps(c.model, c.target, c.tokens);
+    ASSERT_TRUE(plan.ok()) << plan.status();
+    const std::vector<std::string> variants = VariantsOf(*plan, c.step);
+    EXPECT_THAT(variants, Each(Not(HasSubstr("wgmma"))));
+    EXPECT_EQ(variants.size(), 3u);
+    for (const plan::Step& step : plan->steps) {
+      if (step.name != c.step) continue;
+      EXPECT_THAT(step.variants.back().reason, HasSubstr(c.reason));
+    }
+  }
 }
 
 TEST(GpuLowering, AnotherContextChangesNoKernel) {

@@ -1,12 +1,14 @@
 #include "tests/emulator/device/emulator_device.h"
 
 #include <algorithm>
+#include <cstring>
 #include <utility>
 
 #include "ir/base/status.h"
 #include "runtime/plan/launch.h"
 #include "runtime/plan/layout.h"
 #include "runtime/plan/validate.h"
+#include "tests/emulator/tensor_map.h"
 
 namespace renga::emulator {
 namespace {
@@ -42,6 +44,27 @@ constexpr InputOf kInputs[] = {
     {"sequences", &StepInputs::sequences}, {"cells", &StepInputs::cells},
     {"pages", &StepInputs::pages},         {"rows", &StepInputs::rows},
 };
+
+// As a kernel wants its arguments.
+struct alignas(plan::kTensorMapAlignment) ArgumentBlock {
+  uint8_t bytes[plan::kMaxArgumentBytes];
+};
+
+absl::StatusOr<plan::EncodedTensorMap> EncodeMap(const plan::TensorMapSpec& spec) {
+  TensorMapSpec map;
+  map.base = reinterpret_cast<const void*>(spec.address);
+  map.element_bytes = static_cast<uint32_t>(Info(spec.type).block_bytes);
+  map.rank = spec.axes;
+  std::copy(spec.sizes.begin(), spec.sizes.end(), map.sizes);
+  std::copy(spec.strides.begin() + 1, spec.strides.end(), map.stride_bytes);
+  std::copy(spec.tile.begin(), spec.tile.end(), map.box);
+  map.swizzle = spec.swizzle == plan::Swizzle::k128Bytes ? Swizzle::k128Bytes : Swizzle::kNone;
+  RENGA_ASSIGN_OR_RETURN(const EncodedTensorMap made, MakeTensorMap(map));
+  plan::EncodedTensorMap encoded;
+  static_assert(sizeof(made) == sizeof(encoded));
+  std::memcpy(encoded.data(), &made, sizeof(made));
+  return encoded;
+}
 
 template <typename Entries>
 auto FindEntry(const Entries& entries, std::string_view name) {
@@ -155,7 +178,7 @@ absl::Status EmulatorDevice::RunLaunch(const plan::Launch& launch) {
   const Kernel& kernel = *kernels_[launch.kernel];
   ++launches_[kernel.name];
   const absl::StatusOr<std::vector<uint8_t>> packed =
-      plan::PackArguments(launch.args, memory_->addresses(), symbols_);
+      plan::PackArguments(launch.args, memory_->addresses(), symbols_, EncodeMap);
   if (!packed.ok()) return Annotate(packed.status(), StrCat("kernel ", kernel.name));
   if (packed->size() != kernel.argument_bytes) {
     return absl::InvalidArgumentError(
@@ -168,9 +191,9 @@ absl::Status EmulatorDevice::RunLaunch(const plan::Launch& launch) {
   options.schedule = options_.schedule;
   options.check_order = options_.check_order;
   options.overlaps_previous = launch.overlaps_previous;
-  std::vector<uint64_t> arguments((packed->size() + 7) / 8);  // aligned as a kernel wants them
-  std::copy(packed->begin(), packed->end(), reinterpret_cast<uint8_t*>(arguments.data()));
-  void* pointers[] = {arguments.data(), nullptr};
+  ArgumentBlock arguments;
+  std::copy(packed->begin(), packed->end(), arguments.bytes);
+  void* pointers[] = {arguments.bytes, nullptr};
   return emulator_.LaunchWith(kernel,
                               {{size(shape.grid[0]), size(shape.grid[1]), size(shape.grid[2])},
                                {size(shape.threads)},
