@@ -67,10 +67,10 @@ class CudaBench {
 
   // May overlap the launch before it.
   template <typename Args>
-  absl::Status Launch(const Variant& variant, Args args) const {
+  absl::Status Launch(const Variant& variant, const Args& args) const {
     RENGA_ASSIGN_OR_RETURN(const cuda::Function function,
                            kernels_.Find(variant.kernel, variant.shared_bytes));
-    void* arguments[] = {&args};
+    void* arguments[] = {const_cast<Args*>(&args)};
     return stream_.Launch(function,
                           {.grid = {variant.grid[0], variant.grid[1], variant.grid[2]},
                            .threads = variant.threads,

@@ -2,12 +2,14 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <vector>
 
 #include "codegen/emit/kernel_shapes.h"
 #include "codegen/kernels/args.cuh"
 #include "ir/base/dtype.h"
 #include "ir/base/strings.h"
+#include "runtime/device/cuda/tensor_map.h"
 #include "tests/bench/cuda/layers.h"
 #include "tests/emulator/kernels/weights.h"
 
@@ -31,8 +33,9 @@ constexpr int kDecodeTokens[] = {1, 8};
 constexpr int kDecodeWarps[] = {4, 8, 16};
 constexpr int kBlocksPerSm[] = {1, 2, 3, 4, 6, 8};
 
-constexpr int64_t kPrefillTokens[] = {512, 2048};
+constexpr int64_t kPrefillTokens[] = {32, 64, 128, 256, 512, 2048};
 constexpr int kHalfRowsThreads = 256;
+constexpr int kWgmmaSm = 90;
 struct MatmulTile {
   int64_t tile_tokens, row_tiles, row_warps, depth_warps, stages;
 };
@@ -60,18 +63,47 @@ struct Config {
                 "(const MatmulArgs args) { Matmul<Config>(args); }\n");
 }
 
-std::string HalfRowsName(const Shape& shape) { return StrCat("half_rows_", shape.k); }
+// Of matmul_wgmma, for sm_90a.
+struct WgmmaTile {
+  int64_t tile_tokens, stages;
+};
+constexpr WgmmaTile kWgmmaTiles[] = {{64, 6}, {128, 6}, {256, 5}};
 
-std::string HalfRowsText(const Shape& shape) {
+std::string WgmmaName(DType type, const Shape& shape, const WgmmaTile& tile) {
+  return StrCat("wgmma_", Name(type), "_", shape.n, "_", shape.k, "_", tile.tile_tokens);
+}
+
+// Nothing on other GPUs, where it is not launched.
+std::string WgmmaText(DType type, const Shape& shape, const WgmmaTile& tile) {
+  const std::string name = WgmmaName(type, shape, tile);
+  return StrCat(R"(#include "codegen/kernels/matmul_wgmma.cuh"
+using namespace renga::kernels;
+#ifdef __CUDA_ARCH_FEAT_SM90_ALL
+struct Config {
+  using Weight = )",
+                PackedName(type, shape.n, shape.k),
+                ";\n  static constexpr int kTileTokens = ", tile.tile_tokens,
+                ", kStages = ", tile.stages,
+                ";\n};\nextern \"C\" __global__ void __launch_bounds__(384, 1) ", name,
+                "(const __grid_constant__ MatmulWgmmaArgs args) { MatmulWgmma<Config>(args); }\n"
+                "#else\nextern \"C\" __global__ void ",
+                name, "() {}\n#endif\n");
+}
+
+std::string HalfRowsName(const Shape& shape, bool wgmma) {
+  return StrCat("half_rows_", shape.k, wgmma ? "_wgmma" : "");
+}
+
+std::string HalfRowsText(const Shape& shape, bool wgmma) {
   return StrCat(
       R"(#include "codegen/kernels/matmul.cuh"
 using namespace renga::kernels;
 struct Config {
   static constexpr int kK = )",
       shape.k, ", kPaddedK = ", shape.k, ", kThreads = ", kHalfRowsThreads,
-      ";\n  static constexpr bool kNorm = false, kWgmmaOrder = false;\n  static constexpr "
-      "float kEps = 1e-5f;\n};\nextern \"C\" __global__ void ",
-      HalfRowsName(shape), "(const HalfRowsArgs args) { HalfRows<Config>(args); }\n");
+      ";\n  static constexpr bool kNorm = false, kWgmmaOrder = ", wgmma ? "true" : "false",
+      ";\n  static constexpr float kEps = 1e-5f;\n};\nextern \"C\" __global__ void ",
+      HalfRowsName(shape, wgmma), "(const HalfRowsArgs args) { HalfRows<Config>(args); }\n");
 }
 
 // The first value that is not what `exact` (over the rows of the pool) and what is added to it say;
@@ -185,7 +217,7 @@ absl::Status BenchPrefill(const CudaBench& bench, DType type, const Shape& shape
     // Some tokens of the first and of the last tile.
     std::vector<int64_t> some_tokens;
     std::vector<double> some_x;
-    for (const int64_t t : {int64_t{0}, int64_t{1}, int64_t{9}, tokens - 100, tokens - 1}) {
+    for (const int64_t t : {int64_t{0}, int64_t{1}, int64_t{9}, tokens / 2 + 3, tokens - 1}) {
       some_tokens.push_back(t);
       some_x.insert(some_x.end(), x.begin() + t * shape.k, x.begin() + (t + 1) * shape.k);
     }
@@ -194,13 +226,16 @@ absl::Status BenchPrefill(const CudaBench& bench, DType type, const Shape& shape
     half.x = reinterpret_cast<const float*>(x_at.data());
     half.y = reinterpret_cast<kernels::Half*>(half_at.data());
     half.factors = reinterpret_cast<float*>(factors_at.data());
-    Variant half_rows = {HalfRowsName(shape),
-                         {static_cast<unsigned>(tokens), 1, 1},
-                         kHalfRowsThreads,
-                         2 * kHalfRowsThreads / 32 * 4,
-                         ""};
-    RENGA_RETURN_IF_ERROR(bench.Launch(half_rows, half));
-    RENGA_RETURN_IF_ERROR(bench.stream().Synchronize());
+    const auto write_half_rows = [&](bool wgmma) -> absl::Status {
+      RENGA_RETURN_IF_ERROR(bench.Launch(Variant{HalfRowsName(shape, wgmma),
+                                                 {static_cast<unsigned>(tokens), 1, 1},
+                                                 kHalfRowsThreads,
+                                                 2 * kHalfRowsThreads / 32 * 4,
+                                                 ""},
+                                         half));
+      return bench.stream().Synchronize();
+    };
+    RENGA_RETURN_IF_ERROR(write_half_rows(false));
     const auto args_of = [&](int layer) {
       kernels::MatmulArgs args = {};
       args.x = half.y;
@@ -211,12 +246,35 @@ absl::Status BenchPrefill(const CudaBench& bench, DType type, const Shape& shape
       return args;
     };
 
-    Row row = {.what = shape.what,
-               .type = std::string(Name(type)),
-               .tokens = tokens,
-               .bytes = static_cast<double>(layers.layout.bytes),
-               .flops = 2.0 * static_cast<double>(shape.n) * static_cast<double>(shape.k) *
-                        static_cast<double>(tokens)};
+    const Row no_row = {.what = shape.what,
+                        .type = std::string(Name(type)),
+                        .tokens = tokens,
+                        .bytes = static_cast<double>(layers.layout.bytes),
+                        .flops = 2.0 * static_cast<double>(shape.n) * static_cast<double>(shape.k) *
+                                 static_cast<double>(tokens)};
+    Row row = no_row;
+    // Checks the variant, then times it. `args` of a layer.
+    const auto time = [&](Variant& variant, auto args) -> absl::Status {
+      RENGA_RETURN_IF_ERROR(Poison(bench, y_at));
+      RENGA_RETURN_IF_ERROR(bench.Launch(variant, args(layers.count - 1)));
+      RENGA_ASSIGN_OR_RETURN(const auto y, bench.Download<float>(y_at, tokens * shape.n));
+      const std::string wrong = FirstWrong(y, shape.n, exact, some_tokens, {});
+      if (!wrong.empty()) row.remark = StrCat(variant.kernel, ": ", wrong);
+      RENGA_ASSIGN_OR_RETURN(const double us, bench.Microseconds([&]() -> absl::Status {
+        for (int i = 0; i < launches; ++i) {
+          RENGA_RETURN_IF_ERROR(bench.Launch(variant, args(i)));
+        }
+        return absl::OkStatus();
+      }));
+      if (row.us == 0 || us / launches < row.us) {
+        row.us = us / launches;
+        row.label = variant.label;
+      }
+      return absl::OkStatus();
+    };
+    const auto blocks = [](int64_t count, int64_t of) {
+      return static_cast<unsigned>((count + of - 1) / of);
+    };
     for (const MatmulTile& tile : kMatmulTiles) {
       const codegen::MatmulShape matmul = {.step_blocks = layers.layout.step_blocks,
                                            .tile_tokens = tile.tile_tokens,
@@ -224,9 +282,6 @@ absl::Status BenchPrefill(const CudaBench& bench, DType type, const Shape& shape
                                            .row_warps = tile.row_warps,
                                            .depth_warps = tile.depth_warps,
                                            .stages = tile.stages};
-      const auto blocks = [](int64_t count, int64_t of) {
-        return static_cast<unsigned>((count + of - 1) / of);
-      };
       Variant variant = {MatmulName(type, shape, tile),
                          {blocks(layers.layout.tiles, matmul.tiles_of_block()),
                           blocks(tokens, tile.tile_tokens), 1},
@@ -237,23 +292,37 @@ absl::Status BenchPrefill(const CudaBench& bench, DType type, const Shape& shape
       if (fit == 0) continue;
       variant.label = StrCat(tile.tile_tokens, " tokens, ", tile.row_tiles, " x ", tile.row_warps,
                              " tiles, depth ", tile.depth_warps, ", ", fit, " blocks/SM");
-      RENGA_RETURN_IF_ERROR(Poison(bench, y_at));
-      RENGA_RETURN_IF_ERROR(bench.Launch(variant, args_of(layers.count - 1)));
-      RENGA_ASSIGN_OR_RETURN(const auto y, bench.Download<float>(y_at, tokens * shape.n));
-      const std::string wrong = FirstWrong(y, shape.n, exact, some_tokens, {});
-      if (!wrong.empty()) row.remark = StrCat(variant.kernel, ": ", wrong);
-      RENGA_ASSIGN_OR_RETURN(const double us, bench.Microseconds([&]() -> absl::Status {
-        for (int i = 0; i < launches; ++i) {
-          RENGA_RETURN_IF_ERROR(bench.Launch(variant, args_of(i)));
-        }
-        return absl::OkStatus();
-      }));
-      if (row.us == 0 || us / launches < row.us) {
-        row.us = us / launches;
-        row.label = variant.label;
-      }
+      RENGA_RETURN_IF_ERROR(time(variant, args_of));
     }
     table->Add(row);
+    if (bench.gpu().context->gpu().sm != kWgmmaSm) continue;
+
+    RENGA_RETURN_IF_ERROR(write_half_rows(true));
+    for (const WgmmaTile& tile : kWgmmaTiles) {
+      row = no_row;
+      Variant variant = {WgmmaName(type, shape, tile),
+                         {blocks(tokens, tile.tile_tokens), blocks(shape.n, 128), 1},
+                         384,
+                         codegen::MatmulWgmmaShared(tile.tile_tokens, tile.stages),
+                         StrCat("wgmma, ", tile.tile_tokens, " tokens")};
+      plan::TensorMapSpec spec{
+          .address = reinterpret_cast<uint64_t>(half_at.data()),
+          .type = DType::kF16,
+          .axes = 2,
+          .sizes = {static_cast<uint64_t>(shape.k), static_cast<uint64_t>(tokens), 1},
+          .strides = {0, static_cast<uint64_t>(2 * shape.k), 0},
+          .tile = {64, static_cast<uint32_t>(tile.tile_tokens), 1},
+          .swizzle = plan::Swizzle::k128Bytes};
+      RENGA_ASSIGN_OR_RETURN(const plan::EncodedTensorMap map,
+                             cuda::EncodeTensorMap(*bench.gpu().context, spec));
+      RENGA_RETURN_IF_ERROR(time(variant, [&](int layer) {
+        kernels::MatmulWgmmaArgs args = {};
+        std::memcpy(&args.map, map.data(), map.size());
+        args.product = args_of(layer);
+        return args;
+      }));
+      table->Add(row);
+    }
   }
   return absl::OkStatus();
 }
@@ -296,7 +365,12 @@ KernelTexts PrefillTexts() {
     for (const MatmulTile& tile : kMatmulTiles) {
       texts[MatmulName(type, shape, tile)] = MatmulText(type, shape, tile);
     }
-    texts[HalfRowsName(shape)] = HalfRowsText(shape);
+    for (const WgmmaTile& tile : kWgmmaTiles) {
+      texts[WgmmaName(type, shape, tile)] = WgmmaText(type, shape, tile);
+    }
+    for (const bool order : {false, true}) {
+      texts[HalfRowsName(shape, order)] = HalfRowsText(shape, order);
+    }
   });
   return texts;
 }

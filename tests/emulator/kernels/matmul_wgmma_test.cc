@@ -19,20 +19,24 @@ struct WgmmaCase {
   std::string Name() const { return StrCat("wgmma_", renga::Name(type), "_", n, "_", k); }
 };
 
+// Each type with the largest tile, which has the fewest registers to spare, and the smaller ones.
 const WgmmaCase kCases[] = {
     {DType::kQ4_K, 150, 512, 70, 64, 3, true, true, true},
-    {DType::kQ5_K, 33, 256, 10, 64, 2},
-    {DType::kQ6_K, 33, 768, 10, 64, 4, true},
+    {DType::kQ4_K, 33, 256, 258, 256, 5},
+    {DType::kQ5_K, 33, 256, 10, 256, 2},
+    {DType::kQ6_K, 33, 768, 10, 256, 4, true},
     // Steps of a single chunk, an odd and an even number of them.
-    {DType::kQ4_0, 33, 192, 10, 64, 2, true, false, true},
+    {DType::kQ4_0, 33, 192, 10, 256, 2, true, false, true},
     {DType::kF16, 140, 128, 66, 64, 3, false, true},
-    {DType::kBF16, 33, 172, 10, 64, 3},
-    {DType::kQ8_0, 33, 640, 10, 64, 3},
-    {DType::kQ4_1, 20, 192, 5, 64, 2},
-    {DType::kQ5_0, 20, 896, 5, 64, 3},
-    {DType::kQ5_1, 20, 256, 5, 64, 2},
+    {DType::kF16, 20, 192, 5, 256, 5},
+    {DType::kBF16, 33, 172, 10, 256, 3},
+    {DType::kQ8_0, 33, 640, 10, 256, 3},
+    {DType::kQ4_1, 20, 192, 5, 256, 2},
+    {DType::kQ5_0, 20, 896, 5, 256, 3},
+    {DType::kQ5_1, 20, 256, 5, 256, 2},
     {DType::kIQ4_NL, 20, 256, 130, 128, 3},
-    {DType::kMXFP4, 20, 256, 5, 64, 2},
+    {DType::kIQ4_NL, 20, 320, 5, 256, 3},
+    {DType::kMXFP4, 20, 256, 5, 256, 2},
 };
 
 const CaseLibrary* Library() {
