@@ -5,7 +5,8 @@
 #include <cstring>
 
 #include "ir/base/status.h"
-#include "runtime/memory/weights.h"
+#include "runtime/device/cuda/arena.h"
+#include "runtime/device/cuda/tensor_map.h"
 #include "runtime/plan/layout.h"
 
 namespace renga {
@@ -24,11 +25,6 @@ int64_t RoundedSpan(int64_t span, int64_t most) {
   constexpr int64_t kLeast = 64;
   return std::min<int64_t>(most,
                            std::max<int64_t>(kLeast, std::bit_ceil(static_cast<uint64_t>(span))));
-}
-
-std::string Gigabytes(uint64_t bytes) {
-  const uint64_t hundredths = (bytes + 5'000'000) / 10'000'000;
-  return StrCat(hundredths / 100, ".", hundredths / 10 % 10, hundredths % 10, " GB");
 }
 
 cuda::LaunchShape DriverShape(const plan::LaunchShape& shape, bool overlaps_previous) {
@@ -62,44 +58,23 @@ absl::Status CudaExecutor::Prepare() {
                                            static_cast<int>(step.kind), " without any"));
   }
   RENGA_ASSIGN_OR_RETURN(stream_, cuda::Stream::Create(context_));
+  encode_map_ = cuda::TensorMapEncoderOf(context_);
   RENGA_RETURN_IF_ERROR(AllocateAll());
-  PlaceBuffers();
   RENGA_RETURN_IF_ERROR(LoadWeights());
+  PlaceBuffers();
   RENGA_RETURN_IF_ERROR(stream_.Fill(caches_.data(), 0, caches_.bytes()));
   RENGA_RETURN_IF_ERROR(stream_.Fill(persistent_.data(), 0, persistent_.bytes()));
   return stream_.Synchronize();
 }
 
 absl::Status CudaExecutor::Allocate(std::string_view what, uint64_t bytes, cuda::Memory* memory) {
-  absl::StatusOr<cuda::Memory> allocated = cuda::Memory::Allocate(context_, bytes);
-  if (allocated.ok()) {
-    *memory = *std::move(allocated);
-    ++counters_.allocations;
-    return absl::OkStatus();
-  }
-  if (!absl::IsResourceExhausted(allocated.status())) return allocated.status();
-  const plan::Memory& needs = plan_->memory;
-  size_t left = 0, total = 0;
-  std::string free_text;
-  if (context_->api().free_memory(&left, &total) == 0) {
-    free_text = StrCat(", ", Gigabytes(left), " of ", Gigabytes(total), " are free");
-  }
-  return absl::ResourceExhaustedError(StrCat(
-      context_->gpu().name, ": no memory for ", what, " (", Gigabytes(bytes), "): the plan needs ",
-      Gigabytes(needs.weights), " for weights, ", Gigabytes(needs.kv), " for keys and values of ",
-      plan_->geometry.context, " tokens and ", Gigabytes(needs.activations), " for activations of ",
-      plan_->geometry.max_step_tokens, " tokens a step", free_text,
-      "; use a smaller context (-c), fewer tokens a step "
-      "(--max-step), or caches of fewer bits (--kv-type)"));
+  RENGA_ASSIGN_OR_RETURN(*memory, cuda::AllocateArena(context_, *plan_, what, bytes));
+  ++counters_.allocations;
+  return absl::OkStatus();
 }
 
 absl::Status CudaExecutor::AllocateAll() {
-  uint64_t weights = 0, caches = 0, inputs = 0;
-  for (const plan::Weight& weight : plan_->weights) {
-    weight_offsets_.push_back(weights);
-    const uint64_t bytes = plan::StoredBytes(weight) + plan::kGpuWeightAlignment - 1;
-    weights += bytes / plan::kGpuWeightAlignment * plan::kGpuWeightAlignment;
-  }
+  uint64_t caches = 0, inputs = 0;
   const int64_t cells = plan::CacheCells(*plan_);
   for (const plan::Cache& cache : plan_->caches) {
     caches += plan::AlignUp(static_cast<uint64_t>(cells) * cache.cell_bytes);
@@ -111,7 +86,6 @@ absl::Status CudaExecutor::AllocateAll() {
     inputs += plan::AlignUp(buffer.bytes);
   }
   const uint64_t arena = plan::ArenaBytes(*plan_);
-  RENGA_RETURN_IF_ERROR(Allocate("weights", weights, &weights_));
   RENGA_RETURN_IF_ERROR(Allocate("keys and values", caches, &caches_));
   RENGA_RETURN_IF_ERROR(Allocate("activations", arena + inputs, &activations_));
   RENGA_RETURN_IF_ERROR(Allocate("counters", plan::PersistentBytes(*plan_), &persistent_));
@@ -141,7 +115,7 @@ void CudaExecutor::PlaceBuffers() {
         addresses_.push_back(input_address_ + input_offsets_[buffer.index]);
         break;
       case plan::Space::kWeight:
-        addresses_.push_back(base(weights_) + weight_offsets_[buffer.index]);
+        addresses_.push_back(reinterpret_cast<uint64_t>(weights_.data(buffer.index)));
         break;
       case plan::Space::kCache:
         addresses_.push_back(cache_addresses[buffer.index]);
@@ -157,17 +131,17 @@ void CudaExecutor::PlaceBuffers() {
 }
 
 absl::Status CudaExecutor::LoadWeights() {
-  WeightOptions options;
-  options.plan_path = options_.plan_path;
-  options.model_path = options_.model_path;
+  cuda::UploadOptions options;
+  options.paths = {.plan = options_.plan_path, .model = options_.model_path};
   options.threads = options_.threads;
+  options.paranoid = options_.paranoid;
   options.progress = options_.progress;
-  RENGA_ASSIGN_OR_RETURN(const WeightStore store, WeightStore::Open(*plan_, options));
-  for (size_t i = 0; i < plan_->weights.size(); ++i) {
-    RENGA_RETURN_IF_ERROR(
-        stream_.Write(weights_.data() + weight_offsets_[i],
-                      {store.data(static_cast<int>(i)), plan::StoredBytes(plan_->weights[i])}));
-  }
+  RENGA_ASSIGN_OR_RETURN(
+      weights_, cuda::UploadWeights(*plan_, options, context_,
+                                    [this](int32_t kernel) -> absl::StatusOr<cuda::Function> {
+                                      return code_.function(kernel);
+                                    }));
+  ++counters_.allocations;
   return absl::OkStatus();
 }
 
@@ -233,8 +207,8 @@ absl::Status CudaExecutor::Start() {
 }
 
 absl::Status CudaExecutor::StartSteps() {
-  RENGA_RETURN_IF_ERROR(stream_.WriteLater(reinterpret_cast<void*>(input_address_), input_memory_,
-                                           input_memory_.bytes()));
+  RENGA_RETURN_IF_ERROR(stream_.WriteLater(reinterpret_cast<void*>(input_address_),
+                                           {input_memory_.data(), input_memory_.bytes()}));
   for (size_t i = 0; i < plan_->steps.size(); ++i) {
     const plan::Step& step = plan_->steps[i];
     absl::Status status = StartStep(step);
@@ -246,8 +220,8 @@ absl::Status CudaExecutor::StartSteps() {
     }
   }
   if (fetched_ < 0 || rows_ == 0) return absl::OkStatus();
-  return stream_.ReadLater(reinterpret_cast<const void*>(addresses_[fetched_]), fetched_memory_,
-                           rows_ * sizeof(int32_t));
+  return stream_.ReadLater(reinterpret_cast<const void*>(addresses_[fetched_]),
+                           {fetched_memory_.data(), rows_ * sizeof(int32_t)});
 }
 
 absl::Status CudaExecutor::StartStep(const plan::Step& step) {
@@ -261,9 +235,12 @@ absl::Status CudaExecutor::StartStep(const plan::Step& step) {
 
 absl::Status CudaExecutor::StartLaunch(const plan::Launch& launch) {
   RENGA_ASSIGN_OR_RETURN(const plan::LaunchShape shape, plan::ShapeOf(*plan_, launch, sizes_));
-  RENGA_ASSIGN_OR_RETURN(std::vector<uint8_t> packed,
-                         plan::PackArguments(launch.args, addresses_, sizes_));
-  void* arguments[] = {packed.data()};
+  RENGA_ASSIGN_OR_RETURN(const std::vector<uint8_t> packed,
+                         plan::PackArguments(launch.args, addresses_, sizes_, encode_map_));
+  // Aligned as a kernel wants them, tensor maps too.
+  alignas(64) uint8_t block[plan::kMaxArgumentBytes];
+  std::copy(packed.begin(), packed.end(), block);
+  void* arguments[] = {block};
   const bool overlaps = launch.overlaps_previous && context_->gpu().sm >= kOverlapSm;
   return stream_.Launch(code_.function(launch.kernel), DriverShape(shape, overlaps), arguments);
 }

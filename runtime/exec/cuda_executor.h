@@ -13,10 +13,12 @@
 #include "absl/types/span.h"
 #include "runtime/device/cuda/plan_code.h"
 #include "runtime/device/cuda/resources.h"
+#include "runtime/device/cuda/weight_upload.h"
 #include "runtime/exec/index_rules.h"
 #include "runtime/exec/step_inputs.h"
 #include "runtime/plan/launch.h"
 #include "runtime/plan/plan.h"
+#include "runtime/plan/tensor_map.h"
 
 namespace renga {
 
@@ -25,6 +27,7 @@ struct CudaOptions {
   std::string plan_path;   // see WeightOptions
   std::string model_path;  // see WeightOptions
   std::function<void(int64_t done, int64_t total)> progress = nullptr;  // see WeightOptions
+  bool paranoid = false;                                                // see cuda::UploadOptions
   // Waits for every step, so that an error or a kernel that never ends has the step's name. Slow.
   bool check_steps = false;
   bool graphs = true;            // steps of one token are started as one graph
@@ -91,8 +94,9 @@ class CudaExecutor {
   IndexLimits limits_;
   cuda::Stream stream_;
   cuda::PlanCode code_;
-  cuda::Memory weights_, caches_, activations_, persistent_;
-  std::vector<uint64_t> weight_offsets_;
+  cuda::DeviceWeights weights_;
+  cuda::Memory caches_, activations_, persistent_;
+  plan::TensorMapEncoder encode_map_;
   cuda::PinnedMemory input_memory_;      // as the inputs lie on the GPU
   std::vector<uint64_t> input_offsets_;  // of each of Plan::inputs, there and from input_address_
   uint64_t input_address_ = 0;
