@@ -132,7 +132,7 @@ void CudaExecutor::PlaceBuffers() {
 
 absl::Status CudaExecutor::LoadWeights() {
   cuda::UploadOptions options;
-  options.paths = {.plan = options_.plan_path, .model = options_.model_path};
+  options.paths = {.plan_path = options_.plan_path, .model_path = options_.model_path};
   options.threads = options_.threads;
   options.paranoid = options_.paranoid;
   options.progress = options_.progress;
