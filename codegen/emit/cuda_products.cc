@@ -53,8 +53,8 @@ constexpr WgmmaTile kWgmmaTiles[] = {{64, 6, 12}, {128, 6, 9}, {256, 5, 8}};
 
 // From these on a tile is full. Fewer leave most of it empty.
 constexpr int64_t kLeastWgmmaRows = 64;
-// Ends of ranges of rows that choose their tiles by themselves.
-constexpr int64_t kWgmmaRanges[] = {128, 512};
+// Ends of ranges of rows that choose their tiles by themselves: at the end, so no range is wide.
+constexpr int64_t kWgmmaRanges[] = {128, 256, 512, 1024};
 
 // The tile with which `rows` rows are done first. A multiprocessor holds one block, so what counts
 // is the number of whole waves of them.
