@@ -38,7 +38,7 @@ inline absl::StatusOr<plan::Plan> LowerHeader(const std::string& gguf,
   input.geometry = {.page_tokens = options.page_tokens,
                     .context = graph_options.context,
                     .max_sequences = options.max_sequences,
-                    .max_step_tokens = options.max_step_tokens};
+                    .max_step_tokens = MaxStepTokens(options)};
   input.ir = input.source_ir = Print(model.graph);
   input.choices = PlanChoices(std::move(ledger.choices));
   return codegen::Lower(std::move(input));

@@ -57,11 +57,11 @@ TEST(ReferenceForward, LogitsAreThereForWhoAsksLater) {
   EXPECT_EQ(logits.size(), 22u);
   ASSERT_TRUE(other->Run(tokens, rows, nullptr).ok());
   EXPECT_EQ(other->next().size(), 2u);
-  other->Logits(&later);
+  ASSERT_TRUE(other->Logits(&later).ok());
   EXPECT_EQ(later, logits);
   ASSERT_TRUE(other->Run(tokens, {}, nullptr).ok());
   EXPECT_TRUE(other->next().empty());
-  other->Logits(&later);
+  ASSERT_TRUE(other->Logits(&later).ok());
   EXPECT_TRUE(later.empty());
 }
 

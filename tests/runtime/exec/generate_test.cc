@@ -7,6 +7,7 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "ir/base/status.h"
 #include "ir/base/strings.h"
 #include "runtime/exec/top_logits.h"
 
