@@ -4,6 +4,7 @@
 #include <cstdlib>
 
 #include <filesystem>
+#include <optional>
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -26,10 +27,19 @@ const std::string kStories = RENGA_SOURCE_DIR "/tests/data/stories260K.gguf";
 class GpuCompile : public testing::Test {
  protected:
   void SetUp() override {
+    if (const char* before = std::getenv("XDG_CACHE_HOME"); before != nullptr) before_ = before;
     if (const auto nvrtc = LoadNvrtc(); !nvrtc.ok()) {
       GTEST_SKIP() << "NVRTC ABSENT: " << nvrtc.status().message();
     }
     setenv("XDG_CACHE_HOME", cache_.path().c_str(), 1);
+  }
+  // Others of the program look there for real models.
+  void TearDown() override {
+    if (before_) {
+      setenv("XDG_CACHE_HOME", before_->c_str(), 1);
+    } else {
+      unsetenv("XDG_CACHE_HOME");
+    }
   }
 
   absl::StatusOr<Compilation> Run(const std::string& gguf, const std::string& target,
@@ -41,6 +51,7 @@ class GpuCompile : public testing::Test {
   }
 
   TempFolder cache_;
+  std::optional<std::string> before_;  // the variable's value
 };
 
 TEST_F(GpuCompile, EveryTargetAndThenFromTheCache) {
