@@ -45,26 +45,26 @@ MatmulShape ShapeOf(bool few, const ProductWeight& weight) {
 
 // Tiles of rows of x in matmul_wgmma: how many of them the copy engine has under way, and the time
 // of a row in eighths of that in the largest: the smaller a tile, the more dequantising a row.
-// Estimates (docs/kernels-cuda.md says from what).
+// Measured at 2,048 rows (docs/benchmarks/cuda-kernels-2026-11-26.md).
 struct WgmmaTile {
   int64_t tokens, stages, eighths;
 };
 constexpr WgmmaTile kWgmmaTiles[] = {{64, 6, 12}, {128, 6, 9}, {256, 5, 8}};
 
-// From these on a tile is full. Fewer leave most of it empty.
-constexpr int64_t kLeastWgmmaRows = 64;
 // Ends of ranges of rows that choose their tiles by themselves: at the end, so no range is wide.
-constexpr int64_t kWgmmaRanges[] = {128, 256, 512, 1024};
+constexpr int64_t kWgmmaRanges[] = {64, 128, 256, 512, 1024};
 
 // The tile with which `rows` rows are done first. A multiprocessor holds one block, so what counts
 // is the number of whole waves of them.
+// The largest tile takes NVRTC seconds: only where long prompts spend their time.
 const WgmmaTile& TileOf(const GpuLimits& gpu, const ProductWeight& weight, int64_t rows) {
+  constexpr int64_t kRowsOfLargest = 1024;
   const auto cost = [&](const WgmmaTile& tile) {
     const int64_t blocks = CeilDiv(weight.rows, kWgmmaRows) * CeilDiv(rows, tile.tokens);
     return CeilDiv(blocks, gpu.multiprocessors) * tile.tokens * tile.eighths;
   };
   return *std::min_element(
-      std::begin(kWgmmaTiles), std::end(kWgmmaTiles),
+      std::begin(kWgmmaTiles), std::end(kWgmmaTiles) - (rows < kRowsOfLargest ? 1 : 0),
       [&](const WgmmaTile& a, const WgmmaTile& b) { return cost(a) < cost(b); });
 }
 
@@ -207,18 +207,15 @@ std::vector<ManyRows> ManyRowsVariants(const CudaStep& step, int64_t decoded,
                         "of them"});
   }
   if (most <= kFewRows) return variants;
-  const bool enough = most >= kLeastWgmmaRows;
-  const std::string no_wgmma = enough ? NoWgmma(step.gpu(), weights) : "";
-  const bool wgmma = enough && no_wgmma.empty();
-  variants.push_back({Matmul::kMany, wgmma ? kLeastWgmmaRows - 1 : most,
-                      StrCat("tiles of 64 rows: a weight serves many products",
-                             no_wgmma.empty() ? "" : "; ", no_wgmma)});
-  if (!wgmma) return variants;
+  if (const std::string no_wgmma = NoWgmma(step.gpu(), weights); !no_wgmma.empty()) {
+    variants.push_back({Matmul::kMany, most,
+                        StrCat("tiles of 64 rows: a weight serves many products; ", no_wgmma)});
+    return variants;
+  }
   const auto add = [&](int64_t last) {
     variants.push_back({Matmul::kWgmma, last,
-                        StrCat("wgmma, which keeps the tensor cores busier than mma.sync from a "
-                               "full tile of ",
-                               kLeastWgmmaRows, " rows on; tiles that fill the GPU in few waves")});
+                        "wgmma, which even in tiles that are half empty is faster than mma.sync "
+                        "from 32 rows on; tiles that fill the GPU in few waves"});
   };
   for (const int64_t last : kWgmmaRanges) {
     if (last < most) add(last);

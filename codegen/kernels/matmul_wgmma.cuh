@@ -12,6 +12,12 @@
 
 namespace renga::kernels {
 
+// Whether a type's A is the very words that were loaded.
+template <class Type>
+inline constexpr bool kAsLoaded = false;
+template <int kBlocks>
+inline constexpr bool kAsLoaded<F16<kBlocks>> = true;
+
 // Config: Weight (of a type whose weights are one f16 each, not F32; padded k a multiple of 64);
 // kTileTokens (64, 128 or 256), kStages. Grid: tokens / kTileTokens, rows / 128, rounded up. Block:
 // 384 threads.
@@ -99,6 +105,7 @@ class MatmulWgmmaKernel {
           ChunkFragments& set = a[(u + c) % 2];
           Type::Dequantize(now.words, scales, 2 * c, set[0]);
           Type::Dequantize(now.words, scales, 2 * c + 1, set[1]);
+          if constexpr (kAsLoaded<Type>) OwnRegisters(set);
           Multiply(set, step + u + c == 0, sums);
         }
       }
@@ -112,6 +119,14 @@ class MatmulWgmmaKernel {
     for (int i = 0; i < kTileTokens / 2; ++i) {
       StoreProduct<Weight>(args_.product, row + i % 4 / 2 * 8, token + i / 4 * 8 + i % 2, sums[i],
                            unscale);
+    }
+  }
+
+  static __device__ __forceinline__ void OwnRegisters(ChunkFragments& a) {
+#pragma unroll
+    for (int i = 0; i < 16; ++i) {
+      uint32_t& word = a[i / 8][0][i / 4 % 2][i % 4];
+      word = OwnRegister(word);
     }
   }
 

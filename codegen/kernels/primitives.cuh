@@ -255,6 +255,9 @@ __device__ __forceinline__ uint64_t WgmmaTile(const void* shared_tile, int k16);
 template <int kSums>
 __device__ __forceinline__ void Wgmma(float (&d)[kSums], const uint32_t (&a)[4], uint64_t b,
                                       bool accumulate);
+// The value in a register of its own. Of words that only come from memory the compiler makes no
+// copy, so that Wgmma would read the very registers that the loop's next load fills while it runs.
+__device__ __forceinline__ uint32_t OwnRegister(uint32_t value);
 __device__ __forceinline__ void FenceWgmma();   // before the first, and after touching d or a
 __device__ __forceinline__ void CommitWgmma();  // ends a group
 template <int kPending>

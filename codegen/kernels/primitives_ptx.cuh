@@ -473,6 +473,11 @@ __device__ __forceinline__ void Wgmma(float (&d)[kSums], const uint32_t (&a)[4],
     ptx::Wgmma256(d, a, b, accumulate);
   }
 }
+__device__ __forceinline__ uint32_t OwnRegister(uint32_t value) {
+  uint32_t copy;
+  asm volatile("mov.b32 %0, %1;" : "=r"(copy) : "r"(value));
+  return copy;
+}
 __device__ __forceinline__ void FenceWgmma() {
   asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
 }

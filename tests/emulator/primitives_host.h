@@ -542,6 +542,7 @@ __forceinline__ void Wgmma(float (&d)[kSums], const uint32_t (&a)[4], uint64_t b
   static_assert(kSums == 32 || kSums == 64 || kSums == 128, "64, 128 or 256 columns");
   host::Machine().Wgmma(d, kSums, a, b, accumulate);
 }
+__forceinline__ uint32_t OwnRegister(uint32_t value) { return value; }
 __forceinline__ void FenceWgmma() { host::Machine().FenceWgmma(); }
 __forceinline__ void CommitWgmma() { host::Machine().CommitWgmma(); }
 template <int kPending>

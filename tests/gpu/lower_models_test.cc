@@ -227,16 +227,16 @@ absl::StatusOr<plan::Plan> LowerForSteps(const std::string& model, const std::st
   return std::move(compilation.plan);
 }
 
-// Rows become f16 once a step, in the order that its products read; wgmma is taken from a full tile
-// on, where all targets and all weights of the step have it.
-TEST(GpuLowering, WgmmaFromAFullTileOn) {
+// Rows become f16 once a step, in the order that its products read; wgmma is taken where all
+// targets and all weights of the step have it.
+TEST(GpuLowering, WgmmaForManyRows) {
   const auto plan = LowerForSteps("llama-Q4_K", "sm_90a", 200);
   ASSERT_TRUE(plan.ok()) << plan.status();
   EXPECT_THAT(
       VariantsOf(*plan, "0.act"),
       ElementsAre("8: gate_up_q4_k_256x256",
                   "16: half_rows_256_norm matmul_q4_k_256x256_few matmul_q4_k_256x256_few glu",
-                  "63: half_rows_256_norm matmul_q4_k_256x256 matmul_q4_k_256x256 glu",
+                  "64: half_rows_256_norm_wgmma wgmma_q4_k_256x256_64 wgmma_q4_k_256x256_64 glu",
                   "128: half_rows_256_norm_wgmma wgmma_q4_k_256x256_64 wgmma_q4_k_256x256_64 glu",
                   "200: half_rows_256_norm_wgmma wgmma_q4_k_256x256_64 wgmma_q4_k_256x256_64 "
                   "glu"));
@@ -264,7 +264,6 @@ TEST(GpuLowering, WgmmaOnlyWhereAllHaveIt) {
   const Case cases[] = {
       {"llama-Q4_K", "sm_80,sm_90a", "0.act", "products; sm_80 has no wgmma", 200},
       {"llama-Q4_K", "sm_100a", "0.act", "products; sm_100a has no wgmma", 200},
-      {"llama-Q4_K", "sm_90a", "0.act", "tiles of 64 rows: a weight serves many products", 63},
       {"llama", "sm_90a", "0.act", "products; wgmma takes no f32 weights", 200},
       {"qwen2-F16", "sm_90a", "0.out", "products; wgmma takes 64 k at a time, of which 96 is", 200},
   };

@@ -19,7 +19,7 @@ struct UploadOptions {
   WeightPaths paths;
   int threads = 0;  // that read; 0: one a core, at most kMostUploadThreads
   // Bytes of a staging buffer, of which each thread has two; more where 16 rows of a weight are.
-  size_t piece_bytes = size_t{4} << 20;
+  size_t piece_bytes = size_t{2} << 20;
   // Afterwards everything is read back, put into the file's order on the host and compared with
   // the plan's digests. Takes minutes for a large model.
   bool paranoid = false;
@@ -28,7 +28,7 @@ struct UploadOptions {
   std::function<void(int64_t done, int64_t total)> progress;
 };
 
-inline constexpr int kMostUploadThreads = 8;
+inline constexpr int kMostUploadThreads = 12;
 
 // Kernel `index` of plan.gpu.kernels, loaded in the context. Called before any thread starts.
 using KernelLookup = std::function<absl::StatusOr<Function>(int32_t index)>;

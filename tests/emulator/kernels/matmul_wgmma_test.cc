@@ -29,6 +29,7 @@ const WgmmaCase kCases[] = {
     {DType::kQ4_0, 33, 192, 10, 256, 2, true, false, true},
     {DType::kF16, 140, 128, 66, 64, 3, false, true},
     {DType::kF16, 20, 192, 5, 256, 5},
+    {DType::kF16, 64, 2048, 5, 64, 6},
     {DType::kBF16, 33, 172, 10, 256, 3},
     {DType::kQ8_0, 33, 640, 10, 256, 3},
     {DType::kQ4_1, 20, 192, 5, 256, 2},

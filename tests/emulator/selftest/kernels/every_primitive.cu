@@ -102,6 +102,7 @@ __device__ __forceinline__ void Multiply(float* y, const TensorMap* map, const f
   FenceForAsyncProxy();
   float d[kColumns / 2];
   uint32_t a[2][4] = {{1u, 2u, 3u, threadIdx.x}, {5u, 6u, 7u, 8u}};
+  a[1][0] = OwnRegister(a[1][0]);
   FenceWgmma();
   Wgmma(d, a[0], WgmmaTile(tile, 0), false);
   Wgmma(d, a[1], WgmmaTile(tile, 1), true);
