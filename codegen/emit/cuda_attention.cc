@@ -44,11 +44,14 @@ absl::StatusOr<Heads> HeadsOf(const CudaStep& step) {
 std::optional<AttentionShape> FittingShape(const CudaStep& step, const Heads& heads, bool decode) {
   const int64_t group = heads.q / heads.kv;
   struct Size {
-    int64_t row_warps, key_warps, tile_keys;
+    int64_t row_warps, key_warps, tile_keys, stages;
   };
-  constexpr Size kDecode[] = {{1, 4, 64}, {1, 2, 32}, {1, 1, 16}};
-  constexpr Size kPrefill[] = {{4, 1, 32}, {2, 1, 32}, {1, 1, 16}};
+  constexpr Size kDecode[] = {{1, 4, 64, 2}, {1, 4, 64, 1}, {1, 2, 32, 1}, {1, 1, 16, 1}};
+  constexpr Size kPrefill[] = {{4, 1, 32, 2}, {4, 1, 32, 1}, {2, 1, 32, 1}, {1, 1, 16, 1}};
+  // What is rounded on its way to shared memory is there at once: a second stage gains nothing.
+  const bool copied = heads.k_cache.parts == 1 && heads.v_cache.parts == 1;
   for (const Size& size : decode ? kDecode : kPrefill) {
+    if (size.stages > 1 && !copied) continue;
     AttentionShape shape = {.q_heads = heads.q,
                             .kv_heads = heads.kv,
                             .head_dim = heads.dim,
@@ -56,6 +59,7 @@ std::optional<AttentionShape> FittingShape(const CudaStep& step, const Heads& he
                             .key_warps = size.key_warps,
                             .tile_tokens = std::max<int64_t>(1, 16 * size.row_warps / group),
                             .tile_keys = size.tile_keys,
+                            .stages = size.stages,
                             .max_splits = 1,
                             .key_parts = heads.k_cache.parts,
                             .value_parts = heads.v_cache.parts};
@@ -82,7 +86,8 @@ std::vector<std::string> ConfigOf(const CudaStep& step, const Heads& heads,
                  ", kSoftCap = 0.0;"),
           StrCat("static constexpr int kRowWarps = ", shape.row_warps,
                  ", kKeyWarps = ", shape.key_warps, ", kTileTokens = ", shape.tile_tokens,
-                 ", kTileKeys = ", shape.tile_keys, ", kMaxSplits = ", shape.max_splits, ";")};
+                 ", kTileKeys = ", shape.tile_keys, ", kStages = ", shape.stages,
+                 ", kMaxSplits = ", shape.max_splits, ";")};
 }
 
 // What the blocks of a split tile hand to the one that combines them.
@@ -150,8 +155,8 @@ absl::Status EmitCudaAttention(const Node& node, std::string_view kernel, PlanBu
   parts.tickets = step.Persistent("attention.tickets", 4 * tiles);
   RENGA_RETURN_IF_ERROR(AddLaunch(step, heads, *decode, splits, parts, "decode"));
   step.EndVariant(kDecodeTokens,
-                  StrCat("few tokens: up to ", decode->max_splits, " blocks share a tile's ",
-                         "keys, from ", kKeysOfSplit, " positions on"));
+                  StrCat("few tokens: each ", kKeysOfSplit, " positions a block, up to ",
+                         decode->max_splits, " blocks; keys of earlier steps come early"));
   if (step.max_rows() <= kDecodeTokens) return absl::OkStatus();
   RENGA_RETURN_IF_ERROR(AddLaunch(step, heads, *prefill, plan::Constant(1), {}, "prefill"));
   step.EndVariant(step.max_rows(), "many tokens: tiles of rows are enough blocks");

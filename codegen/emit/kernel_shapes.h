@@ -73,24 +73,32 @@ constexpr int64_t MatmulWgmmaShared(int64_t tile_tokens, int64_t stages) {
 // f16 and bf16, 2 for f32 and q8_0.
 struct AttentionShape {
   int64_t q_heads, kv_heads, head_dim;
-  int64_t row_warps, key_warps, tile_tokens, tile_keys, max_splits;
+  int64_t row_warps, key_warps, tile_tokens, tile_keys, stages, max_splits;
   int key_parts = 1, value_parts = 1;
 
   constexpr int64_t rows() const { return 16 * row_warps; }
+  constexpr int64_t group() const { return q_heads / kv_heads; }
+  // Query heads of a token in a tile.
+  constexpr int64_t tile_heads() const {
+    return tile_tokens * group() <= rows() ? group() : rows() / tile_tokens;
+  }
   // Grid: splits, grid_y(), tokens / tile_tokens rounded up. Block: threads().
   constexpr int64_t grid_y() const {
-    const int64_t group = q_heads / kv_heads;
-    const int64_t tile_heads = tile_tokens * group <= rows() ? group : rows() / tile_tokens;
-    return kv_heads * ((group + tile_heads - 1) / tile_heads);
+    return kv_heads * ((group() + tile_heads() - 1) / tile_heads());
   }
   constexpr int64_t threads() const { return 32 * row_warps * key_warps; }
   constexpr int64_t shared_bytes() const {
-    const auto whole = [](int64_t bytes) { return (bytes + 15) / 16 * 16; };
-    const int64_t pitch = (head_dim + 15) / 16 * 16 + 8;
-    return 2 * pitch * ((key_parts + value_parts) * tile_keys + 2 * rows()) + 4 * rows() +
-           whole(4 * tile_keys) + whole(4 * rows() * head_dim) + 8 * rows() * key_warps +
-           whole(4 * rows() * (max_splits + 1)) + 4;
+    const int64_t pitch = (head_dim + 15) / 16 * 16 + 8, tile_rows = tile_tokens * tile_heads();
+    int64_t keys = 2 * pitch * key_parts * tile_keys * stages, join = 0;
+    if (key_warps > 1 || max_splits > 1) {
+      keys = std::max(keys, 4 * pitch * key_warps * tile_rows);
+      join = Whole(8 * key_warps * tile_rows) + Whole(8 * max_splits * tile_rows) + 4;
+    }
+    return keys + 2 * pitch * (value_parts * tile_keys * stages + 2 * rows()) + 4 * rows() + join;
   }
+
+ private:
+  static constexpr int64_t Whole(int64_t bytes) { return (bytes + 15) / 16 * 16; }
 };
 
 // Pack: 16 rows of PackShape<Type>::kPitch words. A row has 1024 bytes of a plain type, 2048

@@ -7,134 +7,113 @@
 // may be split along the keys over several blocks (gridDim.x), of which the last to come combines
 // the parts in their order, so the result depends on the number of splits alone.
 //
+// At a few tokens all of this is a chain of latencies, so it is kept short. The keys of earlier
+// steps are on their way before WaitForPreviousKernel, and the next tile's while one is computed; a
+// split without keys ends at once.
+//
 // 16-bit operands of any range: the rows of q enter as a sum of two numbers, for f16 after a power
 // of two, so a cache in f16 or bf16 costs no digits beyond its own. Caches in f32 or q8_0 become
 // sums of two bf16. Weights of the sum (at most 1) are f16, or two bf16.
 #pragma once
 
-#include "codegen/kernels/args.cuh"
+#include "codegen/kernels/attention_join.cuh"
+#include "codegen/kernels/attention_keys.cuh"
+#include "codegen/kernels/attention_rows.cuh"
 #include "codegen/kernels/kv_tile.cuh"
-#include "codegen/kernels/ticket.cuh"
 
 namespace renga::kernels {
 
 // Config: kQueryHeads, kKvHeads, kHeadDim (even); KeyCache, ValueCache (kv_cache.cuh); kPageTokens;
 // kCausal, kWindow (0: none), kScale, kSoftCap (0: none); kRowWarps, kKeyWarps, kTileTokens,
-// kTileKeys (a multiple of 16 * kKeyWarps), kMaxSplits.
+// kTileKeys (a multiple of 16 * kKeyWarps), kStages (tiles of keys in shared memory, 1 or 2),
+// kMaxSplits.
 // Grid: splits, kKvHeads * kHeadTiles, tokens / kTileTokens rounded up.
 template <class Config>
 class AttentionKernel {
  public:
-  static constexpr int kGroup = Config::kQueryHeads / Config::kKvHeads;
-  static constexpr int kRows = 16 * Config::kRowWarps;
-  // Query heads of a token in a tile, and tiles that the heads of a group make.
-  static constexpr int kTileHeads =
-      Config::kTileTokens * kGroup <= kRows ? kGroup : kRows / Config::kTileTokens;
-  static constexpr int kHeadTiles = (kGroup + kTileHeads - 1) / kTileHeads;
+  using Rows = AttentionRows<Config>;
+  static constexpr int kRows = Rows::kRows;
   static constexpr int kWarps = Config::kRowWarps * Config::kKeyWarps;
   static constexpr int kThreads = 32 * kWarps;
 
   static __device__ __forceinline__ void Run(const AttentionArgs& args) {
     AttentionKernel kernel(args);
+    KeyRun run = kernel.runs_.At(0);
+    const int splits = kernel.runs_.SplitsFrom(run);
+    if (blockIdx.x >= splits) return;  // who has keys does not wait for this one
+    kernel.Clear();
+    const bool any = kernel.runs_.Settle(run);
+    if (any) kernel.LoadOldKeys(run);
     WaitForPreviousKernel();
     LetNextKernelStart();
+    if (any) kernel.LoadFreshKeys(run);
     kernel.LoadQueries();
+    SyncThreads();
     kernel.Start();
-    for (int first = 0; first < kernel.tile_tokens_;) first = kernel.AddRun(first);
-    kernel.JoinWarps();
-    kernel.Finish();
+    if (any) kernel.AddTiles(run);
+    kernel.Finish(splits);
   }
 
  private:
   static constexpr int kHeadDim = Config::kHeadDim;
   static constexpr int kPaddedDim = (kHeadDim + 15) / 16 * 16;
   static constexpr int kTileKeys = Config::kTileKeys;
+  static constexpr int kStages = Config::kStages;
   static constexpr int kKeysOfWarp = kTileKeys / Config::kKeyWarps;
-  static_assert(Config::kQueryHeads % Config::kKvHeads == 0, "whole groups of heads");
   static_assert(kKeysOfWarp % 16 == 0 && kHeadDim % 2 == 0, "see above");
+  static_assert(kStages == 1 || kStages == 2, "see above");
   using KeyTile = KvTile<typename Config::KeyCache, kTileKeys, kHeadDim>;
   using ValueTile = KvTile<typename Config::ValueCache, kTileKeys, kHeadDim>;
+  using Join = AttentionJoin<Config>;
   static constexpr int kPitch = KeyTile::kPitch;
+  static constexpr int kKeyHalves = kStages * KeyTile::kHalves;
+  static constexpr int kSlotHalves = 2 * Join::kSlotFloats;
 
   __device__ __forceinline__ explicit AttentionKernel(const AttentionArgs& args)
       : args_(args),
-        keys_(arena_),
-        values_(arena_),
+        rows_(args.tokens),
+        runs_(args, rows_.first_token, rows_.tokens),
+        keys_(arena_.Take<uint16_t>(kKeyHalves < kSlotHalves ? kSlotHalves : kKeyHalves)),
+        values_(arena_.Take<uint16_t>(kStages * ValueTile::kHalves)),
         queries_(arena_.Take<uint16_t>(2 * kRows * kPitch)),
         factors_(arena_.Take<float>(kRows)),
-        cells_(arena_.Take<int>(kTileKeys)),
-        sums_(arena_.Take<float>(kRows * kHeadDim)),
-        stats_(arena_.Take<float>(2 * kRows * Config::kKeyWarps)),
-        weights_(arena_.Take<float>(kRows * (Config::kMaxSplits + 1))),
-        last_(arena_.Take<uint32_t>(1)) {
-    kv_head_ = blockIdx.y / kHeadTiles;
-    first_head_ = blockIdx.y % kHeadTiles * kTileHeads;
-    first_token_ = blockIdx.z * Config::kTileTokens;
-    tile_tokens_ = min(Config::kTileTokens, args.tokens - first_token_);
+        join_(args, rows_, arena_) {
     lane_ = threadIdx.x % 32;
     row_warp_ = threadIdx.x / 32 % Config::kRowWarps;
     key_warp_ = threadIdx.x / 32 / Config::kRowWarps;
   }
 
+  __device__ __forceinline__ KeyTile Keys(int stage) const {
+    return KeyTile(keys_ + stage * KeyTile::kHalves);
+  }
+  __device__ __forceinline__ ValueTile Values(int stage) const {
+    return ValueTile(values_ + stage * ValueTile::kHalves);
+  }
+
   // ---- Rows ----
 
-  __device__ __forceinline__ int TokenOf(int row) const { return row / kTileHeads; }  // of the tile
-  __device__ __forceinline__ bool HasRow(int row) const {
-    return TokenOf(row) < tile_tokens_ && first_head_ + row % kTileHeads < kGroup;
-  }
-  __device__ __forceinline__ int HeadOf(int row) const {
-    return kv_head_ * kGroup + first_head_ + row % kTileHeads;
-  }
-  // Of a row's values among those of all tokens and heads.
-  __device__ __forceinline__ int64_t PlaceOf(int row) const {
-    return (static_cast<int64_t>(first_token_ + TokenOf(row)) * Config::kQueryHeads + HeadOf(row)) *
-           kHeadDim;
-  }
-
-  // Rows as sums of two 16-bit numbers; the factor that scores take. A warp takes a row at a time.
-  __device__ __forceinline__ void LoadQueries() {
-    for (int row = threadIdx.x / 32; row < kRows; row += kWarps) {
-      const bool there = HasRow(row);
-      constexpr int kOfLane = (kPaddedDim + 31) / 32;
-      float in[kOfLane];
-      float largest = 0;
-#pragma unroll
-      for (int i = 0; i < kOfLane; ++i) {
-        const int d = i * 32 + lane_;
-        in[i] = there && d < kHeadDim ? LoadFromL2(args_.q + PlaceOf(row) + d) : 0.0f;
-        largest = max(largest, fabsf(in[i]));
-      }
-      RowScale row_scale = {1.0f, 1.0f};
-      if constexpr (KeyTile::kHalf) row_scale = ScaleOfLargest(WarpMax(largest));
-#pragma unroll
-      for (int i = 0; i < kOfLane; ++i) {
-        const int d = i * 32 + lane_;
-        if (d >= kPaddedDim) continue;
-        const float value = in[i] * row_scale.scale;
-        const auto high = KeyTile::Round(value);
-        const auto low = KeyTile::Round(value - ToFloat(high));
-        queries_[row * kPitch + d] = high.bits;
-        queries_[(kRows + row) * kPitch + d] = low.bits;
-      }
-      if (lane_ == 0) {
-        factors_[row] = row_scale.inverse * static_cast<float>(Config::kScale);
-      }
+  // Zeros for the rows that are not there and the columns that no load writes; this lane's rows.
+  __device__ __forceinline__ void Clear() {
+    constexpr int kUnits = kPitch / 8;  // of 16 bytes
+    for (int i = threadIdx.x; i < 2 * kRows * kUnits; i += kThreads) {
+      if (HasRow(i / kUnits % kRows)) continue;
+      *reinterpret_cast<uint4*>(queries_ + i * 8) = make_uint4(0, 0, 0, 0);
     }
-    keys_.ClearPadding();
-    values_.ClearPadding();
-    SyncThreads();
-  }
-
-  __device__ __forceinline__ void Start() {
+    for (int row = threadIdx.x; row < kRows; row += kThreads) {
+      if (!HasRow(row)) factors_[row] = 0;
+    }
+    for (int stage = 0; stage < kStages; ++stage) {
+      Keys(stage).ClearPadding();
+      Values(stage).ClearPadding();
+    }
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
       const int row = row_warp_ * 16 + r * 8 + lane_ / 4;
-      factor_[r] = factors_[row];
       position_[r] = -1;
       token_[r] = -1;
       if (HasRow(row)) {
-        token_[r] = TokenOf(row);
-        position_[r] = args_.positions[first_token_ + token_[r]];
+        token_[r] = rows_.TokenOf(row);
+        position_[r] = args_.positions[rows_.first_token + token_[r]];
       }
       largest_[r] = -Infinity();
       total_[r] = 0;
@@ -146,60 +125,158 @@ class AttentionKernel {
     }
   }
 
-  // ---- Keys ----
-
-  // Adds the keys of this split for the tokens of one sequence, from `first` of the tile; returns
-  // where the next sequence starts.
-  __device__ __forceinline__ int AddRun(int first) {
-    const int sequence = args_.sequences[first_token_ + first];
-    int end = first, low = args_.span, high = 0;
-    for (; end < tile_tokens_ && args_.sequences[first_token_ + end] == sequence; ++end) {
-      const int position = args_.positions[first_token_ + end];
-      low = Config::kWindow > 0 ? min(low, max(0, position - Config::kWindow + 1)) : 0;
-      high = Config::kCausal ? max(high, position + 1) : args_.span;
-    }
-    high = min(high, args_.span);
-    const int first_tile = low / kTileKeys;
-    const int tiles = max(0, (high + kTileKeys - 1) / kTileKeys - first_tile);
-    const int splits = gridDim.x, split = blockIdx.x;
-    const int tile_end = first_tile + tiles * (split + 1) / splits;
-    for (int tile = first_tile + tiles * split / splits; tile < tile_end; ++tile) {
-      AddTile(sequence, tile * kTileKeys, low, high, first, end);
-    }
-    return end;
+  __device__ __forceinline__ bool HasRow(int row) const {
+    return row < Rows::kTileRows && rows_.Has(row);
   }
 
-  // Keys from `key` on, of which those from `low` to `high` are visible to some row.
-  __device__ __forceinline__ void AddTile(int sequence, int key, int low, int high, int first,
-                                          int end) {
-    for (int i = threadIdx.x; i < kTileKeys; i += kThreads) {
-      const int j = key + i, page = j / Config::kPageTokens;
-      int cell = -1;
-      if (j >= low && j < high && page < args_.pages_of_sequence) {
-        const int at = args_.pages[static_cast<int64_t>(sequence) * args_.pages_of_sequence + page];
-        if (at >= 0) cell = at * Config::kPageTokens + j % Config::kPageTokens;
+  // Rows as sums of two 16-bit numbers; the factor that scores take. A warp takes some rows at a
+  // time.
+  __device__ __forceinline__ void LoadQueries() {
+    constexpr int kPairs = (kPaddedDim / 2 + 31) / 32;  // of a lane
+    constexpr int kRowsOfWarp = (Rows::kTileRows + kWarps - 1) / kWarps;
+    constexpr int kAtOnce = kRowsOfWarp < 4 ? kRowsOfWarp : 4;
+    for (int first = threadIdx.x / 32; first < Rows::kTileRows; first += kAtOnce * kWarps) {
+      float2 in[kAtOnce][kPairs];
+#pragma unroll
+      for (int r = 0; r < kAtOnce; ++r) {
+        const int row = first + r * kWarps;
+        const bool there = HasRow(row);
+#pragma unroll
+        for (int i = 0; i < kPairs; ++i) {
+          const int d = 2 * (i * 32 + lane_);
+          in[r][i] =
+              there && d < kHeadDim
+                  ? LoadFromL2(reinterpret_cast<const float2*>(args_.q + rows_.PlaceOf(row) + d))
+                  : make_float2(0, 0);
+        }
       }
-      cells_[i] = cell;
+#pragma unroll
+      for (int r = 0; r < kAtOnce; ++r) {
+        const int row = first + r * kWarps;
+        if (HasRow(row)) StoreQuery(row, in[r]);
+      }
     }
-    SyncThreads();  // the cells are there, and all are done with the tile before
-    keys_.template Load<kThreads, Config::kKvHeads>(args_.k_cache, args_.k_scales, cells_,
-                                                    kv_head_);
+  }
+
+  template <int kPairs>
+  __device__ __forceinline__ void StoreQuery(int row, const float2 (&in)[kPairs]) {
+    RowScale row_scale = {1.0f, 1.0f};
+    if constexpr (KeyTile::kHalf) {
+      float largest = 0;
+#pragma unroll
+      for (int i = 0; i < kPairs; ++i) {
+        largest = max(largest, max(fabsf(in[i].x), fabsf(in[i].y)));
+      }
+      row_scale = ScaleOfLargest(WarpMax(largest));
+    }
+#pragma unroll
+    for (int i = 0; i < kPairs; ++i) {
+      const int d = 2 * (i * 32 + lane_);
+      if (d >= kPaddedDim) continue;
+      const float x = in[i].x * row_scale.scale, y = in[i].y * row_scale.scale;
+      const auto high_x = KeyTile::Round(x), high_y = KeyTile::Round(y);
+      const auto low_x = KeyTile::Round(x - ToFloat(high_x));
+      const auto low_y = KeyTile::Round(y - ToFloat(high_y));
+      uint16_t* to = queries_ + row * kPitch + d;
+      *reinterpret_cast<uint32_t*>(to) = high_x.bits | static_cast<uint32_t>(high_y.bits) << 16;
+      *reinterpret_cast<uint32_t*>(to + kRows * kPitch) =
+          low_x.bits | static_cast<uint32_t>(low_y.bits) << 16;
+    }
+    if (lane_ == 0) factors_[row] = row_scale.inverse * static_cast<float>(Config::kScale);
+  }
+
+  __device__ __forceinline__ void Start() {
+#pragma unroll
+    for (int r = 0; r < 2; ++r) factor_[r] = factors_[row_warp_ * 16 + r * 8 + lane_ / 4];
+  }
+
+  // ---- Keys ----
+
+  // Whether keys may be read before the kernel that writes others of their cache has ended.
+  static constexpr bool kEarly = KeyTile::kPastL1 && ValueTile::kPastL1;
+
+  // The first tile, but for what this step may be writing.
+  __device__ __forceinline__ void LoadOldKeys(const KeyRun& run) {
+    if constexpr (!kEarly) return;
+    const int first = run.tile * kTileKeys;
+    if (run.fresh <= first) return;
+    const auto cell_of = [&](int i) {
+      const int key = first + i;
+      return key >= run.fresh && key < run.high ? KeyTile::kLeaveAlone : runs_.CellOf(run, key);
+    };
+    LoadKeys(cell_of, 0, 0, kTileKeys);
+    LoadValues(cell_of, 0, 0, kTileKeys);
+  }
+  // The rest of it.
+  __device__ __forceinline__ void LoadFreshKeys(const KeyRun& run) {
+    const int first = run.tile * kTileKeys;
+    int from = 0, to = kTileKeys;
+    if (kEarly && run.fresh > first) {
+      from = min(run.fresh - first, kTileKeys);
+      to = min(max(run.high - first, from), kTileKeys);
+    }
+    const auto cell_of = [&](int i) { return runs_.CellOf(run, first + i); };
+    LoadKeys(cell_of, 0, from, to);
     CommitCopies();
-    values_.template Load<kThreads, Config::kKvHeads>(args_.v_cache, args_.v_scales, cells_,
-                                                      kv_head_);
+    LoadValues(cell_of, 0, from, to);
     CommitCopies();
-    WaitForCopies<1>();
-    SyncThreads();
-    float scores[kKeysOfWarp / 8][4];
-    Scores(scores);
-    Weigh(key + key_warp_ * kKeysOfWarp, first, end, scores);
-    WaitForCopies<0>();
-    SyncThreads();
-    AddValues(scores);
+  }
+  __device__ __forceinline__ void LoadTile(const KeyRun& run, int stage) {
+    const int first = run.tile * kTileKeys;
+    const auto cell_of = [&](int i) { return runs_.CellOf(run, first + i); };
+    LoadKeys(cell_of, stage, 0, kTileKeys);
+    CommitCopies();
+    LoadValues(cell_of, stage, 0, kTileKeys);
+    CommitCopies();
+  }
+
+  template <typename CellOf>
+  __device__ __forceinline__ void LoadKeys(CellOf cell_of, int stage, int from, int to) const {
+    Keys(stage).template Load<kThreads, Config::kKvHeads>(args_.k_cache, args_.k_scales,
+                                                          rows_.kv_head, from, to, cell_of);
+  }
+  template <typename CellOf>
+  __device__ __forceinline__ void LoadValues(CellOf cell_of, int stage, int from, int to) const {
+    Values(stage).template Load<kThreads, Config::kKvHeads>(args_.v_cache, args_.v_scales,
+                                                            rows_.kv_head, from, to, cell_of);
+  }
+
+  // All tiles from the one at `run` on, which is under way. Its keys and its values are a group of
+  // copies each; with two stages so are the next one's, or empty groups in their place.
+  __device__ __forceinline__ void AddTiles(KeyRun run) {
+    for (int stage = 0;;) {
+      WaitForCopies<1>();
+      SyncThreads();  // its keys are there, and all are done with the tile before
+      KeyRun next = run;
+      const bool more = runs_.Next(next);
+      if constexpr (kStages == 2) {
+        if (more) {
+          LoadTile(next, 1 - stage);
+        } else {
+          CommitCopies();
+          CommitCopies();
+        }
+      }
+      float scores[kKeysOfWarp / 8][4];
+      Scores(Keys(stage), scores);
+      Weigh(run.tile * kTileKeys + key_warp_ * kKeysOfWarp, run.first, run.end, scores);
+      WaitForCopies<2 * (kStages - 1)>();
+      SyncThreads();  // its values are there, and all are done with its keys
+      AddValues(Values(stage), scores);
+      if (!more) return;
+      if constexpr (kStages == 2) {
+        stage = 1 - stage;
+      } else {
+        SyncThreads();
+        LoadTile(next, 0);
+      }
+      run = next;
+    }
   }
 
   // scores = q k, 16 rows by this warp's keys.
-  __device__ __forceinline__ void Scores(float (&scores)[kKeysOfWarp / 8][4]) const {
+  __device__ __forceinline__ void Scores(const KeyTile& keys,
+                                         float (&scores)[kKeysOfWarp / 8][4]) const {
 #pragma unroll
     for (int n = 0; n < kKeysOfWarp / 8; ++n) {
 #pragma unroll
@@ -209,7 +286,7 @@ class AttentionKernel {
     const uint16_t* query =
         queries_ + (row_warp_ * 16 + matrix % 2 * 8 + row) * kPitch + matrix / 2 * 8;
     const uint16_t* key =
-        keys_.at(0, key_warp_ * kKeysOfWarp + matrix / 2 * 8 + row, matrix % 2 * 8);
+        keys.at(0, key_warp_ * kKeysOfWarp + matrix / 2 * 8 + row, matrix % 2 * 8);
 #pragma unroll
     for (int d = 0; d < kPaddedDim; d += 16) {
       uint32_t high[4], low[4];
@@ -283,7 +360,8 @@ class AttentionKernel {
   }
 
   // output += weights v.
-  __device__ __forceinline__ void AddValues(const float (&weights)[kKeysOfWarp / 8][4]) {
+  __device__ __forceinline__ void AddValues(const ValueTile& values,
+                                            const float (&weights)[kKeysOfWarp / 8][4]) {
     const int matrix = lane_ / 8, row = lane_ % 8;
 #pragma unroll
     for (int n = 0; n < kKeysOfWarp / 8; n += 2) {
@@ -295,7 +373,7 @@ class AttentionKernel {
         ValueTile::Split(first, second, high[i], low[i]);
       }
       const uint16_t* value =
-          values_.at(0, key_warp_ * kKeysOfWarp + n * 8 + matrix % 2 * 8 + row, matrix / 2 * 8);
+          values.at(0, key_warp_ * kKeysOfWarp + n * 8 + matrix % 2 * 8 + row, matrix / 2 * 8);
 #pragma unroll
       for (int d = 0; d < kPaddedDim / 8; d += 2) {
 #pragma unroll
@@ -315,140 +393,28 @@ class AttentionKernel {
 
   // ---- The end ----
 
-  // Adds up what the warps have of each row, in their order: sums_[kRows, kHeadDim] and, as the
-  // first of stats_, largest and total.
-  __device__ __forceinline__ void JoinWarps() {
-    const int g = lane_ / 4, q = lane_ % 4;
+  // The values' last wait left nobody reading keys, so the sums may take their place.
+  __device__ __forceinline__ void Finish(int splits) {
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
       total_[r] += ShuffleXor(total_[r], 1);
       total_[r] += ShuffleXor(total_[r], 2);
-      if (q == 0) {
-        float* mine = stats_ + (key_warp_ * kRows + row_warp_ * 16 + r * 8 + g) * 2;
-        mine[0] = largest_[r];
-        mine[1] = total_[r];
-      }
     }
-    SyncThreads();
-    float shrink[2];
-#pragma unroll
-    for (int r = 0; r < 2; ++r) {
-      float largest = -Infinity();
-      for (int w = 0; w < Config::kKeyWarps; ++w) {
-        largest = max(largest, stats_[(w * kRows + row_warp_ * 16 + r * 8 + g) * 2]);
-      }
-      shrink[r] = largest == -Infinity() ? 0.0f : FastExp2(largest_[r] - largest);
-    }
-    for (int w = 0; w < Config::kKeyWarps; ++w) {
-      if (key_warp_ == w) {
-#pragma unroll
-        for (int n = 0; n < kPaddedDim / 8; ++n) {
-#pragma unroll
-          for (int i = 0; i < 4; ++i) {
-            const int d = n * 8 + 2 * q + i % 2;
-            if (d >= kHeadDim) continue;
-            float& sum = sums_[(row_warp_ * 16 + i / 2 * 8 + g) * kHeadDim + d];
-            const float value = output_[n][i] * shrink[i / 2];
-            sum = w == 0 ? value : sum + value;
-          }
-        }
-      }
-      SyncThreads();
-    }
-    for (int row = threadIdx.x; row < kRows; row += kThreads) {
-      float largest = -Infinity(), total = 0;
-      for (int w = 0; w < Config::kKeyWarps; ++w) {
-        largest = max(largest, stats_[(w * kRows + row) * 2]);
-      }
-      for (int w = 0; w < Config::kKeyWarps; ++w) {
-        const float* of_warp = stats_ + (w * kRows + row) * 2;
-        if (largest > -Infinity()) total += of_warp[1] * FastExp2(of_warp[0] - largest);
-      }
-      stats_[row * 2] = largest;
-      stats_[row * 2 + 1] = total;
-    }
-    SyncThreads();
-  }
-
-  // With the sink, and with nothing visible at all, the inverse of the sum of weights relative to
-  // 2^largest, which may grow.
-  __device__ __forceinline__ float InverseOf(int row, float total, float& largest) const {
-    float shrink = 1.0f;
-    if (args_.sinks != nullptr) {
-      const float sink = args_.sinks[HeadOf(row)] * kLog2E;
-      const float with_sink = max(largest, sink);
-      shrink = FastExp2(largest - with_sink);
-      total = total * shrink + FastExp2(sink - with_sink);
-      largest = with_sink;
-    }
-    return total > 0 ? shrink / total : 0.0f;
-  }
-
-  __device__ __forceinline__ void Finish() {
-    const int splits = gridDim.x;
-    if (splits == 1) {
-      for (int i = threadIdx.x; i < kRows * kHeadDim; i += kThreads) {
-        const int row = i / kHeadDim;
-        if (!HasRow(row)) continue;
-        float largest = stats_[row * 2];
-        args_.y[PlaceOf(row) + i % kHeadDim] =
-            sums_[i] * InverseOf(row, stats_[row * 2 + 1], largest);
-      }
-      return;
-    }
-    const int64_t tile = static_cast<int64_t>(blockIdx.z) * gridDim.y + blockIdx.y;
-    float* parts = args_.part_values + tile * splits * kRows * kHeadDim;
-    float* part_stats = args_.part_stats + tile * splits * kRows * 2;
-    for (int i = threadIdx.x; i < kRows * kHeadDim; i += kThreads) {
-      if (HasRow(i / kHeadDim)) parts[blockIdx.x * kRows * kHeadDim + i] = sums_[i];
-    }
-    for (int i = threadIdx.x; i < kRows * 2; i += kThreads) {
-      if (HasRow(i / 2)) part_stats[blockIdx.x * kRows * 2 + i] = stats_[i];
-    }
-    if (!ComesLast(args_.tickets + tile, splits, last_)) return;
-
-    // What each split's sums are multiplied by.
-    for (int row = threadIdx.x; row < kRows; row += kThreads) {
-      if (!HasRow(row)) continue;
-      const float* stats = part_stats + row * 2;
-      float largest = -Infinity(), total = 0;
-      for (int s = 0; s < splits; ++s) largest = max(largest, LoadFromL2(stats + s * kRows * 2));
-      const float base = largest == -Infinity() ? 0.0f : largest;
-      for (int s = 0; s < splits; ++s) {
-        const float weight = FastExp2(LoadFromL2(stats + s * kRows * 2) - base);
-        weights_[row * (Config::kMaxSplits + 1) + s] = weight;
-        total += LoadFromL2(stats + s * kRows * 2 + 1) * weight;
-      }
-      const float inverse = InverseOf(row, total, largest);
-      weights_[row * (Config::kMaxSplits + 1) + Config::kMaxSplits] = inverse;
-    }
-    SyncThreads();
-    for (int i = threadIdx.x; i < kRows * kHeadDim; i += kThreads) {
-      const int row = i / kHeadDim;
-      if (!HasRow(row)) continue;
-      const float* weights = weights_ + row * (Config::kMaxSplits + 1);
-      float sum = 0;
-#pragma unroll 4
-      for (int s = 0; s < splits; ++s) {
-        sum += LoadFromL2(parts + s * kRows * kHeadDim + i) * weights[s];
-      }
-      args_.y[PlaceOf(row) + i % kHeadDim] = sum * weights[Config::kMaxSplits];
-    }
+    join_.Finish(reinterpret_cast<float*>(keys_), splits, row_warp_ * 16 + lane_ / 4, key_warp_,
+                 largest_, total_, output_);
   }
 
   const AttentionArgs& args_;
+  const Rows rows_;
+  const KeyRuns<Config> runs_;
   SharedArena arena_;
-  KeyTile keys_;
-  ValueTile values_;
+  uint16_t* keys_;     // [kStages] of KeyTile; at the end what the warps have
+  uint16_t* values_;   // [kStages] of ValueTile
   uint16_t* queries_;  // [2, kRows, kPitch]: high parts, low parts
   float* factors_;     // [kRows]
-  int* cells_;         // [kTileKeys]; -1: nothing there
-  float* sums_;        // [kRows, kHeadDim]
-  float* stats_;       // [kKeyWarps, kRows, 2]
-  float* weights_;     // [kRows, kMaxSplits + 1]
-  uint32_t* last_;
+  const Join join_;
 
-  int kv_head_, first_head_, first_token_, tile_tokens_, lane_, row_warp_, key_warp_;
+  int lane_, row_warp_, key_warp_;
   // Of this lane's two rows: what scores are multiplied by, token in the tile (-1: no row) and
   // position, largest score so far times log2 e, sum of weights (this lane's keys).
   float factor_[2];

@@ -18,9 +18,18 @@ class KvTile {
   // An odd multiple of 16 bytes: the rows of an 8 x 8 matrix lie in different banks.
   static constexpr int kPitch = kPaddedDim + 8;
   static constexpr int kPart = kKeys * kPitch;  // from part to part
+  static constexpr int kHalves = kParts * kPart;
 
-  __device__ __forceinline__ explicit KvTile(SharedArena& arena)
-      : tile_(arena.Take<uint16_t>(kParts * kPart)) {}
+  // Whether Load goes past L1 for all that it reads. Where it does not, cells that a kernel before
+  // is still writing may get into L1 with others beside them, and stay there as they were.
+  static constexpr bool kPastL1 = !kCopied || kHeadDim % 8 == 0;
+
+  // What a function of keys gives in place of a cell.
+  static constexpr int kNoCell = -1;      // nothing there: zeros
+  static constexpr int kLeaveAlone = -2;  // another call loads it
+
+  // `tile` is shared memory: kHalves of 16 bits, at a multiple of 16 bytes.
+  __device__ __forceinline__ explicit KvTile(uint16_t* tile) : tile_(tile) {}
 
   __device__ __forceinline__ const uint16_t* at(int part, int key, int d) const {
     return tile_ + part * kPart + key * kPitch + d;
@@ -62,32 +71,42 @@ class KvTile {
     }
   }
 
-  // Row i from cell cells[i], zeros where that is below 0. By all threads; some of it
-  // asynchronously, so commit and wait. `cells` is shared memory.
-  template <int kThreads, int kHeads>
-  __device__ __forceinline__ void Load(const void* values, const Half* scales, const int* cells,
-                                       int head) const {
-    constexpr int kChunks = kHeadDim / kChunk;
-    for (int i = threadIdx.x; i < kKeys * kChunks; i += kThreads) {
-      const int key = i / kChunks, d = i % kChunks * kChunk, cell = cells[key];
-      uint16_t* to = tile_ + key * kPitch + d;
-      const int64_t from = (static_cast<int64_t>(cell) * kHeads + head) * kHeadDim + d;
-      if constexpr (kCopied) {
-        CopyOrClear(to, static_cast<const uint16_t*>(values) + (cell < 0 ? 0 : from), cell >= 0);
-      } else {
-        float in[kChunk];
-        if (cell < 0) {
+  // Rows from `first` to `end`, row i from cell cell_of(i). By all threads; some of it
+  // asynchronously, so commit and wait. What a thread reads is under way together: first the cells
+  // of some pieces, then the pieces.
+  template <int kThreads, int kHeads, typename CellOf>
+  __device__ __forceinline__ void Load(const void* values, const Half* scales, int head, int first,
+                                       int end, CellOf cell_of) const {
+    constexpr int kAtOnce = 4;
+    const int chunks = end * kChunks;
+    for (int i = first * kChunks + threadIdx.x; i < chunks; i += kAtOnce * kThreads) {
+      int cells[kAtOnce];
 #pragma unroll
-          for (int c = 0; c < kChunk; ++c) in[c] = 0;
+      for (int n = 0; n < kAtOnce; ++n) {
+        const int chunk = i + n * kThreads;
+        cells[n] = chunk < chunks ? cell_of(chunk / kChunks) : kLeaveAlone;
+      }
+      [[maybe_unused]] float in[kCopied ? 1 : kAtOnce][kChunk];
+#pragma unroll
+      for (int n = 0; n < kAtOnce; ++n) {
+        if (cells[n] == kLeaveAlone) continue;
+        const int d = (i + n * kThreads) % kChunks * kChunk;
+        const int64_t from = (static_cast<int64_t>(cells[n]) * kHeads + head) * kHeadDim + d;
+        if constexpr (kCopied) {
+          const bool there = cells[n] >= 0;
+          CopyOrClear(PlaceOf(i + n * kThreads),
+                      static_cast<const uint16_t*>(values) + (there ? from : 0), there);
+        } else if (cells[n] < 0) {
+#pragma unroll
+          for (int c = 0; c < kChunk; ++c) in[n][c] = 0;
         } else {
-          LoadChunk(values, scales, from, in);
+          LoadChunk(values, scales, from, in[n]);
         }
+      }
+      if constexpr (!kCopied) {
 #pragma unroll
-        for (int c = 0; c < kChunk; c += 2) {
-          uint32_t high, low;
-          SplitBfloat16(in[c], in[c + 1], high, low);
-          *reinterpret_cast<uint32_t*>(to + c) = high;
-          *reinterpret_cast<uint32_t*>(to + c + kPart) = low;
+        for (int n = 0; n < kAtOnce; ++n) {
+          if (cells[n] != kLeaveAlone) StoreChunk(PlaceOf(i + n * kThreads), in[n]);
         }
       }
     }
@@ -97,6 +116,11 @@ class KvTile {
   // Elements that a thread moves at once: 16 bytes of 16-bit elements or less, four of others.
   static constexpr int kMost = kCopied ? 8 : 4;
   static constexpr int kChunk = kHeadDim % kMost == 0 ? kMost : kHeadDim % 4 == 0 ? 4 : 2;
+  static constexpr int kChunks = kHeadDim / kChunk;  // of a row
+
+  __device__ __forceinline__ uint16_t* PlaceOf(int chunk) const {
+    return tile_ + chunk / kChunks * kPitch + chunk % kChunks * kChunk;
+  }
 
   static __device__ __forceinline__ void SplitBfloat16(float first, float second, uint32_t& high,
                                                        uint32_t& low) {
@@ -123,13 +147,23 @@ class KvTile {
     }
   }
 
+  static __device__ __forceinline__ void StoreChunk(uint16_t* to, const float (&in)[kChunk]) {
+#pragma unroll
+    for (int c = 0; c < kChunk; c += 2) {
+      uint32_t high, low;
+      SplitBfloat16(in[c], in[c + 1], high, low);
+      *reinterpret_cast<uint32_t*>(to + c) = high;
+      *reinterpret_cast<uint32_t*>(to + c + kPart) = low;
+    }
+  }
+
   static __device__ __forceinline__ void LoadChunk(const void* values, const Half* scales,
                                                    int64_t from, float (&in)[kChunk]) {
     if constexpr (kIsSame<Element, Q8>) {
       static_assert(kHeadDim % 32 == 0, "a quantised cache wants heads of whole blocks of 32");
       const uint32_t quants =
           LoadFromL2(reinterpret_cast<const uint32_t*>(static_cast<const int8_t*>(values) + from));
-      const float scale = ToFloat(scales[from / 32]);
+      const float scale = ToFloat(LoadFromL2(scales + from / 32));
 #pragma unroll
       for (int c = 0; c < kChunk; ++c) {
         in[c] = static_cast<float>(static_cast<int8_t>(quants >> 8 * c)) * scale;

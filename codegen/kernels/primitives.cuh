@@ -145,7 +145,8 @@ class SharedArena {
 // (WaitForPreviousKernel). T has 4, 8 or 16 bytes.
 template <typename T>
 __device__ __forceinline__ T LoadStreaming(const T* address);
-// Global loads that skip the L1 cache but see what other blocks wrote. T has 4, 8 or 16 bytes.
+// Global loads that skip the L1 cache but see what other blocks wrote. T has 2, 4, 8 or 16
+// bytes.
 template <typename T>
 __device__ __forceinline__ T LoadFromL2(const T* address);
 __device__ __forceinline__ void PrefetchToL2(const void* address);  // a hint

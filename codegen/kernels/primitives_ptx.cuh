@@ -235,8 +235,13 @@ __device__ __forceinline__ T LoadStreaming(const T* address) {
 }
 template <typename T>
 __device__ __forceinline__ T LoadFromL2(const T* address) {
-  static_assert(sizeof(T) == 4 || sizeof(T) == 8 || sizeof(T) == 16, "4, 8 or 16 bytes at a time");
-  if constexpr (sizeof(T) == 4) {
+  static_assert(sizeof(T) == 2 || sizeof(T) == 4 || sizeof(T) == 8 || sizeof(T) == 16,
+                "2, 4, 8 or 16 bytes at a time");
+  if constexpr (sizeof(T) == 2) {
+    uint16_t r;
+    asm volatile("ld.global.cg.u16 %0, [%1];" : "=h"(r) : "l"(address));
+    return ptx::BitCast<T>(r);
+  } else if constexpr (sizeof(T) == 4) {
     uint32_t r;
     asm volatile("ld.global.cg.u32 %0, [%1];" : "=r"(r) : "l"(address));
     return ptx::BitCast<T>(r);

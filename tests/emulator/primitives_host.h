@@ -401,7 +401,8 @@ __forceinline__ T LoadStreaming(const T* address) {
 }
 template <typename T>
 __forceinline__ T LoadFromL2(const T* address) {
-  static_assert(sizeof(T) == 4 || sizeof(T) == 8 || sizeof(T) == 16, "4, 8 or 16 bytes at a time");
+  static_assert(sizeof(T) == 2 || sizeof(T) == 4 || sizeof(T) == 8 || sizeof(T) == 16,
+                "2, 4, 8 or 16 bytes at a time");
   host::Machine().CheckAligned(address, sizeof(T));
   return *address;
 }

@@ -27,6 +27,9 @@ struct AttentionCase {
   bool sinks = false;
   float query_size = 2;
   int missing_page = -1;  // of sequence 0
+  int stages = 2;
+
+  int MaxSplits() const { return *std::max_element(splits.begin(), splits.end()); }
 
   codegen::AttentionShape Shape() const {
     const auto parts = [](const std::string& e) { return e == "Half" || e == "Bfloat16" ? 1 : 2; };
@@ -37,7 +40,8 @@ struct AttentionCase {
             .key_warps = key_warps,
             .tile_tokens = tile_tokens,
             .tile_keys = tile_keys,
-            .max_splits = 4,
+            .stages = stages,
+            .max_splits = MaxSplits(),
             .key_parts = parts(k_cache),
             .value_parts = parts(v_cache)};
   }
@@ -174,7 +178,8 @@ struct Config {
                  c.row_warps, ", kKeyWarps = ", c.key_warps, R"(;
   static constexpr int kTileTokens = )",
                  c.tile_tokens, ", kTileKeys = ", c.tile_keys, R"(;
-  static constexpr int kMaxSplits = 4;
+  static constexpr int kStages = )",
+                 c.stages, ", kMaxSplits = ", c.MaxSplits(), R"(;
   static constexpr bool kCausal = )",
                  c.causal ? "true" : "false", R"(;
   static constexpr double kScale = )",
