@@ -81,7 +81,7 @@ std::vector<std::string> ConfigOf(const CudaStep& step, const Heads& heads,
                  "; using ValueCache = ", heads.v_cache.element, ";"),
           StrCat("static constexpr int kPageTokens = ", step.Int("page_tokens"),
                  ", kWindow = ", step.Int("window"), ";"),
-          StrCat("static constexpr bool kCausal = ", step.Bool("causal") ? "true" : "false", ";"),
+          "static constexpr bool kCausal = true;",
           StrCat("static constexpr double kScale = ", DoubleText(step.Float("scale")),
                  ", kSoftCap = 0.0;"),
           StrCat("static constexpr int kRowWarps = ", shape.row_warps,
@@ -133,6 +133,7 @@ absl::Status AddLaunch(CudaStep& step, const Heads& heads, const AttentionShape&
 absl::Status EmitCudaAttention(const Node& node, std::string_view kernel, PlanBuilder& builder) {
   RENGA_ASSIGN_OR_RETURN(CudaStep step, CudaStep::Create(node, kernel, node.results[0], builder));
   RENGA_RETURN_IF_ERROR(step.RequireF32({"q", "sinks"}));
+  RENGA_RETURN_IF_ERROR(RequireCausal(step));
   RENGA_ASSIGN_OR_RETURN(const Heads heads, HeadsOf(step));
   const std::optional<AttentionShape> decode = FittingShape(step, heads, true);
   const std::optional<AttentionShape> prefill = FittingShape(step, heads, false);

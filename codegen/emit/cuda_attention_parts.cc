@@ -76,15 +76,14 @@ absl::Status EmitCudaScores(const Node& node, std::string_view kernel, PlanBuild
 absl::Status EmitCudaSoftmax(const Node& node, std::string_view kernel, PlanBuilder& builder) {
   RENGA_ASSIGN_OR_RETURN(CudaStep step, CudaStep::Create(node, kernel, node.results[0], builder));
   RENGA_RETURN_IF_ERROR(step.RequireF32({"s", "sinks"}));
+  RENGA_RETURN_IF_ERROR(RequireCausal(step));
   RENGA_ASSIGN_OR_RETURN(const int64_t heads, step.ConstSize("s", 1));
   RENGA_ASSIGN_OR_RETURN(const plan::Expr span, SizeOf(step, step.type("s").shape[2]));
   step.Launch({
-      .kernel = PartKernel(
-          "MaskedSoftmax", "masked_softmax",
-          {StrCat("static constexpr int kQueryHeads = ", heads, ", kWindow = ", step.Int("window"),
-                  ", kThreads = ", kThreads, ";"),
-           StrCat("static constexpr bool kCausal = ", step.Bool("causal") ? "true" : "false",
-                  ";")}),
+      .kernel = PartKernel("MaskedSoftmax", "masked_softmax",
+                           {StrCat("static constexpr int kQueryHeads = ", heads, ", kWindow = ",
+                                   step.Int("window"), ", kThreads = ", kThreads, ";"),
+                            "static constexpr bool kCausal = true;"}),
       .grid_x = plan::Constant(heads),
       .grid_y = step.rows(),
       .shared = plan::Constant(8 * kThreads / 32),

@@ -50,4 +50,12 @@ absl::StatusOr<CudaCache> CacheOf(const CudaStep& step, std::string_view name) {
   return cache;
 }
 
+absl::Status RequireCausal(const CudaStep& step) {
+  if (step.Bool("causal")) return absl::OkStatus();
+  return absl::UnimplementedError(
+      StrCat(RefText(step.graph().value(step.node().results[0])),
+             ": attention with causal=false has no kernel on GPUs, where a run may be told more "
+             "keys than there are; use --target cpu"));
+}
+
 }  // namespace renga::codegen

@@ -23,4 +23,9 @@ struct CudaCache {
 // that have no kernel.
 absl::StatusOr<CudaCache> CacheOf(const CudaStep& step, std::string_view name);
 
+// Unimplemented where the node's attribute `causal` is false. In a graph of launches the keys are
+// told to be more than they are (Launch, runtime/plan/gpu.h), and positions alone say where they
+// end.
+absl::Status RequireCausal(const CudaStep& step);
+
 }  // namespace renga::codegen

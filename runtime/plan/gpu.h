@@ -91,6 +91,9 @@ struct Arg {
   friend bool operator==(const Arg&, const Arg&) = default;
 };
 
+// A run may tell the symbol L, the number of key positions, larger than it is, up to its maximum:
+// in a CUDA graph, which then serves many lengths. Every step must give the same; causal attention
+// does, since positions say where keys end, and lowering refuses any other.
 struct Launch {
   int32_t kernel = -1;       // index into Gpu::kernels
   std::array<Expr, 3> grid;  // blocks in x, y and z, each 1 or more

@@ -237,6 +237,52 @@ graph @step(%tokens: i32[T], %positions: i32[T], %cells: i32[T], %rows: i32[R]) 
   EXPECT_EQ(plan->outputs, (std::vector<std::string>{"logits", "0.q", "next"}));
 }
 
+// On GPUs a run may be told more keys than there are; the mask must hide them.
+TEST_F(LowerTest, AttentionThatIsNotCausalIsRefusedForGpus) {
+  target_ = "sm_90a";
+  weights_.clear();
+  const auto lower = [&](std::string_view attention) {
+    graph_ = Parse(StrCat(R"(ir 1
+dim T = 1..8
+dim S = 1..1
+dim L = 1..32
+dim P = 1..8
+dim C = 1..32
+cache %k: f16[C,2,16]
+cache %v: f16[C,2,16]
+graph @step(%tokens: i32[T], %positions: i32[T], %sequences: i32[T], %pages: i32[S,P], %q: f32[T,4,16]) {
+)",
+                          attention, R"(
+  return %3.mix
+}
+)"),
+                   "attention.ir")
+                 .value();
+    return Run().status();
+  };
+  const auto fused = [](std::string_view causal) {
+    return StrCat("  %3.mix: f32[T,4,16] = attention(%q, %k, %v, %positions, %sequences, %pages) ",
+                  "{causal=", causal, ", page_tokens=4, scale=0.5, span=L, window=0}");
+  };
+  const auto parts = [](std::string_view causal) {
+    return StrCat("  %3.scores: f32[T,4,L] = attn_scores(%q, %k, %sequences, %pages) ",
+                  "{page_tokens=4, scale=0.5, span=L}\n",
+                  "  %3.mix: f32[T,4,L] = masked_softmax(%3.scores, %positions) {causal=", causal,
+                  ", window=0}");
+  };
+  for (const std::string& text : {fused("false"), parts("false")}) {
+    const absl::Status refused = lower(text);
+    EXPECT_EQ(refused.code(), absl::StatusCode::kUnimplemented);
+    EXPECT_THAT(ToStd(refused.message()),
+                HasSubstr("%3.mix: attention with causal=false has no kernel on GPUs"));
+    EXPECT_THAT(ToStd(refused.message()), HasSubstr("use --target cpu"));
+  }
+  // It is the mask that is refused, not these graphs.
+  for (const std::string& text : {fused("true"), parts("true")}) {
+    EXPECT_TRUE(lower(text).ok()) << lower(text);
+  }
+}
+
 // The choice for heads of `width`, `heads` of them for two key heads, and the kernel of the step.
 plan::Choice AttentionChoice(int64_t heads, int64_t width) {
   const Graph graph =

@@ -158,13 +158,146 @@ const std::vector<AttentionCase>& Cases() {
        false,
        2,
        3},
+      // A decode step of eight sequences of all lengths, most of whose splits have no keys.
+      {.name = "eight_sequences",
+       .q_heads = 14,
+       .kv_heads = 2,
+       .head_dim = 64,
+       .k_cache = "Half",
+       .v_cache = "Half",
+       .row_warps = 1,
+       .key_warps = 4,
+       .tile_tokens = 2,
+       .tile_keys = 64,
+       .splits = {3},
+       .sequences = {0, 1, 2, 3, 4, 5, 6, 7},
+       .positions = {5, 63, 64, 0, 130, 3, 1, 191}},
+      {.name = "eight_tokens_of_one",
+       .q_heads = 4,
+       .kv_heads = 1,
+       .head_dim = 128,
+       .k_cache = "Bfloat16",
+       .v_cache = "Bfloat16",
+       .row_warps = 1,
+       .key_warps = 4,
+       .tile_tokens = 4,
+       .tile_keys = 64,
+       .splits = {1, 2},
+       .sequences = std::vector<int32_t>(8, 1),
+       .positions = Prompt(60, 8),
+       .sinks = true},
+      // More splits than are read at once; many tiles a split; uneven ones.
+      {.name = "many_tiles",
+       .q_heads = 4,
+       .kv_heads = 2,
+       .head_dim = 16,
+       .k_cache = "Half",
+       .v_cache = "Half",
+       .row_warps = 1,
+       .key_warps = 1,
+       .tile_tokens = 2,
+       .tile_keys = 16,
+       .splits = {1, 3, 19, 32},
+       .sequences = {1, 0},
+       .positions = {600, 289}},
+      {.name = "one_stage",
+       .q_heads = 3,
+       .kv_heads = 1,
+       .head_dim = 32,
+       .k_cache = "Half",
+       .v_cache = "Q8",
+       .row_warps = 1,
+       .key_warps = 2,
+       .tile_tokens = 1,
+       .tile_keys = 32,
+       .splits = {1, 2},
+       .sequences = {0},
+       .positions = {150},
+       .stages = 1},
+      // Rows that cannot be copied past L1: all keys come after the wait; and the least pieces.
+      {.name = "odd_heads",
+       .q_heads = 2,
+       .kv_heads = 2,
+       .head_dim = 10,
+       .k_cache = "Half",
+       .v_cache = "Half",
+       .row_warps = 1,
+       .key_warps = 2,
+       .tile_tokens = 4,
+       .tile_keys = 32,
+       .splits = {1, 2},
+       .sequences = {2, 2},
+       .positions = {40, 41}},
+      {.name = "window_in_splits",
+       .q_heads = 8,
+       .kv_heads = 1,
+       .head_dim = 24,
+       .k_cache = "Half",
+       .v_cache = "Bfloat16",
+       .row_warps = 1,
+       .key_warps = 1,
+       .tile_tokens = 1,
+       .tile_keys = 16,
+       .splits = {3},
+       .sequences = {0, 1},
+       .positions = {120, 30},
+       .window = 50},
+      // A prompt whose warps join nothing.
+      {.name = "prefill_quantised",
+       .q_heads = 4,
+       .kv_heads = 2,
+       .head_dim = 64,
+       .k_cache = "Q8",
+       .v_cache = "Q8",
+       .row_warps = 4,
+       .key_warps = 1,
+       .tile_tokens = 32,
+       .tile_keys = 32,
+       .splits = {1},
+       .sequences = std::vector<int32_t>(40, 0),
+       .positions = Prompt(7, 40),
+       .sinks = true,
+       .stages = 1},
   };
   return cases;
 }
 
+// Writes what the step's kernels before attention write: q, and the keys of the step's tokens.
+// Attention's launch may begin while it runs.
+constexpr std::string_view kWriter = R"(#include "codegen/kernels/args.cuh"
+#include "codegen/kernels/numbers.cuh"
+using namespace renga::kernels;
+struct WriterArgs {
+  const uint16_t* from[5];
+  uint16_t* to[5];
+  const int32_t* cells;
+  int bits16[5];  // of a cell, or of all where it has no cells
+  int count;
+};
+extern "C" __global__ void write_step(const WriterArgs args) {
+  WaitForPreviousKernel();
+  LetNextKernelStart();
+  const int first = blockIdx.x * blockDim.x + threadIdx.x, step = gridDim.x * blockDim.x;
+  for (int a = 0; a < 5; ++a) {
+    const int size = args.bits16[a], cells = a < 4 ? args.count : 1;
+    for (int i = first; i < size * cells; i += step) {
+      const int at = (a < 4 ? args.cells[i / size] : 0) * size + i % size;
+      args.to[a][at] = args.from[a][at];
+    }
+  }
+}
+)";
+struct WriterArgs {
+  const void* from[5];
+  void* to[5];
+  const int32_t* cells;
+  int bits16[5];
+  int count;
+};
+
 const CaseLibrary* Library() {
   static const CaseLibrary* library = [] {
-    std::map<std::string, std::string> texts;
+    std::map<std::string, std::string> texts = {{"write_step", std::string(kWriter)}};
     for (const AttentionCase& c : Cases()) {
       texts[StrCat("attention_", c.name)] =
           StrCat(R"(#include "codegen/kernels/attention.cuh"
@@ -210,10 +343,10 @@ struct Config {
   return library;
 }
 
-// Three sequences' pages, in an order that is none.
+// All sequences' pages, in an order that is none.
 struct Paging {
   int pages_of_sequence;
-  std::vector<int32_t> pages;  // [3, pages_of_sequence]
+  std::vector<int32_t> pages;  // [sequences, pages_of_sequence]
   int64_t cells;
 
   int64_t CellOf(int sequence, int j) const {
@@ -307,7 +440,8 @@ void TestAttention(const AttentionCase& c, int splits) {
   const int span = c.causal ? last + 6 : last + 1;
   Paging paging;
   paging.pages_of_sequence = (last + kPageTokens) / kPageTokens;
-  const int all_pages = 3 * paging.pages_of_sequence;
+  const int sequences = 1 + *std::max_element(c.sequences.begin(), c.sequences.end());
+  const int all_pages = std::max(3, sequences) * paging.pages_of_sequence;
   for (int i = 0; i < all_pages; ++i) paging.pages.push_back((i * 7 + 3) % all_pages);
   if (all_pages % 7 == 0) {
     for (int i = 0; i < all_pages; ++i) paging.pages[i] = all_pages - 1 - i;
@@ -328,10 +462,24 @@ void TestAttention(const AttentionCase& c, int splits) {
     }
   }
   const CacheCase k_cache(c.k_cache), v_cache(c.v_cache);
+  // The cells that this step writes; before that they hold what would show.
+  std::vector<int32_t> fresh;
+  for (int t = 0; t < tokens; ++t) {
+    const int64_t cell = paging.CellOf(c.sequences[t], c.positions[t]);
+    if (cell >= 0) fresh.push_back(static_cast<int32_t>(cell));
+  }
   for (size_t i = 0; i < count; ++i) {
     if (seen[i / (c.kv_heads * c.head_dim)]) continue;
     if (c.k_cache != "Q8") keys[i] = std::nanf("");
     if (c.v_cache != "Q8") values[i] = std::nanf("");
+  }
+  std::vector<float> old_keys = keys, old_values = values;
+  const int width = c.kv_heads * c.head_dim;
+  for (const int32_t cell : fresh) {
+    std::fill_n(old_keys.begin() + int64_t{cell} * width, width,
+                c.k_cache == "Q8" ? 9 : std::nanf(""));
+    std::fill_n(old_values.begin() + int64_t{cell} * width, width,
+                c.v_cache == "Q8" ? 9 : std::nanf(""));
   }
   const size_t q_count = size_t{1} * tokens * c.q_heads * c.head_dim;
   const std::vector<float> q = random.Vector(q_count, c.query_size);
@@ -343,13 +491,33 @@ void TestAttention(const AttentionCase& c, int splits) {
   std::vector<float> stored_keys, stored_values;
   const auto y = UnderAllSchedules<float>(*Library(), [&](KernelRun& run) {
     AttentionArgs args = {};
-    args.q = run.Input("q", q);
-    const DeviceCache k =
-        k_cache.Upload(&run, "k_cache", paging.cells, c.kv_heads, c.head_dim, &keys);
-    const DeviceCache v =
-        v_cache.Upload(&run, "v_cache", paging.cells, c.kv_heads, c.head_dim, &values);
-    stored_keys = k_cache.Download(&run, k);
-    stored_values = v_cache.Download(&run, v);
+    const float* q_from = run.Input("q_from", q);
+    float* q_to = run.Output<float>("q", q_count);
+    args.q = q_to;
+    const auto upload = [&](const CacheCase& cache, const char* name,
+                            const std::vector<float>& all) {
+      return cache.Upload(&run, name, paging.cells, c.kv_heads, c.head_dim, &all);
+    };
+    const DeviceCache k_from = upload(k_cache, "k_from", keys),
+                      v_from = upload(v_cache, "v_from", values),
+                      k = upload(k_cache, "k_cache", old_keys),
+                      v = upload(v_cache, "v_cache", old_values);
+    stored_keys = k_cache.Download(&run, k_from);
+    stored_values = v_cache.Download(&run, v_from);
+    const auto bits16 = [&](const std::string& element) {
+      return element == "Q8" ? width / 2 : element == "float" ? width * 2 : width;
+    };
+    const auto scales = [&](const std::string& element) {
+      return element == "Q8" ? width / 32 : 0;
+    };
+    run.Launch("write_step", {3}, 64, 0,
+               WriterArgs{{k_from.values, k_from.scales, v_from.values, v_from.scales, q_from},
+                          {k.values, k.scales, v.values, v.scales, q_to},
+                          run.Input("fresh", fresh),
+                          {bits16(c.k_cache), scales(c.k_cache), bits16(c.v_cache),
+                           scales(c.v_cache), static_cast<int>(2 * q_count)},
+                          static_cast<int>(fresh.size())});
+    if (testing::Test::HasFatalFailure()) return std::vector<float>();
     args.k_cache = k.values;
     args.k_scales = k.scales;
     args.v_cache = v.values;
