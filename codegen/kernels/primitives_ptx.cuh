@@ -479,8 +479,10 @@ __device__ __forceinline__ void Wgmma(float (&d)[kSums], const uint32_t (&a)[4],
   }
 }
 __device__ __forceinline__ uint32_t OwnRegister(uint32_t value) {
+  // A move is not enough: ptxas of CUDA 13.0 then gives both sets of A the same registers. threadIdx.z
+  // is 0, which it does not know.
   uint32_t copy;
-  asm volatile("mov.b32 %0, %1;" : "=r"(copy) : "r"(value));
+  asm volatile("or.b32 %0, %1, %2;" : "=r"(copy) : "r"(value), "r"(threadIdx.z));
   return copy;
 }
 __device__ __forceinline__ void FenceWgmma() {
