@@ -16,7 +16,6 @@ namespace {
 constexpr int64_t kDecodeTokens = 8;
 constexpr int64_t kMaxHeadDim = 256;
 constexpr int64_t kMostSplits = 32;
-constexpr int64_t kKeysOfSplit = 64;  // a tile of keys
 
 struct Heads {
   int64_t q, kv, dim;
@@ -46,11 +45,12 @@ std::optional<AttentionShape> FittingShape(const CudaStep& step, const Heads& he
   struct Size {
     int64_t row_warps, key_warps, tile_keys, stages;
   };
-  constexpr Size kDecode[] = {{1, 4, 64, 2}, {1, 4, 64, 1}, {1, 2, 32, 1}, {1, 1, 16, 1}};
+  constexpr Size kDecode[] = {
+      {1, 8, 128, 2}, {1, 8, 128, 1}, {1, 4, 64, 1}, {1, 2, 32, 1}, {1, 1, 16, 1}};
   constexpr Size kPrefill[] = {{4, 1, 32, 2}, {4, 1, 32, 1}, {2, 1, 32, 1}, {1, 1, 16, 1}};
   // What is rounded on its way to shared memory is there at once: a second stage gains nothing.
   const bool copied = heads.k_cache.parts == 1 && heads.v_cache.parts == 1;
-  for (const Size& size : decode ? kDecode : kPrefill) {
+  for (const Size& size : decode ? absl::MakeConstSpan(kDecode) : absl::MakeConstSpan(kPrefill)) {
     if (size.stages > 1 && !copied) continue;
     AttentionShape shape = {.q_heads = heads.q,
                             .kv_heads = heads.kv,
@@ -145,7 +145,7 @@ absl::Status EmitCudaAttention(const Node& node, std::string_view kernel, PlanBu
   }
   RENGA_ASSIGN_OR_RETURN(const plan::Expr span, step.Symbol(step.NameAttr("span")));
   const plan::Expr splits =
-      plan::Min(plan::CeilDivide(span, kKeysOfSplit), plan::Constant(decode->max_splits));
+      plan::Min(plan::CeilDivide(span, decode->tile_keys), plan::Constant(decode->max_splits));
   const int64_t tokens = std::min(kDecodeTokens, step.max_rows());
   const int64_t tiles = decode->grid_y() * CeilDiv(tokens, decode->tile_tokens);
   const int64_t part_rows = tiles * decode->max_splits * decode->rows();
@@ -156,7 +156,7 @@ absl::Status EmitCudaAttention(const Node& node, std::string_view kernel, PlanBu
   parts.tickets = step.Persistent("attention.tickets", 4 * tiles);
   RENGA_RETURN_IF_ERROR(AddLaunch(step, heads, *decode, splits, parts, "decode"));
   step.EndVariant(kDecodeTokens,
-                  StrCat("few tokens: each ", kKeysOfSplit, " positions a block, up to ",
+                  StrCat("few tokens: each ", decode->tile_keys, " positions a block, up to ",
                          decode->max_splits, " blocks; keys of earlier steps come early"));
   if (step.max_rows() <= kDecodeTokens) return absl::OkStatus();
   RENGA_RETURN_IF_ERROR(AddLaunch(step, heads, *prefill, plan::Constant(1), {}, "prefill"));
