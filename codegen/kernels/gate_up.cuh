@@ -26,8 +26,8 @@ __device__ __forceinline__ void GateUp(const GateUpArgs& args) {
   SharedArena arena;
   Rows rows(arena, args.tokens);
   TileSums<kWarps, kTokens> gate_sums(arena), up_sums(arena);
-  TileStream<typename Gate::Layout, kWarps> gate(args.gate, Gate::kTiles, blockIdx.x, gridDim.x);
-  TileStream<typename Up::Layout, kWarps> up(args.up, Up::kTiles, blockIdx.x, gridDim.x);
+  TileStream<typename Gate::Layout, kWarps, 2> gate(args.gate, Gate::kTiles, blockIdx.x, gridDim.x);
+  TileStream<typename Up::Layout, kWarps, 2> up(args.up, Up::kTiles, blockIdx.x, gridDim.x);
 
   WaitForPreviousKernel();
   LetNextKernelStart();

@@ -40,8 +40,8 @@ struct WarpSums {
 };
 
 // The tiles first, first + stride, ... of a weight that has `tiles`, as a warp sees them. `Weight`
-// is a PackedLayout.
-template <class Weight, int kWarps>
+// is a PackedLayout. kStreams: how many of them a warp has at once.
+template <class Weight, int kWarps, int kStreams = 1>
 class TileStream {
  public:
   // Issues the first loads. Needs no previous kernel.
@@ -107,8 +107,11 @@ class TileStream {
  private:
   using Type = typename Weight::Type;
   static constexpr int kStepsOfWarp = (Weight::kSteps + kWarps - 1) / kWarps;
-  // Steps under way: as many as have 64 bytes of codes a lane.
-  static constexpr int kWanted = Type::kPlane[0].words >= 16 ? 1 : 16 / Type::kPlane[0].words;
+  // Steps under way: as many as have 64 bytes of codes a lane, or 128 where a step is little else
+  // and a lane has the registers.
+  static constexpr bool kTwice = sizeof(typename Weight::Step) <= (kStreams == 1 ? 80 : 64);
+  static constexpr int kWanted =
+      Type::kPlane[0].words >= 16 ? (kTwice ? 2 : 1) : 16 / Type::kPlane[0].words;
   static constexpr int kSlots = kWanted < kStepsOfWarp ? kWanted : kStepsOfWarp;
 
   // Loads what slot `slot` needs of round `round_` of tile `tile_`.
