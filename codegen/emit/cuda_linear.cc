@@ -48,7 +48,8 @@ absl::Status EmitCudaLinear(const Node& node, std::string_view kernel, PlanBuild
     return absl::UnimplementedError(
         StrCat(RefText(step.value("x")), ": expected rows, got ", ToString(step.type("x"))));
   }
-  const int64_t warps = ProductWarps(weight.layout), padded_k = weight.layout.padded_k();
+  const int64_t warps = ProductWarps(step.gpu(), weight.layout, weight.layout.tiles);
+  const int64_t padded_k = weight.layout.padded_k();
   const int64_t rows = FittingRows(step.gpu(), kDecodeRows, [&](int64_t n) {
     return LinearShared(static_cast<int>(warps), n, padded_k).At(n);
   });
@@ -83,7 +84,7 @@ absl::Status EmitCudaGateUp(const Node& node, std::string_view kernel, PlanBuild
   RENGA_ASSIGN_OR_RETURN(const ProductWeight gate, WeightOf(step, "gate"));
   RENGA_ASSIGN_OR_RETURN(const ProductWeight up, WeightOf(step, "up"));
   RENGA_ASSIGN_OR_RETURN(const std::string activation, ActivationText(step.NameAttr("activation")));
-  const int64_t warps = ProductWarps(gate.layout);
+  const int64_t warps = ProductWarps(step.gpu(), gate.layout, gate.layout.tiles);
   const int64_t padded_k = std::max(gate.layout.padded_k(), up.layout.padded_k());
   const int64_t rows = FittingRows(step.gpu(), kDecodeRows, [&](int64_t n) {
     return GateUpShared(static_cast<int>(warps), n, padded_k).At(n);

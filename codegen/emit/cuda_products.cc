@@ -160,7 +160,11 @@ absl::StatusOr<ProductWeight> WeightOf(const CudaStep& step, std::string_view na
   return weight;
 }
 
-int64_t ProductWarps(const MmaLayout& layout) { return layout.steps >= 8 ? 8 : 4; }
+int64_t ProductWarps(const GpuLimits& gpu, const MmaLayout& layout, int64_t tiles) {
+  // Where a multiprocessor has a single tile, its warps have all of it under way.
+  if (layout.steps >= 16 && tiles <= gpu.multiprocessors) return 16;
+  return layout.steps >= 8 ? 8 : 4;
+}
 
 int64_t ProductBlocks(const GpuLimits& gpu, int64_t tiles) {
   // As few waves as two blocks a multiprocessor allow, and equal ones.

@@ -33,8 +33,8 @@ struct ProductWeight {
 absl::StatusOr<ProductWeight> WeightOf(const CudaStep& step, std::string_view name);
 
 // Of a block, and blocks of the grid, of a product for a few rows: enough warps to divide the
-// steps of a tile, enough blocks for every multiprocessor.
-int64_t ProductWarps(const MmaLayout& layout);
+// steps of a tile, enough blocks for every multiprocessor. `tiles` are those of all its weights.
+int64_t ProductWarps(const GpuLimits& gpu, const MmaLayout& layout, int64_t tiles);
 inline int64_t ProductBlocksPerSm(int64_t warps) { return 16 / warps; }  // 128 registers a thread
 int64_t ProductBlocks(const GpuLimits& gpu, int64_t tiles);
 

@@ -128,6 +128,11 @@ absl::StatusOr<Qkv> QkvOf(const CudaStep& step) {
   return qkv;
 }
 
+int64_t WarpsOf(const GpuLimits& gpu, const Qkv& qkv) {
+  return ProductWarps(gpu, qkv.q.layout,
+                      qkv.q.layout.tiles + qkv.k.layout.tiles + qkv.v.layout.tiles);
+}
+
 // The blocks of a grid divided among the three weights, by their tiles.
 std::array<int64_t, 3> DivideBlocks(const GpuLimits& gpu, const Qkv& qkv) {
   const std::array<int64_t, 3> tiles = {qkv.q.layout.tiles, qkv.k.layout.tiles, qkv.v.layout.tiles};
@@ -139,7 +144,7 @@ std::array<int64_t, 3> DivideBlocks(const GpuLimits& gpu, const Qkv& qkv) {
 
 absl::Status AddFused(CudaStep& step, const Qkv& qkv, int64_t rows) {
   const bool head_norm = step.has("q_norm");
-  const int64_t warps = ProductWarps(qkv.q.layout);
+  const int64_t warps = WarpsOf(step.gpu(), qkv);
   const std::array<int64_t, 3> blocks = DivideBlocks(step.gpu(), qkv);
   std::vector<std::string> config = {
       StrCat("using Query = ", qkv.q.Text(), ";"),
@@ -204,7 +209,7 @@ absl::Status EmitCudaQkvRope(const Node& node, std::string_view kernel, PlanBuil
   RENGA_ASSIGN_OR_RETURN(CudaStep step, CudaStep::Create(node, kernel, node.results[0], builder));
   RENGA_ASSIGN_OR_RETURN(const Qkv qkv, QkvOf(step));
   const int64_t rows = FittingRows(step.gpu(), kDecodeRows, [&](int64_t n) {
-    return QkvRopeShared(static_cast<int>(ProductWarps(qkv.q.layout)), n, qkv.padded_k(),
+    return QkvRopeShared(static_cast<int>(WarpsOf(step.gpu(), qkv)), n, qkv.padded_k(),
                          qkv.head_dim)
         .At(n);
   });
