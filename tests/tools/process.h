@@ -15,6 +15,7 @@
 #include <filesystem>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "tests/support/temp_folder.h"
@@ -28,11 +29,12 @@ struct ProcessOptions {
   bool interrupt_on_output = false;  // SIGINT as soon as something is on stdout
   bool interrupt_on_note = false;    // SIGINT as soon as something is on stderr
   std::string interrupt_on_file;     // SIGINT as soon as there is a file anywhere in this folder
-  std::string cache;                 // XDG_CACHE_HOME; empty: a folder that cannot be made
-  int kill_on_files = 0;             // SIGKILL as soon as there are so many files in it; 0: never
-  double kill_after_s = 0;           // SIGKILL then; 0: never
-  uint64_t file_limit = 0;           // bytes a file can have, as on a full disk; 0: any number
-  int timeout_s = 120;               // SIGKILL then
+  std::vector<std::pair<std::string, std::string>> environment;  // beside what this process has
+  std::string cache;        // XDG_CACHE_HOME; empty: a folder that cannot be made
+  int kill_on_files = 0;    // SIGKILL as soon as there are so many files in it; 0: never
+  double kill_after_s = 0;  // SIGKILL then; 0: never
+  uint64_t file_limit = 0;  // bytes a file can have, as on a full disk; 0: any number
+  int timeout_s = 120;      // SIGKILL then
 };
 
 struct ProcessResult {
@@ -69,6 +71,7 @@ namespace process_internal {
   signal(SIGPIPE, SIG_DFL);
   signal(SIGINT, SIG_DFL);
   setenv("XDG_CACHE_HOME", options.cache.empty() ? "/dev/null/none" : options.cache.c_str(), 1);
+  for (const auto& [name, value] : options.environment) setenv(name.c_str(), value.c_str(), 1);
   if (options.file_limit > 0) {
     signal(SIGXFSZ, SIG_IGN);  // so that writing fails
     const rlimit limit = {options.file_limit, options.file_limit};

@@ -3,7 +3,21 @@
 // told happens at once, or, if the test wants that, as late as a driver may: when somebody waits
 // for it. Built several times: FAKE_WITHOUT_LOOKUP
 // is a driver older than cuGetProcAddress_v2, FAKE_WITHOUT names a function it lacks.
+//
+// A test tells it what to do through its functions (fake_driver.h); one that runs another process,
+// by the environment:
+//   FAKE_FAIL_AT=N     the call with that number (from 1) fails,
+//   FAKE_FAIL_WITH=N   with that result (719: a kernel failed),
+//   FAKE_LOST=1        and so do all calls after it, as on a GPU that is lost
+//   FAKE_DEVICES=N, FAKE_SM=90, FAKE_MEMORY=BYTES   the GPUs, all alike
+//   FAKE_QUERY_MS=N    asking whether a stream is done takes so long
+//   FAKE_TOUCH=FILE    made when that is asked for the third time
+//   FAKE_FRESH=N       what is in each byte of new memory (203)
+//   FAKE_REPORT=FILE   written as the process ends: "calls N", "failed NAME", "alive" and the kind
+//                      of each thing that nobody freed, then the names of all calls, one a line
+#include <chrono>
 #include <cstdint>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <deque>
@@ -12,6 +26,7 @@
 #include <mutex>
 #include <set>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -25,9 +40,18 @@ using renga::cuda::LaunchConfig;
 
 struct State {
   int devices = 1, calls = 0, fail_at = 0, fail_with = 0;
-  std::string failed;
-  std::set<void*> live;
+  int sm = 90, fresh = 0xcb, query_ms = 0;
+  size_t memory = size_t{1} << 30;
+  bool lost = false, hung = false;
+  std::string failed, blocked;
+  std::vector<const char*> trace;                 // of all calls
+  std::map<void*, const char*> live;              // and what made it
+  std::map<int, std::pair<void*, int>> contexts;  // by device, and how often it was retained
+  std::map<void*, std::string> names;             // of functions
   bool capturing = false;
+  std::vector<std::function<void()>> captured;
+  std::map<void*, std::vector<std::function<void()>>> graphs;  // executable ones too
+  int launches = 0, overlapping = 0, queries = 0;
   LaunchConfig config = {};
   LaunchAttribute attributes[4] = {};
   int first_argument = 0, shared_allowed = 0;
@@ -38,13 +62,48 @@ struct State {
   void (*on_launch)(void* function, const void* arguments, unsigned grid) = nullptr;
   size_t argument_bytes = 0;
 };
-State state;
+
+int64_t Variable(const char* name, int64_t otherwise) {
+  const char* text = getenv(name);
+  return text == nullptr ? otherwise : strtoll(text, nullptr, 10);
+}
+
+State FromEnvironment() {
+  State from;
+  from.fail_at = static_cast<int>(Variable("FAKE_FAIL_AT", 0));
+  from.fail_with = static_cast<int>(Variable("FAKE_FAIL_WITH", 719));
+  from.lost = Variable("FAKE_LOST", 0) != 0;
+  from.devices = static_cast<int>(Variable("FAKE_DEVICES", from.devices));
+  from.sm = static_cast<int>(Variable("FAKE_SM", from.sm));
+  from.memory = static_cast<size_t>(Variable("FAKE_MEMORY", static_cast<int64_t>(from.memory)));
+  from.query_ms = static_cast<int>(Variable("FAKE_QUERY_MS", 0));
+  from.fresh = static_cast<int>(Variable("FAKE_FRESH", from.fresh));
+  return from;
+}
+
+State state = FromEnvironment();
+
+struct Reporter {
+  ~Reporter() {
+    const char* path = getenv("FAKE_REPORT");
+    FILE* file = path == nullptr ? nullptr : fopen(path, "w");
+    if (file == nullptr) return;
+    fprintf(file, "calls %d\nfailed %s\nalive", state.calls, state.failed.c_str());
+    for (const auto& [handle, kind] : state.live) fprintf(file, " %s", kind);
+    fprintf(file, "\n");
+    for (const char* name : state.trace) fprintf(file, "%s\n", name);
+    fclose(file);
+  }
+};
+Reporter reporter;  // goes before the state does
+
 // Whoever calls holds it: programs use a driver from many threads.
 std::recursive_mutex state_mutex;
 using Lock = std::lock_guard<std::recursive_mutex>;
 
-// What a stream is told, now or later.
+// What a stream is told, now or later, or whenever the graph is started that is being captured.
 void Queue(void* stream, std::function<void()> work) {
+  if (state.capturing) return state.captured.push_back(std::move(work));
   if (!state.late) return work();
   ++state.queued[stream];
   state.queues[stream].push_back(std::move(work));
@@ -66,21 +125,31 @@ void Lose(void* stream) {
 // What a call gives: 0, or what the test ordered.
 int Call(const char* name) {
   const Lock lock(state_mutex);
-  if (++state.calls != state.fail_at) return 0;
-  state.failed = name;
-  return state.fail_with;
+  state.trace.push_back(name);
+  if (++state.calls == state.fail_at) state.failed = name;
+  const bool fails = state.lost ? !state.failed.empty() : state.calls == state.fail_at;
+  return fails ? state.fail_with : 0;
 }
 
-void* Make() {
+// Calls that wait for the GPU. They return all the same: a test looks at `blocked`.
+void Waits(const char* name) {
   const Lock lock(state_mutex);
-  void* handle = malloc(64);
-  state.live.insert(handle);
+  if (state.hung && state.blocked.empty()) state.blocked = name;
+}
+
+void* Make(const char* kind, size_t bytes = 64) {
+  const Lock lock(state_mutex);
+  void* handle = malloc(bytes);
+  memset(handle, state.fresh, bytes);
+  state.live[handle] = kind;
   return handle;
 }
 // 400 (CUDA_ERROR_INVALID_HANDLE) for what is not alive. Frees even where the call fails, as a
 // driver that lost its device does.
 int Free(const char* name, void* handle) {
   const Lock lock(state_mutex);
+  // The parts of a graph are the host's.
+  if (strncmp(name, "cuGraph", 7) != 0) Waits(name);
   if (state.live.erase(handle) == 0) return 400;
   free(handle);
   return Call(name);
@@ -100,43 +169,41 @@ int DeviceName(char* name, int bytes, int) {
   return Call("cuDeviceGetName");
 }
 int DeviceAttribute(int* value, int attribute, int) {
-  *value = attribute == 75   ? 9
-           : attribute == 76 ? 0
+  *value = attribute == 75   ? state.sm / 10
+           : attribute == 76 ? state.sm % 10
            : attribute == 16 ? 132
            : attribute == 97 ? 227 << 10
                              : 1 << 20;
   return Call("cuDeviceGetAttribute");
 }
-int DeviceMemory(size_t* bytes, int) { return *bytes = 1 << 30, Call("cuDeviceTotalMem"); }
-int RetainContext(void** context, int) {
+int DeviceMemory(size_t* bytes, int) { return *bytes = state.memory, Call("cuDeviceTotalMem"); }
+int RetainContext(void** context, int device) {
+  const Lock lock(state_mutex);
   if (const int result = Call("cuDevicePrimaryCtxRetain")) return result;
-  return *context = Make(), 0;
+  auto& [handle, count] = state.contexts[device];
+  if (count++ == 0) handle = Make("context");
+  return *context = handle, 0;
 }
-int ReleaseContext(int) {
-  // The only context: whatever else is alive then is a leak, and stays in the set.
-  for (void* handle : state.live) {
-    if (state.live.size() == 1) return Free("cuDevicePrimaryCtxRelease", handle);
-  }
-  return 201;
+// What else is alive after the last one is a leak, and stays in the set.
+int ReleaseContext(int device) {
+  const Lock lock(state_mutex);
+  auto& [handle, count] = state.contexts[device];
+  if (count == 0) return 201;
+  if (--count > 0) return Call("cuDevicePrimaryCtxRelease");
+  return Free("cuDevicePrimaryCtxRelease", handle);
 }
 int SetContext(void*) { return Call("cuCtxSetCurrent"); }
 int Allocate(Address* address, size_t bytes) {
   if (const int result = Call("cuMemAlloc")) return result;
-  void* memory = malloc(bytes);
-  const Lock lock(state_mutex);
-  state.live.insert(memory);
-  return *address = reinterpret_cast<Address>(memory), 0;
+  return *address = reinterpret_cast<Address>(Make("memory", bytes)), 0;
 }
 int FreeMemory(Address address) { return Free("cuMemFree", reinterpret_cast<void*>(address)); }
 int MemoryInfo(size_t* free, size_t* total) {
-  return *free = 1 << 20, *total = 1 << 30, Call("cuMemGetInfo");
+  return *free = 1 << 20, *total = state.memory, Call("cuMemGetInfo");
 }
 int AllocateHost(void** host, size_t bytes, unsigned) {
   if (const int result = Call("cuMemHostAlloc")) return result;
-  void* memory = malloc(bytes);
-  const Lock lock(state_mutex);
-  state.live.insert(memory);
-  return *host = memory, 0;
+  return *host = Make("host_memory", bytes), 0;
 }
 int FreeHost(void* host) { return Free("cuMemFreeHost", host); }
 int CopyLater(const char* name, void* to, const void* from, size_t bytes, void* stream) {
@@ -161,12 +228,14 @@ int Fill(Address to, unsigned char value, size_t bytes, void* stream) {
 }
 int LoadModule(void** module, const void*) {
   if (const int result = Call("cuModuleLoadData")) return result;
-  return *module = Make(), 0;
+  return *module = Make("module"), 0;
 }
 int UnloadModule(void* module) { return Free("cuModuleUnload", module); }
 int Function(void** function, void* module, const char* name) {
   if (const int result = Call("cuModuleGetFunction")) return result;
   if (strcmp(name, "absent") == 0) return 500;
+  const Lock lock(state_mutex);
+  state.names[module] = name;
   return *function = module, 0;
 }
 int SetFunctionAttribute(void*, int attribute, int value) {
@@ -187,15 +256,17 @@ int Launch(const LaunchConfig* config, void* function, void** arguments, void**)
           [=] { state.on_launch(function, copy.data(), grid); });
   }
   state.config = *config;
+  ++state.launches;
   for (unsigned i = 0; i < config->attribute_count; ++i) {
     state.attributes[i] = config->attributes[i];
+    if (config->attributes[i].id == 6) ++state.overlapping;
   }
   memcpy(&state.first_argument, arguments[0], sizeof(int));
   return 0;
 }
 int CreateStream(void** stream, unsigned) {
   if (const int result = Call("cuStreamCreate")) return result;
-  return *stream = Make(), 0;
+  return *stream = Make("stream"), 0;
 }
 // What is still queued is lost: whoever wanted it should have waited.
 int DestroyStream(void* stream) {
@@ -206,12 +277,18 @@ int DestroyStream(void* stream) {
 int SynchronizeStream(void* stream) {
   const Lock lock(state_mutex);
   if (state.capturing) return 900;
+  Waits("cuStreamSynchronize");
   if (const int result = Call("cuStreamSynchronize")) return Lose(stream), result;
   return RunUntil(stream, UINT64_MAX), 0;
 }
 int QueryStream(void* stream) {
+  if (state.query_ms > 0) std::this_thread::sleep_for(std::chrono::milliseconds(state.query_ms));
   const Lock lock(state_mutex);
   if (state.capturing) return 900;
+  if (state.hung) return 600;
+  if (const char* path = getenv("FAKE_TOUCH"); path != nullptr && ++state.queries == 3) {
+    if (FILE* file = fopen(path, "w")) fclose(file);
+  }
   if (const int result = Call("cuStreamQuery")) return Lose(stream), result;
   return RunUntil(stream, UINT64_MAX), 0;
 }
@@ -220,20 +297,30 @@ int BeginCapture(void*, int) {
   return state.capturing = true, 0;
 }
 int EndCapture(void*, void** graph) {
+  const Lock lock(state_mutex);
   state.capturing = false;
+  const auto captured = std::exchange(state.captured, {});
   if (const int result = Call("cuStreamEndCapture")) return result;
-  return *graph = Make(), 0;
+  *graph = Make("graph");
+  return state.graphs[*graph] = captured, 0;
 }
-int InstantiateGraph(void** exec, void*, uint64_t) {
+int InstantiateGraph(void** exec, void* graph, uint64_t) {
+  const Lock lock(state_mutex);
   if (const int result = Call("cuGraphInstantiateWithFlags")) return result;
-  return *exec = Make(), 0;
+  *exec = Make("executable_graph");
+  return state.graphs[*exec] = state.graphs[graph], 0;
 }
-int LaunchGraph(void*, void*) { return Call("cuGraphLaunch"); }
+int LaunchGraph(void* exec, void* stream) {
+  const Lock lock(state_mutex);
+  if (const int result = Call("cuGraphLaunch")) return result;
+  for (const std::function<void()>& work : state.graphs[exec]) Queue(stream, work);
+  return 0;
+}
 int DestroyGraphExec(void* exec) { return Free("cuGraphExecDestroy", exec); }
 int DestroyGraph(void* graph) { return Free("cuGraphDestroy", graph); }
 int CreateEvent(void** event, unsigned) {
   if (const int result = Call("cuEventCreate")) return result;
-  return *event = Make(), 0;
+  return *event = Make("event"), 0;
 }
 int DestroyEvent(void* event) { return Free("cuEventDestroy", event); }
 int RecordEvent(void* event, void* stream) {
@@ -244,6 +331,7 @@ int RecordEvent(void* event, void* stream) {
 int SynchronizeEvent(void* event) {
   const Lock lock(state_mutex);
   const auto [stream, number] = state.recorded[event];
+  Waits("cuEventSynchronize");
   if (const int result = Call("cuEventSynchronize")) return Lose(stream), result;
   return RunUntil(stream, number), 0;
 }
@@ -272,9 +360,21 @@ int EncodeTensorMap(void* map, int type, unsigned rank, void* base, const uint64
 
 extern "C" {
 
-void fake_reset() { state = State(); }
+void fake_reset() { state = FromEnvironment(); }
 void fake_fail_at(int call, int result) { state.fail_at = call, state.fail_with = result; }
 void fake_set_devices(int count) { state.devices = count; }
+void fake_set_sm(int sm) { state.sm = sm; }
+void fake_set_fresh(int byte) { state.fresh = byte; }
+void fake_hang() { state.hung = true; }
+const char* fake_blocked() { return state.blocked.c_str(); }
+int fake_launches() { return state.launches; }
+int fake_overlapping() { return state.overlapping; }
+int fake_count(const char* name) {
+  int count = 0;
+  for (const char* call : state.trace) count += strcmp(call, name) == 0 ? 1 : 0;
+  return count;
+}
+const char* fake_name(void* function) { return state.names[function].c_str(); }
 void fake_set_late(int late) { state.late = late != 0; }
 void fake_on_launch(void (*run)(void*, const void*, unsigned), size_t argument_bytes) {
   state.on_launch = run;

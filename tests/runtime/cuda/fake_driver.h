@@ -29,6 +29,13 @@ class FakeDriver {
   // From now on the call with this number (from 1) gives `result` and does nothing.
   void FailAt(int call, int result) { Find<void(int, int)>("fake_fail_at")(call, result); }
   void SetDevices(int count) { Find<void(int)>("fake_set_devices")(count); }
+  void SetSm(int sm) { Find<void(int)>("fake_set_sm")(sm); }
+  // What each byte of memory has when it is allocated.
+  void SetFresh(int byte) { Find<void(int)>("fake_set_fresh")(byte); }
+  // From now on no stream is ever done.
+  void Hang() { Find<void()>("fake_hang")(); }
+  // The first call after that which a driver would not have come back from; empty: none.
+  std::string blocked() { return Find<const char*()>("fake_blocked")(); }
   // From now on streams do what they are told only when somebody waits for it.
   void BeLate() { Find<void(int)>("fake_set_late")(1); }
   // Gives each launch, when its turn comes, to `run`: the function's handle, the struct that it
@@ -39,6 +46,12 @@ class FakeDriver {
                                                                                  argument_bytes);
   }
   int calls() { return Find<int()>("fake_calls")(); }
+  int Count(const char* call) { return Find<int(const char*)>("fake_count")(call); }
+  // Launches, graphs not counted, and those that may start early.
+  int launches() { return Find<int()>("fake_launches")(); }
+  int overlapping() { return Find<int()>("fake_overlapping")(); }
+  // Of a function's handle, the last name it was asked for by.
+  std::string NameOf(void* function) { return Find<const char*(void*)>("fake_name")(function); }
   // The name of the call that failed; empty where none did.
   std::string failed() { return Find<const char*()>("fake_failed")(); }
   // Contexts, memory, modules, streams, graphs and events that nobody has freed.

@@ -73,7 +73,7 @@ TEST(CudaTensorMap, ErrorsSayWhat) {
               HasSubstr("tensor map: type: expected f16, bf16 or f32, got q4_k"));
   fake.FailAt(fake.calls() + 1, 1);
   const absl::Status failed = EncodeTensorMap(**context, Spec()).status();
-  EXPECT_EQ(failed.code(), absl::StatusCode::kInternal);
+  EXPECT_EQ(failed.code(), absl::StatusCode::kUnavailable);
   EXPECT_THAT(std::string(failed.message()), HasSubstr("cuTensorMapEncodeTiled"));
 }
 
