@@ -38,12 +38,15 @@ absl::StatusOr<std::shared_ptr<const Context>> Context::Open(std::shared_ptr<con
 }
 
 Context::~Context() {
-  if (handle_ != nullptr) api().release_context(device_);
+  if (handle_ != nullptr && !abandoned_) api().release_context(device_);
 }
 
 absl::Status Context::MakeCurrent() const {
   return Check(api().set_context(handle_), "cuCtxSetCurrent");
 }
+
+void Context::Abandon() const { abandoned_ = true; }
+bool Context::abandoned() const { return abandoned_; }
 
 absl::StatusOr<size_t> Context::FreeBytes() const {
   size_t free = 0, total = 0;

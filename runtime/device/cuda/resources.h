@@ -1,9 +1,11 @@
 // What a program has on a GPU: context, memory, modules, streams, graphs, events. Each frees
-// itself; what a call says while freeing is not heard, for nobody could do anything about it. Each
+// itself, but for those of an abandoned context; what a call says while freeing is not heard, for
+// nobody could do anything about it. Each
 // keeps its context alive, which must be current (Context::Open makes it so) in the threads that
 // use it.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -41,6 +43,11 @@ class Context {
   // Before another thread uses what belongs to the context.
   absl::Status MakeCurrent() const;
 
+  // Once something on the GPU does not end: freeing would wait for it, so from now on nothing of
+  // this context is freed, which the end of the process does.
+  void Abandon() const;
+  bool abandoned() const;
+
   // Bytes of the GPU's memory that nobody has now, other processes counted.
   absl::StatusOr<size_t> FreeBytes() const;
 
@@ -59,6 +66,7 @@ class Context {
   int device_ = 0;
   ContextHandle handle_ = nullptr;
   GpuFacts gpu_;
+  mutable std::atomic<bool> abandoned_ = false;
 };
 
 using ContextRef = std::shared_ptr<const Context>;
@@ -77,7 +85,7 @@ class Owned {
     return *this;
   }
   ~Owned() {
-    if (handle_ != Handle{}) (context_->api().*kFree)(handle_);
+    if (handle_ != Handle{} && !context_->abandoned()) (context_->api().*kFree)(handle_);
   }
 
   Handle get() const { return handle_; }
@@ -181,8 +189,8 @@ class Stream {
 
   absl::Status Write(void* device, absl::Span<const uint8_t> from) const;
   absl::Status Read(const void* device, absl::Span<uint8_t> to) const;
-  // These are only queued. Memory of the host is pinned: what is read there neither changes nor goes
-  // before the copy has ended, and what is written is not there before Synchronize.
+  // These are only queued. Memory of the host is pinned: what is read there neither changes nor
+  // goes before the copy has ended, and what is written is not there before Synchronize.
   absl::Status WriteLater(void* device, absl::Span<const uint8_t> from) const;
   absl::Status ReadLater(const void* device, absl::Span<uint8_t> to) const;
   absl::Status Copy(void* to, const void* from, size_t bytes) const;
