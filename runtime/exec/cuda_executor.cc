@@ -45,8 +45,14 @@ absl::StatusOr<std::unique_ptr<CudaExecutor>> CudaExecutor::Create(
   return executor;
 }
 
+absl::Status CudaExecutor::Explained(const absl::Status& status, std::string_view what) const {
+  return cuda::ExplainMemory(status, *context_, *plan_, what);
+}
+
 absl::Status CudaExecutor::Prepare() {
-  RENGA_ASSIGN_OR_RETURN(code_, cuda::PlanCode::Load(context_, *plan_, options_.plan_path));
+  auto code = cuda::PlanCode::Load(context_, *plan_, options_.plan_path);
+  RENGA_RETURN_IF_ERROR(Explained(code.status(), "the code of kernels"));
+  code_ = *std::move(code);
   counters_.kernels_compiled = code_.compiled();
   RENGA_ASSIGN_OR_RETURN(limits_, CheckIndexOperands(*plan_));
   RENGA_RETURN_IF_ERROR(CheckInputsAreKnown(*plan_));
@@ -57,7 +63,9 @@ absl::Status CudaExecutor::Prepare() {
                                            "): expected launches of kernels, got a step of kind ",
                                            static_cast<int>(step.kind), " without any"));
   }
-  RENGA_ASSIGN_OR_RETURN(stream_, cuda::Stream::Create(context_));
+  auto stream = cuda::Stream::Create(context_);
+  RENGA_RETURN_IF_ERROR(Explained(stream.status(), "a stream"));
+  stream_ = *std::move(stream);
   encode_map_ = cuda::TensorMapEncoderOf(context_);
   RENGA_RETURN_IF_ERROR(AllocateAll());
   RENGA_RETURN_IF_ERROR(LoadWeights());
@@ -90,10 +98,13 @@ absl::Status CudaExecutor::AllocateAll() {
   RENGA_RETURN_IF_ERROR(Allocate("activations", arena + inputs, &activations_));
   RENGA_RETURN_IF_ERROR(Allocate("counters", plan::PersistentBytes(*plan_), &persistent_));
   input_address_ = reinterpret_cast<uint64_t>(activations_.data()) + arena;
-  RENGA_ASSIGN_OR_RETURN(input_memory_, cuda::PinnedMemory::Allocate(context_, inputs));
+  auto input_memory = cuda::PinnedMemory::Allocate(context_, inputs);
+  RENGA_RETURN_IF_ERROR(Explained(input_memory.status(), "inputs, on the host"));
+  input_memory_ = *std::move(input_memory);
   const size_t rows = static_cast<size_t>(plan::SymbolMax(*plan_, "R", 1));
-  RENGA_ASSIGN_OR_RETURN(fetched_memory_,
-                         cuda::PinnedMemory::Allocate(context_, rows * sizeof(int32_t)));
+  auto fetched_memory = cuda::PinnedMemory::Allocate(context_, rows * sizeof(int32_t));
+  RENGA_RETURN_IF_ERROR(Explained(fetched_memory.status(), "results, on the host"));
+  fetched_memory_ = *std::move(fetched_memory);
   std::memset(input_memory_.data(), 0, input_memory_.bytes());
   return absl::OkStatus();
 }
@@ -136,11 +147,11 @@ absl::Status CudaExecutor::LoadWeights() {
   options.threads = options_.threads;
   options.paranoid = options_.paranoid;
   options.progress = options_.progress;
-  RENGA_ASSIGN_OR_RETURN(
-      weights_, cuda::UploadWeights(*plan_, options, context_,
-                                    [this](int32_t kernel) -> absl::StatusOr<cuda::Function> {
-                                      return code_.function(kernel);
-                                    }));
+  auto weights = cuda::UploadWeights(
+      *plan_, options, context_,
+      [this](int32_t kernel) -> absl::StatusOr<cuda::Function> { return code_.function(kernel); });
+  RENGA_RETURN_IF_ERROR(Explained(weights.status(), "loading weights"));
+  weights_ = *std::move(weights);
   ++counters_.allocations;
   return absl::OkStatus();
 }
@@ -150,7 +161,7 @@ absl::Status CudaExecutor::Run(const StepInputs& inputs) {
   RENGA_RETURN_IF_ERROR(CheckStepInputs(*plan_, limits_, inputs));
   BindSizes(inputs);
   CopyInputs(inputs);
-  absl::Status status = Start();
+  absl::Status status = Explained(Start(), "a step");
   if (status.ok()) status = Wait("a run");
   if (!status.ok()) failed_ = status;
   return status;
@@ -253,6 +264,7 @@ absl::Status CudaExecutor::Wait(std::string_view what) {
   if (!absl::IsDeadlineExceeded(status)) {
     return absl::Status(status.code(), StrCat(status.message(), hint));
   }
+  context_->Abandon();
   return absl::UnavailableError(StrCat(context_->gpu().name, ": ", what, " has not ended after ",
                                        options_.patience_seconds, " s", hint));
 }

@@ -76,6 +76,7 @@ class CudaExecutor {
       : plan_(std::move(plan)), context_(std::move(context)), options_(options) {}
 
   absl::Status Prepare();
+  absl::Status Explained(const absl::Status& status, std::string_view what) const;
   absl::Status AllocateAll();
   absl::Status Allocate(std::string_view what, uint64_t bytes, cuda::Memory* memory);
   absl::Status LoadWeights();

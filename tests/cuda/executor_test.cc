@@ -79,10 +79,13 @@ TEST_F(CudaExecutorTest, SaysWhatDoesNotFit) {
   options.compile.max_sequences = 64;
   const auto forward = OpenWith({}, options);
   ASSERT_EQ(forward.status().code(), absl::StatusCode::kResourceExhausted) << forward.status();
-  EXPECT_THAT(std::string(forward.status().message()),
-              testing::AllOf(testing::HasSubstr("no memory for keys and values"),
-                             testing::HasSubstr("tokens a step"), testing::HasSubstr("are free"),
-                             testing::HasSubstr("use a smaller context (-c)")));
+  EXPECT_THAT(
+      std::string(forward.status().message()),
+      testing::AllOf(testing::HasSubstr("no memory for keys and values: the plan takes "),
+                     testing::HasSubstr(" GB of keys and values"),
+                     testing::HasSubstr("tokens a step"), testing::HasSubstr("are free"),
+                     testing::HasSubstr("use a smaller context (-c), fewer tokens a step "
+                                        "(--max-step), smaller keys and values (--kv-type)")));
   EXPECT_TRUE(OpenWith({}).ok());  // nothing was left behind
 }
 

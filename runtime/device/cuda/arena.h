@@ -10,8 +10,8 @@
 
 namespace renga::cuda {
 
-// `status`, but where memory is out, of `what`: then with what all of the plan's arenas take, what
-// the GPU has, and what can be lowered.
+// `status`, but where memory is out, for `what` ("weights"): then with what all of the plan's
+// arenas take, what the GPU has, and what can be lowered. One that says so already stays as it is.
 absl::Status ExplainMemory(const absl::Status& status, const Context& context,
                            const plan::Plan& plan, std::string_view what);
 

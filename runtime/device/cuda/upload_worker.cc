@@ -54,7 +54,7 @@ absl::StatusOr<UploadWorker> UploadWorker::Create(ContextRef context, size_t pie
 }
 
 UploadWorker::~UploadWorker() {
-  if (context_ != nullptr) (void)stream_.Synchronize();
+  if (context_ != nullptr && !context_->abandoned()) (void)stream_.Synchronize();
 }
 
 absl::StatusOr<UploadWorker::Slot*> UploadWorker::NextSlot() {
@@ -146,9 +146,9 @@ absl::Status UploadWorker::Verify(const plan::Weight& weight, const uint8_t* at)
   RENGA_RETURN_IF_ERROR(stream_.Read(at, absl::MakeSpan(stored)));
   const auto check = [](std::string_view what, const Digest& digest, const Digest& expected) {
     if (digest == expected) return absl::OkStatus();
-    return absl::InternalError(StrCat("what arrived on the GPU has ", what, " ", digest.ToHex(),
-                                      ", expected ", expected.ToHex(),
-                                      "; memory, bus or driver of this machine may be faulty"));
+    return absl::UnavailableError(StrCat("what arrived on the GPU has ", what, " ", digest.ToHex(),
+                                         ", expected ", expected.ToHex(),
+                                         "; memory, bus or driver of this machine may be faulty"));
   };
   if (weight.embedded) return check("digest", DigestOf(stored), weight.embedded->digest);
   if (weight.layout.empty()) return check("digest", DigestOf(stored), weight.digest);

@@ -54,8 +54,9 @@ class DeviceWeights {
 //   DataLoss            likewise, of weights that the plan embeds
 //   ResourceExhausted   not enough memory of the GPU, saying what each arena takes, or to lock
 //   Cancelled           as options.cancel asked for
-//   Unavailable         a file cannot be read
-//   Internal            a call of the driver fails, or (paranoid) something else arrived
+//   Unavailable         a file cannot be read, a call of the driver fails, or (paranoid) something
+//                       else arrived
+//   Internal            (paranoid) it arrived, and was packed wrongly
 // All but those of WeightFiles name the tensor.
 absl::StatusOr<DeviceWeights> UploadWeights(const plan::Plan& plan, const UploadOptions& options,
                                             const ContextRef& context, const KernelLookup& kernels);
