@@ -27,8 +27,20 @@ const codegen::GpuTarget* TargetOf(int sm) {
 absl::StatusOr<CudaDevice> OpenCuda(int ordinal) {
   RENGA_ASSIGN_OR_RETURN(std::shared_ptr<const cuda::Driver> driver,
                          cuda::Driver::Load(cuda::kDriverSoname));
+  if (const int count = driver->device_count(); ordinal < 0 || ordinal >= count) {
+    return absl::UnavailableError(
+        StrCat("cuda: no device cuda:", ordinal, ", this machine has ",
+               count == 1 ? "cuda:0 alone" : StrCat("cuda:0 to cuda:", count - 1),
+               "; renga devices lists what there is"));
+  }
   CudaDevice device;
-  RENGA_ASSIGN_OR_RETURN(device.context, cuda::Context::Open(std::move(driver), ordinal));
+  auto context = cuda::Context::Open(std::move(driver), ordinal);
+  if (absl::IsResourceExhausted(context.status())) {
+    return Annotate(context.status(), StrCat("cuda:", ordinal,
+                                             ", whose memory other programs may have (nvidia-smi "
+                                             "names them)"));
+  }
+  RENGA_ASSIGN_OR_RETURN(device.context, std::move(context));
   const cuda::GpuFacts& gpu = device.context->gpu();
   std::string_view name = gpu.name;
   if (name.starts_with(kMaker)) name.remove_prefix(kMaker.size());
@@ -64,12 +76,17 @@ absl::StatusOr<int> CudaOrdinal(std::string_view device) {
       StrCat("--device: expected auto, cpu, cuda, cuda:N or reference, got ", device));
 }
 
-std::string BriefReason(const absl::Status& status) {
+std::string Reason(const absl::Status& status) {
   std::string_view reason = ToStd(status.message());
   for (const std::string_view prefix : {"cuda: ", "nvrtc: "}) {
     if (reason.starts_with(prefix)) reason.remove_prefix(prefix.size());
   }
-  return std::string(reason.substr(0, reason.find_first_of(":;\n")));
+  return std::string(reason.substr(0, reason.find_first_of(";\n")));
+}
+
+std::string BriefReason(const absl::Status& status) {
+  const std::string reason = Reason(status);
+  return reason.substr(0, reason.find(": "));
 }
 
 }  // namespace renga

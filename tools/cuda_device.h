@@ -17,11 +17,15 @@ struct CudaDevice {
 };
 
 // The GPU with that number, its context current in this thread. Unavailable without a driver or a
-// GPU, and for a GPU older than any target; OutOfRange where the machine has fewer.
+// GPU of that number, and for one older than any target; ResourceExhausted where its memory is
+// taken.
 absl::StatusOr<CudaDevice> OpenCuda(int ordinal);
 
 // "cuda" and "cuda:N"; InvalidArgument for anything else.
 absl::StatusOr<int> CudaOrdinal(std::string_view device);
+
+// An error about a device without the advice at its end.
+std::string Reason(const absl::Status& status);
 
 // The first part of an error about a device, fit to stand in a line beside others.
 std::string BriefReason(const absl::Status& status);

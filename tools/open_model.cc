@@ -8,10 +8,13 @@
 #include <thread>
 #include <utility>
 
+#include "codegen/lower/recompile.h"
+#include "codegen/nvrtc/target.h"
 #include "ir/base/digest.h"
 #include "ir/base/mapped_file.h"
 #include "ir/base/output_file.h"
 #include "ir/base/status.h"
+#include "runtime/device/cuda/plan_code.h"
 #include "runtime/exec/cpu_forward.h"
 #include "runtime/exec/cuda_forward.h"
 #include "runtime/memory/weights.h"
@@ -111,7 +114,8 @@ struct Device {
 };
 
 absl::StatusOr<std::unique_ptr<Forward>> OpenForward(const OpenedPlan& opened, const Device& device,
-                                                     int threads, const OpenOptions& open) {
+                                                     int threads, const OpenOptions& open,
+                                                     std::optional<int64_t>* kernels_compiled) {
   if (device.kind == Device::kReference) {
     WeightOptions options;
     options.plan_path = opened.path;
@@ -128,9 +132,12 @@ absl::StatusOr<std::unique_ptr<Forward>> OpenForward(const OpenedPlan& opened, c
     options.threads = threads;
     options.progress = open.progress;
     options.check_steps = open.check_steps;
+    options.paranoid = open.paranoid;
     RENGA_ASSIGN_OR_RETURN(
         std::unique_ptr<CudaForward> forward,
         CudaForward::Create(opened.plan, device.cuda.context, options, device.cuda.name));
+    *kernels_compiled =
+        kernels_compiled->value_or(0) + forward->executor().counters().kernels_compiled;
     return std::unique_ptr<Forward>(std::move(forward));
   }
   ExecutorOptions options;
@@ -150,6 +157,24 @@ absl::Status NotHere(const std::string& path, const plan::Plan& plan, std::strin
              "\n  run  renga run ", gguf, "                  (on the cpu)\n  or   renga compile ",
              gguf, " --target cpu -o X.plan\n  or   renga run ", path,
              " --device reference   (the plan's graph, slowly)"));
+}
+
+// `opened`, with code for the GPU, and how many kernels NVRTC compiled for that.
+absl::Status RecompileHere(const CudaDevice& cuda, int threads, OpenedPlan* opened,
+                           std::optional<int64_t>* compiled) {
+  RENGA_ASSIGN_OR_RETURN(const codegen::GpuTarget* target, codegen::FindGpuTarget(cuda.target));
+  RENGA_RETURN_IF_ERROR(Annotate(codegen::CheckLaunchesFit(*opened->plan, *target), opened->path));
+  RENGA_ASSIGN_OR_RETURN(const auto nvrtc, LoadNvrtc());
+  codegen::CubinCache cache({.folder = CubinCacheFolder()});
+  codegen::BuildOptions build;
+  build.jobs = threads;
+  build.cache = &cache;
+  plan::Plan plan = *opened->plan;
+  RENGA_ASSIGN_OR_RETURN(const codegen::PlanKernels kernels,
+                         codegen::RecompilePlan(*nvrtc, build, *target, &plan));
+  *compiled = kernels.compiled;
+  opened->plan = std::make_shared<const plan::Plan>(std::move(plan));
+  return absl::OkStatus();
 }
 
 // A GPU as the flag asks for it. `auto` takes none where that is not possible at all.
@@ -183,7 +208,7 @@ absl::StatusOr<Device> ChooseDevice(const std::string& model, const plan::Plan* 
   absl::StatusOr<CudaDevice> cuda = FindCuda(options.device);
   if (gpu_plan) {
     if (absl::IsUnavailable(cuda.status())) {
-      return NotHere(model, *plan, BriefReason(cuda.status()));
+      return NotHere(model, *plan, Reason(cuda.status()));
     }
   } else if (cuda.ok()) {
     // Compiling takes NVRTC.
@@ -240,7 +265,12 @@ absl::StatusOr<OpenedModel> OpenModel(const std::string& model, const OpenOption
     if (device.kind == Device::kCuda) options.compile.target = device.cuda.target;
     RENGA_ASSIGN_OR_RETURN(opened.plan, OpenPlan(model, options));
   }
-  auto forward = OpenForward(opened.plan, device, threads, options);
+  if (device.kind == Device::kCuda && is_plan && options.recompile &&
+      !cuda::HasCodeFor(*opened.plan.plan, device.cuda.context->gpu().sm)) {
+    RENGA_RETURN_IF_ERROR(
+        RecompileHere(device.cuda, threads, &opened.plan, &opened.kernels_compiled));
+  }
+  auto forward = OpenForward(opened.plan, device, threads, options, &opened.kernels_compiled);
   if (opened.plan.origin == PlanOrigin::kCached &&
       (absl::IsFailedPrecondition(forward.status()) || absl::IsNotFound(forward.status()))) {
     // The file changed under the cached plan, which is nobody's fault: compile again. Any other
@@ -248,7 +278,7 @@ absl::StatusOr<OpenedModel> OpenModel(const std::string& model, const OpenOption
     const CompileOptions compile = EffectiveOptions(options);
     RENGA_ASSIGN_OR_RETURN(opened.plan,
                            CompilePlan(model, compile, CachePath(model, compile, true)));
-    forward = OpenForward(opened.plan, device, threads, options);
+    forward = OpenForward(opened.plan, device, threads, options, &opened.kernels_compiled);
   }
   RENGA_RETURN_IF_ERROR(forward.status());
   opened.forward = *std::move(forward);

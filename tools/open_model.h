@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "absl/status/statusor.h"
@@ -23,7 +24,11 @@ struct OpenOptions {
   int threads = 0;              // 0: all cores
   bool use_cache = true;        // compiled plans under $XDG_CACHE_HOME/renga/plans
   bool check_steps = false;     // see CudaOptions
-  LoadProgress progress;        // from one thread at a time
+  bool paranoid = false;        // likewise; elsewhere digests are of the bytes in use anyway
+  // Of a plan for other GPUs: its kernels are compiled here from their sources. The file stays as
+  // it is.
+  bool recompile = false;
+  LoadProgress progress;  // from one thread at a time
 };
 
 // How a plan came about.
@@ -40,6 +45,8 @@ struct OpenedModel {
   std::unique_ptr<Tokenizer> tokenizer;
   std::unique_ptr<Forward> forward;
   std::string device_note;  // "cpu, 2 threads, avx2" and why not another, for people
+  // On a GPU: kernels that this machine compiled because the plan had no code for the GPU.
+  std::optional<int64_t> kernels_compiled;
   double load_seconds = 0;  // everything from opening the file to being ready for tokens
 };
 

@@ -89,15 +89,22 @@ std::string CacheText(std::string_view folder, int64_t count, uint64_t bytes) {
 
 struct Gpus {
   std::vector<CudaDevice> devices;
-  std::string driver;   // "13.0"
-  absl::Status reason;  // why there are none
+  std::string driver;  // "13.0"
+  // "cuda" where there are none at all, "cuda:1" for one that cannot be used, and why.
+  std::vector<std::pair<std::string, std::string>> unavailable;
 };
+
+std::string FullReason(const absl::Status& status) {
+  std::string_view reason = ToStd(status.message());
+  if (reason.starts_with("cuda: ")) reason.remove_prefix(6);
+  return std::string(reason);
+}
 
 Gpus FindGpus() {
   Gpus gpus;
   const auto driver = cuda::Driver::Load(cuda::kDriverSoname);
   if (!driver.ok()) {
-    gpus.reason = driver.status();
+    gpus.unavailable.emplace_back("cuda", FullReason(driver.status()));
     return gpus;
   }
   gpus.driver = cuda::DriverVersionText((*driver)->version());
@@ -106,7 +113,7 @@ Gpus FindGpus() {
     if (device.ok()) {
       gpus.devices.push_back(*std::move(device));
     } else {
-      gpus.reason = device.status();
+      gpus.unavailable.emplace_back(StrCat("cuda:", i), FullReason(device.status()));
     }
   }
   return gpus;
@@ -127,12 +134,14 @@ void AddJson(const Gpus& gpus, Json* devices) {
                         {"memory_bytes", gpu.memory_bytes},
                         {"driver", gpus.driver}});
   }
-  if (gpus.devices.empty()) {
-    devices->push_back({{"name", "cuda"},
-                        {"kind", "cuda"},
-                        {"available", false},
-                        {"reason", std::string(ToStd(gpus.reason.message()))}});
+  for (const auto& [name, reason] : gpus.unavailable) {
+    devices->push_back(
+        {{"name", name}, {"kind", "cuda"}, {"available", false}, {"reason", reason}});
   }
+}
+
+std::string Padded(const std::string& name) {
+  return StrCat(name, std::string(name.size() < 11 ? 11 - name.size() : 1, ' '));
 }
 
 std::string GpuText(const Gpus& gpus) {
@@ -140,15 +149,14 @@ std::string GpuText(const Gpus& gpus) {
   for (const CudaDevice& device : gpus.devices) {
     const cuda::GpuFacts& gpu = device.context->gpu();
     const std::string name = device.name.substr(0, device.name.find(' '));
-    StrAppend(&text, name, std::string(name.size() < 11 ? 11 - name.size() : 1, ' '),
-              EscapeOnOneLine(gpu.name), ", ", gpu.multiprocessors, " multiprocessors, ",
-              BytesText(static_cast<uint64_t>(gpu.memory_bytes)), ", runs plans for ",
-              device.target, ", driver for CUDA ", gpus.driver, "\n");
+    StrAppend(&text, Padded(name), EscapeOnOneLine(gpu.name), ", ", gpu.multiprocessors,
+              " multiprocessors, ", BytesText(static_cast<uint64_t>(gpu.memory_bytes)),
+              ", runs plans for ", device.target, ", driver for CUDA ", gpus.driver, "\n");
   }
-  if (!gpus.devices.empty()) return text;
-  std::string_view reason = ToStd(gpus.reason.message());
-  if (reason.starts_with("cuda: ")) reason.remove_prefix(6);
-  return StrCat("cuda       not available: ", EscapeOnOneLine(reason), "\n");
+  for (const auto& [name, reason] : gpus.unavailable) {
+    StrAppend(&text, Padded(name), "not available: ", EscapeOnOneLine(reason), "\n");
+  }
+  return text;
 }
 
 absl::Status Run(bool as_json) {

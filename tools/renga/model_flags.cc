@@ -19,6 +19,8 @@ absl::StatusOr<OpenOptions> ModelFlags::Options() const {
   options.threads = threads;
   options.use_cache = !no_cache;
   options.check_steps = check_steps;
+  options.paranoid = paranoid;
+  options.recompile = recompile;
   return options;
 }
 
@@ -47,6 +49,12 @@ void AddDeviceFlags(CLI::App& app, ModelFlags* flags) {
   app.add_option("-t,--threads", flags->threads, "compute threads (default: all cores)");
   app.add_flag("--check-steps", flags->check_steps,
                "on a GPU: wait for every step, so that one that fails or hangs is named; slow");
+  app.add_flag("--paranoid", flags->paranoid,
+               "on a GPU: read the weights back from it and check them; slow. Other devices check "
+               "the bytes that they use in any case");
+  app.add_flag("--recompile", flags->recompile,
+               "on a GPU that the plan has no code for: compile its kernels here, from the sources "
+               "in it, by NVRTC; the plan's file stays as it is");
 }
 
 }  // namespace renga

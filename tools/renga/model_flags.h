@@ -16,6 +16,8 @@ struct ModelFlags {
   int threads = 0;
   bool no_cache = false;
   bool check_steps = false;
+  bool paranoid = false;
+  bool recompile = false;
   CompileFlags compile;
 
   // Checks the flags against what the file is. Errors also as IsPlan.
@@ -32,7 +34,7 @@ void AddModelArgument(CLI::App& app, std::string* model);
 // MODEL, --no-cache and the compile flags.
 void AddModelFlags(CLI::App& app, ModelFlags* flags);
 
-// --device and --threads.
+// --device, --threads, and what only GPUs know.
 void AddDeviceFlags(CLI::App& app, ModelFlags* flags);
 
 }  // namespace renga

@@ -167,7 +167,9 @@ absl::Status Run(const Flags& flags) {
   loading.Stop();
   Forward& forward = *model.forward;
   RENGA_ASSIGN_OR_RETURN(const int64_t context, flags.model.Context(forward));
-  RunReport report{.device = std::string(forward.device()), .load_seconds = model.load_seconds};
+  RunReport report{.device = std::string(forward.device()),
+                   .kernels_compiled = model.kernels_compiled,
+                   .load_seconds = model.load_seconds};
   RENGA_ASSIGN_OR_RETURN(report.prompt_ids, PromptIds(flags, prompt, model, context));
   const int64_t prompt_tokens = static_cast<int64_t>(report.prompt_ids.size());
   RENGA_RETURN_IF_ERROR(CheckLogits(flags, prompt_tokens, forward.vocab()));
@@ -237,7 +239,8 @@ RunFn Add(CLI::App& app) {
                "take `<|...|>` in the prompt as plain text, not as special tokens");
   app.add_flag("--json", flags->json,
                "one JSON object, whose text is what was generated (people are shown the prompt in "
-               "front of it): prompt_ids, ids, text, finish_reason, device, timings, steps");
+               "front of it): prompt_ids, ids, text, finish_reason, device, timings, steps; on "
+               "a GPU kernels_compiled, 0 where the plan had code for it");
   return [flags] { return Run(*flags); };
 }
 

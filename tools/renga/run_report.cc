@@ -41,6 +41,7 @@ Json ToJson(const RunReport& report) {
                {"finish_reason", std::string(ToString(result.finish_reason))},
                {"device", report.device},
                {"seed", report.seed}};
+  if (report.kernels_compiled) json["kernels_compiled"] = *report.kernels_compiled;
   if (report.logits > 0) {
     Json steps = Json::array();
     for (const GeneratedToken& token : result.tokens) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -11,7 +12,8 @@
 namespace renga {
 
 struct RunReport {
-  std::string device;  // "cpu"
+  std::string device;                       // "cpu"
+  std::optional<int64_t> kernels_compiled;  // of OpenedModel
   double load_seconds = 0;
   double first_token_seconds = 0;  // since the verb began; 0 when none came
   uint64_t seed = 0;

@@ -39,4 +39,7 @@ class PlanCode {
 // -1: none.
 int TargetFor(const plan::Plan& plan, int sm);
 
+// Whether the plan can be loaded on such a GPU: every kernel has code, or PTX, for TargetFor.
+bool HasCodeFor(const plan::Plan& plan, int sm);
+
 }  // namespace renga::cuda
