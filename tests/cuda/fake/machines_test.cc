@@ -181,6 +181,15 @@ TEST_F(Machines, APlanForAnotherGpuSaysWhatToCompile) {
                  StrCat("or   renga run ", plan, " --recompile")});
 }
 
+// A GGUF is compiled for the GPU first.
+TEST_F(Machines, WithoutNvrtc) {
+  const ProcessOptions machine = OnFake({{"RENGA_NVRTC", folder_.path()}});
+  ExpectRefused(StoryModel(), "cuda", machine, 3,
+                {"no usable libnvrtc in the folder of RENGA_NVRTC"});
+  ExpectTheCpu(machine, "no usable libnvrtc in the folder of RENGA_NVRTC");
+  EXPECT_EQ(Renga(RunArgs(PlanFor("sm_90a"), "cuda"), machine).exit_code, 0);
+}
+
 TEST_F(Machines, DeviceAndPlanMustBeOfAKind) {
   ExpectRefused(PlanFor("sm_90a"), "cpu", OnFake(), 3,
                 {"compiled for sm_90a, which needs such a GPU", "--target cpu"});

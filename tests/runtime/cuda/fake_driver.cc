@@ -83,9 +83,18 @@ State FromEnvironment() {
 
 State state = FromEnvironment();
 
+// What a program left on purpose is no leak of the test's.
+void FreeLive() {
+  for (const auto& [handle, kind] : state.live) free(handle);
+  state.live.clear();
+}
+
 struct Reporter {
   ~Reporter() {
-    const char* path = getenv("FAKE_REPORT");
+    Write(getenv("FAKE_REPORT"));
+    FreeLive();
+  }
+  static void Write(const char* path) {
     FILE* file = path == nullptr ? nullptr : fopen(path, "w");
     if (file == nullptr) return;
     fprintf(file, "calls %d\nfailed %s\nalive", state.calls, state.failed.c_str());
@@ -360,7 +369,10 @@ int EncodeTensorMap(void* map, int type, unsigned rank, void* base, const uint64
 
 extern "C" {
 
-void fake_reset() { state = FromEnvironment(); }
+void fake_reset() {
+  FreeLive();
+  state = FromEnvironment();
+}
 void fake_fail_at(int call, int result) { state.fail_at = call, state.fail_with = result; }
 void fake_set_devices(int count) { state.devices = count; }
 void fake_set_sm(int sm) { state.sm = sm; }
