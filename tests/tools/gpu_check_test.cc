@@ -42,12 +42,13 @@ class GpuCheckTest : public testing::Test {
     std::filesystem::permissions(path, std::filesystem::perms::owner_all);
   }
 
-  void PlayRenga(int decode, int prompt, double seconds = 0) {
-    Play("renga", StrCat("if [[ $1 == run ]]; then sleep ", seconds, "; ", kDecodes,
-                         "\nelse echo '{\"model\":\"x\",\"rows\":[",
-                         "{\"test\":\"pp2048\",\"tok_s\":", prompt, ".5,\"stdev\":1,\"bytes\":2},",
-                         "{\"test\":\"tg128\",\"tok_s\":9.5e+3,\"stdev\":1,\"bytes\":2},",
-                         "{\"test\":\"tg128@1024\",\"tok_s\":", decode, ".25,\"stdev\":1}]}'\nfi"));
+  void PlayRenga(int decode, int prompt, int first_token_ms = 400) {
+    Play("renga",
+         StrCat("if [[ $1 == run ]]; then echo '1 token, first token after ", first_token_ms,
+                " ms; ended by length' >&2; ", kDecodes, "\nelse echo '{\"model\":\"x\",\"rows\":[",
+                "{\"test\":\"pp2048\",\"tok_s\":", prompt, ".5,\"stdev\":1,\"bytes\":2},",
+                "{\"test\":\"tg128\",\"tok_s\":9.5e+3,\"stdev\":1,\"bytes\":2},",
+                "{\"test\":\"tg128@1024\",\"tok_s\":", decode, ".25,\"stdev\":1}]}'\nfi"));
   }
 
   ProcessResult Run(std::vector<std::string> flags) {
@@ -66,7 +67,7 @@ TEST_F(GpuCheckTest, EachPartCountsWhatItDid) {
   EXPECT_THAT(result.out, HasSubstr("kernels: 40 passed, 0 failed\n"));
   EXPECT_THAT(result.out, HasSubstr("parity: 2 passed, 0 failed"));
   EXPECT_THAT(result.out, HasSubstr("racecheck: clean over 1 models\n"));
-  EXPECT_THAT(result.out, HasSubstr("load of llama-3.1-8b-q8_0: "));
+  EXPECT_THAT(result.out, HasSubstr("load of llama-3.1-8b-q8_0: 0.400 s to the first token, "));
   EXPECT_THAT(result.out, HasSubstr("decode behind 1,024 tokens 1000.25 tok/s, llama.cpp 227"));
   EXPECT_THAT(result.out, HasSubstr("prompt of 2,048 99000.5 tok/s"));
   // Kernels 40, parity 2, four tools, one load, two speeds.
@@ -74,7 +75,7 @@ TEST_F(GpuCheckTest, EachPartCountsWhatItDid) {
 }
 
 TEST_F(GpuCheckTest, TooSlowHasFailedOnTheGpuOfTheFigures) {
-  PlayRenga(/*decode=*/337, /*prompt=*/19999, /*seconds=*/0.7);  // 1.3 times 260 is 338
+  PlayRenga(/*decode=*/337, /*prompt=*/19999, /*first_token_ms=*/601);  // 1.3 times 260 is 338
   const std::vector<std::string> flags = {"--only", "load",    "--only",
                                           "speed",  "--speed", "llama-3.1-8b-q4_k_m"};
   ProcessResult result = Run(flags);
