@@ -52,6 +52,18 @@ TEST_F(DumpFilterTest, LayersThatAreNot) {
   EXPECT_THAT(Renga({"dump", StoryModel(), "--layer", "-1"}).out, HasSubstr("  %embed: "));
 }
 
+TEST_F(DumpFilterTest, StepsGoByWhatTheyCompute) {
+  const std::string expected =
+      Renga({"dump", plan_, "--stage", "plan", "--node", "3.q", "--json"}).out;
+  EXPECT_THAT(expected, HasSubstr("\"3.q\""));
+  for (const char* name : {"3.qkv_rope", "3.qkv", "3.qkv*"}) {
+    EXPECT_EQ(Renga({"dump", plan_, "--stage", "plan", "--node", name, "--json"}).out, expected);
+  }
+  EXPECT_THAT(
+      Renga({"dump", plan_, "--stage", "plan", "--node", "3.linear"}).out,
+      testing::AllOf(HasSubstr("3.attn_res"), HasSubstr("3.out"), Not(HasSubstr("2.out "))));
+}
+
 TEST_F(DumpFilterTest, NodesThatAreNot) {
   EXPECT_THAT(Error(StoryModel(), {"--node", "3.scoers"}),
               HasSubstr("--node '3.scoers': none of the 120 nodes has this name; did you mean "

@@ -25,6 +25,16 @@ bool DumpFilter::Keeps(std::string_view name, int layer,
   return keeps;
 }
 
+bool DumpFilter::Keeps(const plan::Plan& plan, const plan::Step& step) {
+  std::vector<std::string> names = step.provenance;
+  if (step.kernel >= 0 && step.layer >= 0) {
+    const std::string& kernel = plan.kernels[step.kernel].name;
+    names.push_back(StrCat(step.layer, ".", kernel));
+    names.push_back(StrCat(step.layer, ".", kernel.substr(0, kernel.find('_'))));
+  }
+  return Keeps(step.name, step.layer, names);
+}
+
 absl::Status DumpFilter::CheckFound() const {
   if (kept_ || !flags_.filtered()) return absl::OkStatus();
   if (flags_.layer && !layer_seen_) return NoLayer();

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "runtime/plan/plan.h"
 #include "tools/renga/dump_input.h"
 
 namespace renga {
@@ -23,6 +24,9 @@ class DumpFilter {
   // Whether to show the item. A node is also found by the name of one that it came from.
   bool Keeps(std::string_view name) { return Keeps(name, LayerOf(name), {}); }
   bool Keeps(std::string_view name, int layer, const std::vector<std::string>& provenance);
+
+  // A step of a plan is also found by what it computes in its layer: "3.qkv_rope", "3.qkv".
+  bool Keeps(const plan::Plan& plan, const plan::Step& step);
 
   // After all items: NotFound, saying which layers there are or which names are nearest, where a
   // filter kept nothing that it could have kept.

@@ -117,7 +117,7 @@ absl::StatusOr<std::string> DumpSource(const DumpFlags& flags, FileKind kind) {
   std::string text;
   std::set<int32_t> seen;
   for (const plan::Step& step : plan.steps) {
-    if (!filter.Keeps(step.name, step.layer, step.provenance)) continue;
+    if (!filter.Keeps(plan, step)) continue;
     for (const plan::Variant& variant : step.variants) {
       for (const plan::Launch& launch : variant.launches) {
         if (!seen.insert(launch.kernel).second) continue;

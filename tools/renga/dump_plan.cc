@@ -75,7 +75,7 @@ absl::StatusOr<std::vector<size_t>> FilteredSteps(const DumpFlags& flags, const 
   std::vector<size_t> kept;
   for (size_t i = 0; i < plan.steps.size(); ++i) {
     const plan::Step& step = plan.steps[i];
-    if (filter.Keeps(step.name, step.layer, step.provenance)) kept.push_back(i);
+    if (filter.Keeps(plan, step)) kept.push_back(i);
   }
   RENGA_RETURN_IF_ERROR(filter.CheckFound());
   return kept;
