@@ -184,6 +184,12 @@ absl::StatusOr<CudaDevice> FindCuda(const std::string& device) {
   return OpenCuda(ordinal);
 }
 
+// Of an error's message, what comes before what to do.
+std::string FirstClause(const absl::Status& status) {
+  const std::string_view message = ToStd(status.message());
+  return std::string(message.substr(0, message.find_first_of(";\n")));
+}
+
 // The device for what `model` is: `plan` where it is a plan, else null.
 absl::StatusOr<Device> ChooseDevice(const std::string& model, const plan::Plan* plan,
                                     const OpenOptions& options) {
@@ -259,11 +265,20 @@ absl::StatusOr<OpenedModel> OpenModel(const std::string& model, const OpenOption
   if (is_plan) {
     RENGA_ASSIGN_OR_RETURN(opened.plan, OpenPlan(model, options));
   }
-  RENGA_ASSIGN_OR_RETURN(const Device device,
+  RENGA_ASSIGN_OR_RETURN(Device device,
                          ChooseDevice(model, is_plan ? opened.plan.plan.get() : nullptr, options));
   if (!is_plan) {
     if (device.kind == Device::kCuda) options.compile.target = device.cuda.target;
-    RENGA_ASSIGN_OR_RETURN(opened.plan, OpenPlan(model, options));
+    absl::StatusOr<OpenedPlan> plan = OpenPlan(model, options);
+    if (device.kind == Device::kCuda && given.device == "auto" &&
+        absl::IsUnimplemented(plan.status())) {
+      // The model has something that has no kernel for GPUs; the cpu has all.
+      device = {.note = StrCat(" (cuda: ", FirstClause(plan.status()), ")")};
+      options.compile.target = given.compile.target;
+      plan = OpenPlan(model, options);
+    }
+    RENGA_RETURN_IF_ERROR(plan.status());
+    opened.plan = *std::move(plan);
   }
   if (device.kind == Device::kCuda && is_plan && options.recompile &&
       !cuda::HasCodeFor(*opened.plan.plan, device.cuda.context->gpu().sm)) {
