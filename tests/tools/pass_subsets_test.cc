@@ -61,6 +61,13 @@ CompileOptions SmallSteps() {
   return options;
 }
 
+// Under the sanitizers, which see memory and not ids, a part of them.
+#ifdef RENGA_SANITIZED
+constexpr PassSet kStride = 7;
+#else
+constexpr PassSet kStride = 1;
+#endif
+
 TEST(PassSubsets, EveryOneGeneratesTheSameOnStories) {
   const std::vector<Case> cases = StoryCases();
   ASSERT_EQ(cases.size(), 5u);
@@ -68,15 +75,15 @@ TEST(PassSubsets, EveryOneGeneratesTheSameOnStories) {
   ASSERT_TRUE(all.ok()) << all.status();
   const Ids expected = Generate("cpu", *all, cases);
   std::set<std::string> seen;  // graphs: passes that find nothing to do change nothing
-  for (PassSet set = 0; set <= AllPasses(); ++set) {
+  for (PassSet set = 0; set <= AllPasses(); set += kStride) {
     const auto plan = CompileWith(kStories, set, SmallSteps());
     ASSERT_TRUE(plan.ok()) << TextOf(set) << ": " << plan.status();
     if (!seen.insert((*plan)->ir).second) continue;
     ASSERT_EQ(Generate("cpu", *plan, cases), expected) << TextOf(set);
   }
   EXPECT_GT(seen.size(), static_cast<size_t>(PassCount()));
-  std::printf("%u subsets of %d passes, %zu different graphs\n", AllPasses() + 1, PassCount(),
-              seen.size());
+  std::printf("%u subsets of %d passes, %zu different graphs\n", AllPasses() / kStride + 1,
+              PassCount(), seen.size());
 }
 
 // What a graph means does not depend on the passes either: each alone, each left out, none, all.
