@@ -116,9 +116,18 @@ class MatmulWgmmaKernel {
     const int row = first_tile * 16 + lane / 4;
     const int token = blockIdx.x * kTileTokens + lane % 4 * 2;
 #pragma unroll
-    for (int i = 0; i < kTileTokens / 2; ++i) {
-      StoreProduct<Weight>(args_.product, row + i % 4 / 2 * 8, token + i / 4 * 8 + i % 2, sums[i],
-                           unscale);
+    for (int r = 0; r < 2; ++r) {
+      if (row + r * 8 >= Weight::kRows) continue;
+      const float bias = args_.product.bias == nullptr ? 0.0f : args_.product.bias[row + r * 8];
+#pragma unroll
+      for (int i = 0; i < kTileTokens / 4; ++i) {
+        const int t = token + i / 2 * 8 + i % 2;
+        if (t >= args_.product.tokens) continue;
+        const int64_t at = static_cast<int64_t>(t) * Weight::kRows + row + r * 8;
+        float y = sums[i / 2 * 4 + r * 2 + i % 2] * unscale * args_.product.factors[t] + bias;
+        if (args_.product.residual != nullptr) y += LoadFromL2(args_.product.residual + at);
+        args_.product.y[at] = y;
+      }
     }
   }
 
