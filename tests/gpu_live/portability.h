@@ -21,7 +21,10 @@ namespace renga {
 
 struct ModelOnTarget {
   std::string model, target;
-  std::string Name() const { return StrCat(model, "_", target); }
+  int64_t step_tokens = 0;  // 0: the default
+  std::string Name() const {
+    return StrCat(model, "_", target, step_tokens > 0 ? "_decoding" : "");
+  }
   friend std::ostream& operator<<(std::ostream& out, const ModelOnTarget& of) {
     return out << of.Name();
   }
@@ -50,7 +53,10 @@ TEST_P(PortabilityTest, EveryKernelCompilesWithoutSpills) {
   const TempFolder folder;
   const std::string path = ModelPath(folder);
   if (path.empty()) GTEST_SKIP() << "MODEL ABSENT: tools/fetch-models gets it";
-  absl::StatusOr<plan::Plan> plan = LowerHeader(path, GetParam().target);
+  CompileOptions options;
+  options.target = GetParam().target;
+  if (GetParam().step_tokens > 0) options.max_step_tokens = GetParam().step_tokens;
+  absl::StatusOr<plan::Plan> plan = LowerHeader(path, options);
   ASSERT_TRUE(plan.ok()) << plan.status();
   // Spills and too much of anything are errors of it.
   const auto built = codegen::BuildPlanKernels(**nvrtc, {}, &*plan);
