@@ -1,7 +1,6 @@
 #include "runtime/exec/cpu_forward.h"
 
 #include <algorithm>
-#include <numeric>
 
 #include "ir/base/status.h"
 #include "runtime/exec/model_outputs.h"
@@ -28,25 +27,10 @@ absl::StatusOr<std::unique_ptr<CpuForward>> CpuForward::Create(
 
 absl::Status CpuForward::Run(absl::Span<const int32_t> tokens, absl::Span<const int32_t> rows,
                              std::vector<float>* logits) {
-  KvArena& kv = executor_->kv();
-  const int64_t before = kv.position(sequence_);
   rows_ = 0;
-  cells_.clear();
-  RENGA_RETURN_IF_ERROR(kv.Append(sequence_, static_cast<int64_t>(tokens.size()), &cells_));
-  positions_.resize(tokens.size());
-  std::iota(positions_.begin(), positions_.end(), static_cast<int32_t>(before));
-  sequences_.assign(tokens.size(), 0);
-  StepInputs inputs;
-  inputs.tokens = tokens;
-  inputs.positions = positions_;
-  inputs.sequences = sequences_;
-  inputs.cells = cells_;
-  inputs.pages = kv.pages(sequence_);
-  inputs.rows = rows;
-  if (absl::Status status = executor_->Run(inputs); !status.ok()) {
-    RENGA_RETURN_IF_ERROR(kv.Truncate(sequence_, before));
-    return status;
-  }
+  RENGA_RETURN_IF_ERROR(
+      sequence_.Append(executor_->kv(), tokens, rows,
+                       [this](const StepInputs& inputs) { return executor_->Run(inputs); }));
   rows_ = rows.size();
   return logits == nullptr ? absl::OkStatus() : Logits(logits);
 }
@@ -69,7 +53,7 @@ absl::Span<const int32_t> CpuForward::next() const {
 }
 
 absl::Status CpuForward::Truncate(int64_t position) {
-  return executor_->kv().Truncate(sequence_, position);
+  return executor_->kv().Truncate(sequence_.id(), position);
 }
 
 }  // namespace renga

@@ -6,6 +6,7 @@
 
 #include "runtime/exec/executor.h"
 #include "runtime/exec/forward.h"
+#include "runtime/exec/one_sequence.h"
 
 namespace renga {
 
@@ -20,7 +21,7 @@ class CpuForward : public Forward {
                    std::vector<float>* logits) override;
   absl::Status Logits(std::vector<float>* logits) const override;
   absl::Span<const int32_t> next() const override;
-  int64_t position() const override { return executor_->kv().position(sequence_); }
+  int64_t position() const override { return executor_->kv().position(sequence_.id()); }
   int64_t context() const override { return executor_->plan().geometry.context; }
   int64_t max_step_tokens() const override { return executor_->plan().geometry.max_step_tokens; }
   int64_t max_rows() const override { return max_rows_; }
@@ -32,13 +33,11 @@ class CpuForward : public Forward {
   CpuForward(std::unique_ptr<Executor> executor, int sequence, int logits, int next);
 
   std::unique_ptr<Executor> executor_;
-  int sequence_;
+  OneSequence sequence_;
   int logits_;  // output index
   int next_;    // likewise; -1: the plan has none
   int64_t max_rows_;
   size_t rows_ = 0;  // of the last run
-  // Of one run, kept for their memory.
-  std::vector<int32_t> positions_, sequences_, cells_;
 };
 
 }  // namespace renga

@@ -1,7 +1,6 @@
 #include "runtime/exec/cuda_forward.h"
 
 #include <algorithm>
-#include <numeric>
 #include <utility>
 
 #include "ir/base/status.h"
@@ -37,24 +36,9 @@ absl::StatusOr<std::unique_ptr<CudaForward>> CudaForward::Create(
 
 absl::Status CudaForward::Run(absl::Span<const int32_t> tokens, absl::Span<const int32_t> rows,
                               std::vector<float>* logits) {
-  const int64_t before = position();
   rows_ = 0;
-  cells_.clear();
-  RENGA_RETURN_IF_ERROR(pages_.Append(sequence_, static_cast<int64_t>(tokens.size()), &cells_));
-  positions_.resize(tokens.size());
-  std::iota(positions_.begin(), positions_.end(), static_cast<int32_t>(before));
-  sequences_.assign(tokens.size(), 0);
-  StepInputs inputs;
-  inputs.tokens = tokens;
-  inputs.positions = positions_;
-  inputs.sequences = sequences_;
-  inputs.cells = cells_;
-  inputs.pages = pages_.pages(sequence_);
-  inputs.rows = rows;
-  if (absl::Status status = executor_->Run(inputs); !status.ok()) {
-    RENGA_RETURN_IF_ERROR(pages_.Truncate(sequence_, before));
-    return status;
-  }
+  RENGA_RETURN_IF_ERROR(sequence_.Append(
+      pages_, tokens, rows, [this](const StepInputs& inputs) { return executor_->Run(inputs); }));
   rows_ = rows.size();
   return logits == nullptr ? absl::OkStatus() : Logits(logits);
 }

@@ -8,6 +8,7 @@
 
 #include "runtime/exec/cuda_executor.h"
 #include "runtime/exec/forward.h"
+#include "runtime/exec/one_sequence.h"
 #include "runtime/memory/kv_pages.h"
 
 namespace renga {
@@ -24,12 +25,14 @@ class CudaForward : public Forward {
                    std::vector<float>* logits) override;
   absl::Status Logits(std::vector<float>* logits) const override;
   absl::Span<const int32_t> next() const override;
-  int64_t position() const override { return pages_.position(sequence_); }
+  int64_t position() const override { return pages_.position(sequence_.id()); }
   int64_t context() const override { return executor_->plan().geometry.context; }
   int64_t max_step_tokens() const override { return executor_->plan().geometry.max_step_tokens; }
   int64_t max_rows() const override { return max_rows_; }
   int64_t vocab() const override { return executor_->plan().model.vocab; }
-  absl::Status Truncate(int64_t position) override { return pages_.Truncate(sequence_, position); }
+  absl::Status Truncate(int64_t position) override {
+    return pages_.Truncate(sequence_.id(), position);
+  }
   std::string_view device() const override { return name_; }
 
   const CudaExecutor& executor() const { return *executor_; }
@@ -40,14 +43,12 @@ class CudaForward : public Forward {
 
   std::unique_ptr<CudaExecutor> executor_;
   KvPages pages_;
-  int sequence_;
+  OneSequence sequence_;
   std::string name_;
   int32_t logits_, next_;  // buffers; -1: the plan has none
   int64_t columns_;        // of the logits, at least vocab()
   int64_t max_rows_;
   size_t rows_ = 0;  // of the last run
-  // Of one run, kept for their memory.
-  std::vector<int32_t> positions_, sequences_, cells_;
   mutable std::vector<float> padded_;
 };
 
