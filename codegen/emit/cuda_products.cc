@@ -205,23 +205,21 @@ std::vector<ManyRows> ManyRowsVariants(const CudaStep& step, int64_t decoded,
   std::vector<ManyRows> variants;
   const int64_t most = step.max_rows();
   if (most <= decoded) return variants;
+  if (decoded < kFewRows) {
+    variants.push_back({Matmul::kFew, kFewRows,
+                        "weights are read once for up to 16 rows; warps divide k to load enough "
+                        "of them"});
+  }
+  if (most <= kFewRows) return variants;
   if (const std::string no_wgmma = NoWgmma(step.gpu(), weights); !no_wgmma.empty()) {
-    if (decoded < kFewRows) {
-      variants.push_back({Matmul::kFew, kFewRows,
-                          "weights are read once for up to 16 rows; warps divide k to load enough "
-                          "of them"});
-    }
-    if (most > kFewRows) {
-      variants.push_back({Matmul::kMany, most,
-                          StrCat("tiles of 64 rows: a weight serves many products; ", no_wgmma)});
-    }
+    variants.push_back({Matmul::kMany, most,
+                        StrCat("tiles of 64 rows: a weight serves many products; ", no_wgmma)});
     return variants;
   }
   const auto add = [&](int64_t last) {
     variants.push_back({Matmul::kWgmma, last,
                         "wgmma, which even in tiles that are half empty is faster than mma.sync "
-                        "at 32 rows; one kernel for few rows and many compiles sooner than two; "
-                        "tiles that fill the GPU in few waves"});
+                        "from 32 rows on; tiles that fill the GPU in few waves"});
   };
   for (const int64_t last : kWgmmaRanges) {
     if (last < most) add(last);

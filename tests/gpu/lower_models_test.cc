@@ -235,6 +235,7 @@ TEST(GpuLowering, WgmmaForManyRows) {
   EXPECT_THAT(
       VariantsOf(*plan, "0.act"),
       ElementsAre("8: gate_up_q4_k_256x256",
+                  "16: half_rows_256_norm matmul_q4_k_256x256_few matmul_q4_k_256x256_few glu",
                   "64: half_rows_256_norm_wgmma wgmma_q4_k_256x256_64 wgmma_q4_k_256x256_64 glu",
                   "128: half_rows_256_norm_wgmma wgmma_q4_k_256x256_64 wgmma_q4_k_256x256_64 glu",
                   "200: half_rows_256_norm_wgmma wgmma_q4_k_256x256_64 wgmma_q4_k_256x256_64 "
