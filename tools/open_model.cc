@@ -184,12 +184,6 @@ absl::StatusOr<CudaDevice> FindCuda(const std::string& device) {
   return OpenCuda(ordinal);
 }
 
-// Of an error's message, what comes before what to do.
-std::string FirstClause(const absl::Status& status) {
-  const std::string_view message = ToStd(status.message());
-  return std::string(message.substr(0, message.find_first_of(";\n")));
-}
-
 // The device for what `model` is: `plan` where it is a plan, else null.
 absl::StatusOr<Device> ChooseDevice(const std::string& model, const plan::Plan* plan,
                                     const OpenOptions& options) {
@@ -273,7 +267,7 @@ absl::StatusOr<OpenedModel> OpenModel(const std::string& model, const OpenOption
     if (device.kind == Device::kCuda && given.device == "auto" &&
         absl::IsUnimplemented(plan.status())) {
       // The model has something that has no kernel for GPUs; the cpu has all.
-      device = {.note = StrCat(" (cuda: ", FirstClause(plan.status()), ")")};
+      device = {.note = StrCat(" (cuda: ", Reason(plan.status()), ")")};
       options.compile.target = given.compile.target;
       plan = OpenPlan(model, options);
     }

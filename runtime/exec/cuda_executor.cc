@@ -269,17 +269,6 @@ absl::Status CudaExecutor::Wait(std::string_view what) {
                                        options_.patience_seconds, " s", hint));
 }
 
-int32_t CudaExecutor::FindOutput(std::string_view name) const {
-  if (std::find(plan_->outputs.begin(), plan_->outputs.end(), name) == plan_->outputs.end()) {
-    return -1;
-  }
-  for (size_t i = 0; i < plan_->buffers.size(); ++i) {
-    const plan::Buffer& buffer = plan_->buffers[i];
-    if (buffer.space != plan::Space::kWeight && buffer.name == name) return static_cast<int32_t>(i);
-  }
-  return -1;
-}
-
 absl::Status CudaExecutor::Read(int32_t buffer, absl::Span<uint8_t> to) const {
   RENGA_RETURN_IF_ERROR(failed_);
   return stream_.Read(reinterpret_cast<const void*>(addresses_[buffer]), to);

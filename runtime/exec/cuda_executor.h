@@ -56,9 +56,6 @@ class CudaExecutor {
   // says so.
   absl::Status Run(const StepInputs& inputs);
 
-  // Buffer of the output of that name; -1 when the plan has none.
-  int32_t FindOutput(std::string_view name) const;
-
   // The first bytes of a buffer as the last run left them.
   absl::Status Read(int32_t buffer, absl::Span<uint8_t> to) const;
 

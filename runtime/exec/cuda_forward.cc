@@ -15,8 +15,8 @@ CudaForward::CudaForward(std::unique_ptr<CudaExecutor> executor, KvPages pages, 
       pages_(std::move(pages)),
       sequence_(sequence),
       name_(std::move(name)),
-      logits_(executor_->FindOutput("logits")),
-      next_(executor_->FindOutput("next")),
+      logits_(plan::OutputBuffer(executor_->plan(), "logits")),
+      next_(plan::OutputBuffer(executor_->plan(), "next")),
       columns_(executor_->plan().buffers[logits_].type.shape[1].value),
       max_rows_(plan::SymbolMax(executor_->plan(), "R", max_step_tokens())) {
   executor_->set_fetched(next_);

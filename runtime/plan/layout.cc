@@ -117,6 +117,15 @@ int64_t SymbolMax(const Plan& plan, std::string_view name, int64_t otherwise) {
   return symbol < 0 ? otherwise : plan.symbols[symbol].max;
 }
 
+int32_t OutputBuffer(const Plan& plan, std::string_view name) {
+  if (std::find(plan.outputs.begin(), plan.outputs.end(), name) == plan.outputs.end()) return -1;
+  for (size_t i = 0; i < plan.buffers.size(); ++i) {
+    const Buffer& buffer = plan.buffers[i];
+    if (buffer.space != Space::kWeight && buffer.name == name) return static_cast<int32_t>(i);
+  }
+  return -1;
+}
+
 int64_t CacheCells(const Plan& plan) { return SymbolMax(plan, "C", 0); }
 
 namespace {

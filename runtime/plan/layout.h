@@ -48,6 +48,9 @@ int32_t FindSymbol(const Plan& plan, std::string_view name);
 // Max of the symbol of that name; `otherwise` when the plan has none.
 int64_t SymbolMax(const Plan& plan, std::string_view name, int64_t otherwise);
 
+// Index of the buffer of the output of that name; -1 when the plan has none.
+int32_t OutputBuffer(const Plan& plan, std::string_view name);
+
 // Cells of each cache, all pages of all sequences together.
 int64_t CacheCells(const Plan& plan);
 

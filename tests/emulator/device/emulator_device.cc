@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "ir/base/status.h"
+#include "runtime/exec/step_inputs.h"
 #include "runtime/plan/launch.h"
 #include "runtime/plan/layout.h"
 #include "runtime/plan/validate.h"
@@ -12,38 +13,6 @@
 
 namespace renga::emulator {
 namespace {
-
-// What a run binds the plan's symbols to, and fills its inputs with.
-struct SymbolOf {
-  std::string_view name;
-  int64_t (*value)(const plan::Plan& plan, const StepInputs& inputs);
-};
-constexpr SymbolOf kSymbols[] = {
-    {"T", [](const plan::Plan&,
-             const StepInputs& in) { return static_cast<int64_t>(in.tokens.size()); }},
-    {"S", [](const plan::Plan&, const StepInputs& in) { return in.sequence_count; }},
-    {"R",
-     [](const plan::Plan&, const StepInputs& in) { return static_cast<int64_t>(in.rows.size()); }},
-    {"L",
-     [](const plan::Plan&, const StepInputs& in) {
-       return int64_t{*std::max_element(in.positions.begin(), in.positions.end())} + 1;
-     }},
-    {"P",
-     [](const plan::Plan&, const StepInputs& in) {
-       return static_cast<int64_t>(in.pages.size()) / in.sequence_count;
-     }},
-    {"C", [](const plan::Plan& plan, const StepInputs&) { return plan::CacheCells(plan); }},
-};
-
-struct InputOf {
-  std::string_view name;
-  absl::Span<const int32_t> StepInputs::*values;
-};
-constexpr InputOf kInputs[] = {
-    {"tokens", &StepInputs::tokens},       {"positions", &StepInputs::positions},
-    {"sequences", &StepInputs::sequences}, {"cells", &StepInputs::cells},
-    {"pages", &StepInputs::pages},         {"rows", &StepInputs::rows},
-};
 
 // As a kernel wants its arguments.
 struct alignas(plan::kTensorMapAlignment) ArgumentBlock {
@@ -64,12 +33,6 @@ absl::StatusOr<plan::EncodedTensorMap> EncodeMap(const plan::TensorMapSpec& spec
   static_assert(sizeof(made) == sizeof(encoded));
   std::memcpy(encoded.data(), &made, sizeof(made));
   return encoded;
-}
-
-template <typename Entries>
-auto FindEntry(const Entries& entries, std::string_view name) {
-  return std::find_if(std::begin(entries), std::end(entries),
-                      [name](const auto& entry) { return entry.name == name; });
 }
 
 }  // namespace
@@ -102,17 +65,7 @@ absl::StatusOr<const Kernel*> EmulatorDevice::FindKernel(const std::string& name
 }
 
 absl::Status EmulatorDevice::CheckPlan() const {
-  for (const plan::Symbol& symbol : plan_->symbols) {
-    if (FindEntry(kSymbols, symbol.name) == std::end(kSymbols)) {
-      return absl::UnimplementedError(StrCat("symbol ", symbol.name, ": expected T S R L P C"));
-    }
-  }
-  for (const std::string& input : plan_->inputs) {
-    if (FindEntry(kInputs, input) == std::end(kInputs)) {
-      return absl::UnimplementedError(
-          StrCat("input ", input, ": expected tokens positions sequences cells pages rows"));
-    }
-  }
+  RENGA_RETURN_IF_ERROR(CheckInputsAreKnown(*plan_));
   for (size_t i = 0; i < plan_->steps.size(); ++i) {
     const plan::Step& step = plan_->steps[i];
     if (step.variants.empty()) {
@@ -125,17 +78,17 @@ absl::Status EmulatorDevice::CheckPlan() const {
 }
 
 absl::Status EmulatorDevice::BindInputs(const StepInputs& inputs) {
+  BindSymbols(*plan_, inputs, &symbols_);
   for (size_t i = 0; i < symbols_.size(); ++i) {
     const plan::Symbol& symbol = plan_->symbols[i];
-    symbols_[i] = FindEntry(kSymbols, symbol.name)->value(*plan_, inputs);
     if (symbols_[i] > symbol.max) {
       return absl::InvalidArgumentError(
           StrCat("symbol ", symbol.name, ": expected at most ", symbol.max, ", got ", symbols_[i]));
     }
   }
   for (size_t i = 0; i < plan_->inputs.size(); ++i) {
-    const auto values = inputs.*FindEntry(kInputs, plan_->inputs[i])->values;
-    RENGA_RETURN_IF_ERROR(memory_->SetInput(static_cast<int>(i), values));
+    RENGA_RETURN_IF_ERROR(
+        memory_->SetInput(static_cast<int>(i), ValuesOf(inputs, plan_->inputs[i])));
   }
   return absl::OkStatus();
 }
@@ -199,17 +152,6 @@ absl::Status EmulatorDevice::RunLaunch(const plan::Launch& launch) {
                                {size(shape.threads)},
                                static_cast<size_t>(shape.dynamic_shared)},
                               options, pointers);
-}
-
-int32_t EmulatorDevice::FindOutput(std::string_view name) const {
-  if (std::find(plan_->outputs.begin(), plan_->outputs.end(), name) == plan_->outputs.end()) {
-    return -1;
-  }
-  for (size_t i = 0; i < plan_->buffers.size(); ++i) {
-    const plan::Buffer& buffer = plan_->buffers[i];
-    if (buffer.space != plan::Space::kWeight && buffer.name == name) return static_cast<int32_t>(i);
-  }
-  return -1;
 }
 
 }  // namespace renga::emulator

@@ -41,9 +41,7 @@ class EmulatorDevice {
   // An error of `observer`, which is called after each step, is named likewise.
   absl::Status Run(const StepInputs& inputs, const StepObserver& observer = nullptr);
 
-  // Index of the buffer of the output of that name; -1 when the plan has none.
-  int32_t FindOutput(std::string_view name) const;
-  // Its bytes as the last run left them.
+  // A buffer's bytes as the last run left them.
   absl::Status Read(int32_t buffer, std::vector<uint8_t>* bytes) {
     return memory_->Read(buffer, symbols_, bytes);
   }

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "ir/base/status.h"
+#include "runtime/exec/model_outputs.h"
 #include "runtime/plan/layout.h"
 
 namespace renga::emulator {
@@ -12,11 +13,6 @@ namespace {
 
 // Any: pages come in another order than positions.
 constexpr uint64_t kPageSeed = 7;
-
-bool IsRows(const plan::Plan& plan, const plan::TensorType& type, DType dtype, size_t rank) {
-  return type.dtype == dtype && type.shape.size() == rank && type.shape[0].symbol >= 0 &&
-         plan.symbols[type.shape[0].symbol].name == "R";
-}
 
 }  // namespace
 
@@ -33,16 +29,9 @@ absl::StatusOr<std::unique_ptr<EmulatorForward>> EmulatorForward::Create(
     std::shared_ptr<const plan::Plan> plan, DeviceOptions options) {
   RENGA_ASSIGN_OR_RETURN(std::unique_ptr<EmulatorDevice> device,
                          EmulatorDevice::Create(std::move(plan), std::move(options)));
-  const plan::Plan& checked = device->plan();
-  const int32_t logits = device->FindOutput("logits"), next = device->FindOutput("next");
-  if (logits < 0 || !IsRows(checked, checked.buffers[logits].type, DType::kF32, 2) ||
-      checked.buffers[logits].type.shape[1].value < checked.model.vocab) {
-    return absl::InvalidArgumentError(
-        StrCat("plan: expected an output logits f32[R,", checked.model.vocab, "] or wider"));
-  }
-  if (next >= 0 && !IsRows(checked, checked.buffers[next].type, DType::kI32, 1)) {
-    return absl::InvalidArgumentError("output next: expected i32[R]");
-  }
+  RENGA_RETURN_IF_ERROR(CheckModelOutputs(device->plan()));
+  const int32_t logits = plan::OutputBuffer(device->plan(), "logits");
+  const int32_t next = plan::OutputBuffer(device->plan(), "next");
   return std::unique_ptr<EmulatorForward>(new EmulatorForward(std::move(device), logits, next));
 }
 

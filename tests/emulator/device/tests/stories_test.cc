@@ -4,6 +4,7 @@
 #include <random>
 
 #include "gmock/gmock.h"
+#include "runtime/plan/layout.h"
 #include "tests/emulator/device/step_reference.h"
 #include "tests/emulator/device/tests/support.h"
 #include "tests/support/pass_subsets.h"
@@ -242,7 +243,7 @@ void RunTwoSequences(renga::CompileOptions compile) {
   run({prompts[0], {both.begin(), both.end() - 1}});
   if (testing::Test::HasFatalFailure()) return;
   std::vector<uint8_t> bytes;
-  const int32_t logits = (*device)->FindOutput("logits");
+  const int32_t logits = plan::OutputBuffer((*device)->plan(), "logits");
   ASSERT_TRUE((*device)->Read(logits, &bytes).ok());
   std::vector<float> got(bytes.size() / sizeof(float));
   std::memcpy(got.data(), bytes.data(), bytes.size());
