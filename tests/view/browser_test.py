@@ -26,6 +26,8 @@ BROWSER = None
 FOCUSED = "document.activeElement.dataset.ref || document.activeElement.id || " \
           "document.activeElement.querySelector('.name')?.textContent"
 
+TWO_FRAMES = "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
+
 # Elements whose own text has a contrast below 4.5 with what is behind it.
 WEAK_TEXT = """(() => {
     const channels = (colour) => colour.match(/[\\d.]+/g).map(Number);
@@ -84,7 +86,10 @@ class PageTest(unittest.TestCase):
             self.page.close()
 
     def text(self, selector):
-        return self.page.run(f"document.querySelector({json.dumps(selector)}).innerText")
+        """What can be read in an element. A section opened just now (content-visibility: auto) has
+        no text until a frame has found it on the screen."""
+        return self.page.run(f"{TWO_FRAMES}.then(() => "
+                             f"document.querySelector({json.dumps(selector)}).innerText)")
 
     def count(self, selector):
         """Elements that match and can be seen."""
