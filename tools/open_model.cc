@@ -15,14 +15,15 @@
 #include "ir/base/output_file.h"
 #include "ir/base/status.h"
 #include "runtime/device/cuda/plan_code.h"
-#include "runtime/exec/cpu_forward.h"
-#include "runtime/exec/cuda_forward.h"
+#include "runtime/exec/cpu_runner.h"
+#include "runtime/exec/cuda_runner.h"
+#include "runtime/exec/sequence_forward.h"
 #include "runtime/memory/weights.h"
 #include "runtime/plan/serialize.h"
 #include "tools/cache_folder.h"
 #include "tools/cuda_device.h"
 #include "tools/nvrtc.h"
-#include "tools/reference_forward.h"
+#include "tools/reference_runner.h"
 
 namespace renga {
 namespace {
@@ -113,9 +114,10 @@ struct Device {
   std::string note;  // why not another
 };
 
-absl::StatusOr<std::unique_ptr<Forward>> OpenForward(const OpenedPlan& opened, const Device& device,
-                                                     int threads, const OpenOptions& open,
-                                                     std::optional<int64_t>* kernels_compiled) {
+absl::StatusOr<std::unique_ptr<StepRunner>> OpenRunner(const OpenedPlan& opened,
+                                                       const Device& device, int threads,
+                                                       const OpenOptions& open,
+                                                       std::optional<int64_t>* kernels_compiled) {
   if (device.kind == Device::kReference) {
     WeightOptions options;
     options.plan_path = opened.path;
@@ -134,19 +136,19 @@ absl::StatusOr<std::unique_ptr<Forward>> OpenForward(const OpenedPlan& opened, c
     options.check_steps = open.check_steps;
     options.paranoid = open.paranoid;
     RENGA_ASSIGN_OR_RETURN(
-        std::unique_ptr<CudaForward> forward,
-        CudaForward::Create(opened.plan, device.cuda.context, options, device.cuda.name));
+        std::unique_ptr<CudaRunner> runner,
+        CudaRunner::Create(opened.plan, device.cuda.context, options, device.cuda.name));
     *kernels_compiled =
-        kernels_compiled->value_or(0) + forward->executor().counters().kernels_compiled;
-    return std::unique_ptr<Forward>(std::move(forward));
+        kernels_compiled->value_or(0) + runner->executor().counters().kernels_compiled;
+    return std::unique_ptr<StepRunner>(std::move(runner));
   }
   ExecutorOptions options;
   options.plan_path = opened.path;
   options.threads = threads;
   options.progress = open.progress;
-  RENGA_ASSIGN_OR_RETURN(std::unique_ptr<CpuForward> forward,
-                         CpuForward::Create(opened.plan, options));
-  return std::unique_ptr<Forward>(std::move(forward));
+  RENGA_ASSIGN_OR_RETURN(std::unique_ptr<CpuRunner> runner,
+                         CpuRunner::Create(opened.plan, options));
+  return std::unique_ptr<StepRunner>(std::move(runner));
 }
 
 // Why a plan for GPUs does not run here, and what does.
@@ -248,12 +250,12 @@ absl::StatusOr<OpenedPlan> OpenPlan(const std::string& model, const OpenOptions&
   return CompilePlan(model, compile, cache_path);
 }
 
-absl::StatusOr<OpenedModel> OpenModel(const std::string& model, const OpenOptions& given) {
+absl::StatusOr<RunnableModel> OpenToRun(const std::string& model, const OpenOptions& given) {
   const auto start = std::chrono::steady_clock::now();
   const int threads = given.threads > 0
                           ? given.threads
                           : static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
-  OpenedModel opened;
+  RunnableModel opened;
   OpenOptions options = given;
   RENGA_ASSIGN_OR_RETURN(const bool is_plan, IsPlan(model));
   if (is_plan) {
@@ -279,18 +281,18 @@ absl::StatusOr<OpenedModel> OpenModel(const std::string& model, const OpenOption
     RENGA_RETURN_IF_ERROR(
         RecompileHere(device.cuda, threads, &opened.plan, &opened.kernels_compiled));
   }
-  auto forward = OpenForward(opened.plan, device, threads, options, &opened.kernels_compiled);
+  auto runner = OpenRunner(opened.plan, device, threads, options, &opened.kernels_compiled);
   if (opened.plan.origin == PlanOrigin::kCached &&
-      (absl::IsFailedPrecondition(forward.status()) || absl::IsNotFound(forward.status()))) {
+      (absl::IsFailedPrecondition(runner.status()) || absl::IsNotFound(runner.status()))) {
     // The file changed under the cached plan, which is nobody's fault: compile again. Any other
     // error would only come back.
     const CompileOptions compile = EffectiveOptions(options);
     RENGA_ASSIGN_OR_RETURN(opened.plan,
                            CompilePlan(model, compile, CachePath(model, compile, true)));
-    forward = OpenForward(opened.plan, device, threads, options, &opened.kernels_compiled);
+    runner = OpenRunner(opened.plan, device, threads, options, &opened.kernels_compiled);
   }
-  RENGA_RETURN_IF_ERROR(forward.status());
-  opened.forward = *std::move(forward);
+  RENGA_RETURN_IF_ERROR(runner.status());
+  opened.runner = *std::move(runner);
   RENGA_ASSIGN_OR_RETURN(opened.tokenizer, Tokenizer::Create(opened.plan.plan->tokenizer));
   if (device.kind == Device::kReference) {
     opened.device_note = StrCat("reference interpreter, ", threads, " threads");
@@ -303,6 +305,14 @@ absl::StatusOr<OpenedModel> OpenModel(const std::string& model, const OpenOption
   opened.load_seconds =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return opened;
+}
+
+absl::StatusOr<OpenedModel> OpenModel(const std::string& model, const OpenOptions& options) {
+  RENGA_ASSIGN_OR_RETURN(RunnableModel opened, OpenToRun(model, options));
+  OpenedModel one;
+  static_cast<ModelFacts&>(one) = std::move(opened);
+  one.forward = std::make_unique<SequenceForward>(std::move(opened.runner));
+  return one;
 }
 
 }  // namespace renga

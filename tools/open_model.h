@@ -8,6 +8,7 @@
 
 #include "absl/status/statusor.h"
 #include "runtime/exec/forward.h"
+#include "runtime/exec/step_runner.h"
 #include "runtime/plan/plan.h"
 #include "runtime/text/tokenizer.h"
 #include "tools/compiler.h"
@@ -40,14 +41,23 @@ struct OpenedPlan {
   std::string path;  // of the plan file; empty when it was compiled and could not be cached
 };
 
-struct OpenedModel {
+struct ModelFacts {
   OpenedPlan plan;
   std::unique_ptr<Tokenizer> tokenizer;
-  std::unique_ptr<Forward> forward;
   std::string device_note;  // "cpu, 2 threads, avx2" and why not another, for people
   // On a GPU: kernels that this machine compiled because the plan had no code for the GPU.
   std::optional<int64_t> kernels_compiled;
   double load_seconds = 0;  // everything from opening the file to being ready for tokens
+};
+
+// For many sequences.
+struct RunnableModel : ModelFacts {
+  std::unique_ptr<StepRunner> runner;
+};
+
+// For one.
+struct OpenedModel : ModelFacts {
+  std::unique_ptr<Forward> forward;
 };
 
 // True when the file at `path` is a plan. Errors as MappedFile::Open.
@@ -58,6 +68,7 @@ absl::StatusOr<bool> IsPlan(const std::string& path);
 absl::StatusOr<OpenedPlan> OpenPlan(const std::string& model, const OpenOptions& options);
 
 // Unavailable when the machine has no such device.
+absl::StatusOr<RunnableModel> OpenToRun(const std::string& model, const OpenOptions& options);
 absl::StatusOr<OpenedModel> OpenModel(const std::string& model, const OpenOptions& options);
 
 // The folder of the plan cache; empty when neither XDG_CACHE_HOME nor HOME is set.

@@ -7,6 +7,7 @@
 #include "ir/base/status.h"
 #include "runtime/device/cuda/arena.h"
 #include "runtime/device/cuda/tensor_map.h"
+#include "runtime/plan/cache_layout.h"
 #include "runtime/plan/layout.h"
 
 namespace renga {
@@ -267,6 +268,22 @@ absl::Status CudaExecutor::Wait(std::string_view what) {
   context_->Abandon();
   return absl::UnavailableError(StrCat(context_->gpu().name, ": ", what, " has not ended after ",
                                        options_.patience_seconds, " s", hint));
+}
+
+absl::Status CudaExecutor::CopyPages(absl::Span<const PageCopy> copies) {
+  RENGA_RETURN_IF_ERROR(failed_);
+  for (const PageCopy& copy : copies) {
+    uint8_t* base = caches_.data();
+    for (const plan::Cache& cache : plan_->caches) {
+      const std::vector<plan::ByteRange> from = plan::PageRanges(*plan_, cache, copy.from);
+      const std::vector<plan::ByteRange> to = plan::PageRanges(*plan_, cache, copy.to);
+      for (size_t i = 0; i < from.size() && failed_.ok(); ++i) {
+        failed_ = stream_.Copy(base + to[i].offset, base + from[i].offset, from[i].bytes);
+      }
+      base += plan::AlignUp(static_cast<uint64_t>(plan::CacheCells(*plan_)) * cache.cell_bytes);
+    }
+  }
+  return failed_;
 }
 
 absl::Status CudaExecutor::Read(int32_t buffer, absl::Span<uint8_t> to) const {

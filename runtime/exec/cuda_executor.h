@@ -16,6 +16,7 @@
 #include "runtime/device/cuda/weight_upload.h"
 #include "runtime/exec/index_rules.h"
 #include "runtime/exec/step_inputs.h"
+#include "runtime/memory/kv_pages.h"
 #include "runtime/plan/launch.h"
 #include "runtime/plan/plan.h"
 #include "runtime/plan/tensor_map.h"
@@ -55,6 +56,9 @@ class CudaExecutor {
   // Unavailable where the GPU failed: then nothing on it can be used any more, and every later call
   // says so.
   absl::Status Run(const StepInputs& inputs);
+
+  // Queues copies of pages of every cache, before what is run next; in order.
+  absl::Status CopyPages(absl::Span<const PageCopy> copies);
 
   // The first bytes of a buffer as the last run left them.
   absl::Status Read(int32_t buffer, absl::Span<uint8_t> to) const;

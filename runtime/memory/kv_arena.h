@@ -21,11 +21,15 @@ class KvArena : public KvPages {
   // Memory of cache `index` of the plan: [cells, heads, head_dim], 64-byte aligned, zero at first.
   uint8_t* cache(int index) const { return region_.data() + cache_offsets_[index]; }
 
+  // In every cache.
+  void CopyPage(const PageCopy& copy);
+
  private:
   explicit KvArena(const plan::Plan& plan) : KvPages(plan) {}
 
   Region region_;
   std::vector<uint64_t> cache_offsets_;
+  std::vector<uint64_t> page_bytes_;  // by cache
 };
 
 }  // namespace renga

@@ -13,6 +13,12 @@
 
 namespace renga {
 
+// Page `from` of every cache is to be what page `to` is from then on.
+struct PageCopy {
+  int32_t from = 0, to = 0;
+  friend bool operator==(const PageCopy&, const PageCopy&) = default;
+};
+
 // Not thread-safe.
 class KvPages {
  public:

@@ -17,4 +17,11 @@ std::vector<ByteRange> CellRanges(const Plan& plan, const Cache& cache, int64_t 
   return {{index * quants, quants}, {scales + index * rest, rest}};
 }
 
+std::vector<ByteRange> PageRanges(const Plan& plan, const Cache& cache, int64_t page) {
+  const int64_t tokens = plan.geometry.page_tokens;
+  std::vector<ByteRange> ranges = CellRanges(plan, cache, page * tokens);
+  for (ByteRange& range : ranges) range.bytes *= static_cast<uint64_t>(tokens);
+  return ranges;
+}
+
 }  // namespace renga::plan

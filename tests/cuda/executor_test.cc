@@ -2,7 +2,7 @@
 #include "runtime/exec/cuda_executor.h"
 
 #include "gmock/gmock.h"
-#include "runtime/exec/cuda_forward.h"
+#include "tests/cuda/cuda_sequence.h"
 #include "tests/cuda/support.h"
 #include "tests/support/test_data.h"
 
@@ -11,18 +11,18 @@ namespace {
 
 class CudaExecutorTest : public CudaTest {
  protected:
-  static absl::StatusOr<std::unique_ptr<CudaForward>> OpenWith(const CudaOptions& cuda_options,
-                                                               const OpenOptions& open = {}) {
+  static absl::StatusOr<std::unique_ptr<CudaSequence>> OpenWith(const CudaOptions& cuda_options,
+                                                                const OpenOptions& open = {}) {
     RENGA_ASSIGN_OR_RETURN(const CudaDevice device, OpenCuda(0));
     OpenOptions options = open;
     options.use_cache = false;
     options.compile.target = device.target;
     RENGA_ASSIGN_OR_RETURN(const OpenedPlan plan, OpenPlan(TestData("stories260K.gguf"), options));
-    return CudaForward::Create(plan.plan, device.context, cuda_options, device.name);
+    return CudaSequence::Create(plan.plan, device.context, cuda_options, device.name);
   }
 
   // Greedy from a start token on; the logits of every step.
-  static std::vector<float> Decode(CudaForward& forward, int steps) {
+  static std::vector<float> Decode(Forward& forward, int steps) {
     EXPECT_TRUE(forward.Truncate(0).ok());
     std::vector<float> all, logits;
     int32_t token = 1;

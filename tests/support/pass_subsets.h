@@ -12,10 +12,11 @@
 #include "ir/base/status.h"
 #include "ir/base/strings.h"
 #include "passes/core/pipeline.h"
-#include "runtime/exec/cpu_forward.h"
+#include "runtime/exec/cpu_runner.h"
+#include "runtime/exec/sequence_forward.h"
 #include "runtime/memory/weights.h"
 #include "tools/compiler.h"
-#include "tools/reference_forward.h"
+#include "tools/reference_runner.h"
 
 namespace renga {
 
@@ -52,12 +53,15 @@ inline absl::StatusOr<std::unique_ptr<Forward>> OpenPlanOn(
     WeightOptions options;
     options.threads = threads;
     RENGA_ASSIGN_OR_RETURN(WeightStore store, WeightStore::Open(*plan, options));
-    return OpenReference(plan, std::make_shared<const WeightStore>(std::move(store)), threads);
+    RENGA_ASSIGN_OR_RETURN(
+        std::unique_ptr<StepRunner> runner,
+        OpenReference(plan, std::make_shared<const WeightStore>(std::move(store)), threads));
+    return std::make_unique<SequenceForward>(std::move(runner));
   }
   ExecutorOptions options;
   options.threads = threads;
-  RENGA_ASSIGN_OR_RETURN(std::unique_ptr<CpuForward> forward, CpuForward::Create(plan, options));
-  return std::unique_ptr<Forward>(std::move(forward));
+  RENGA_ASSIGN_OR_RETURN(std::unique_ptr<CpuRunner> runner, CpuRunner::Create(plan, options));
+  return std::make_unique<SequenceForward>(std::move(runner));
 }
 
 // Greedy, from an empty sequence: the prompt in steps as long as they may be, then one token a

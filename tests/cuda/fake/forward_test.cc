@@ -1,6 +1,6 @@
-// CudaForward over a driver that runs no kernel: what reaches the kernels, what is launched how
-// often, and what stays after the GPU failed.
-#include "runtime/exec/cuda_forward.h"
+// A sequence on a GPU over a driver that runs no kernel: what reaches the kernels, what is launched
+// how often, and what stays after the GPU failed.
+#include "tests/cuda/cuda_sequence.h"
 
 #include <cstring>
 #include <map>
@@ -85,13 +85,13 @@ class FakeForward : public testing::Test {
  protected:
   FakeForward() { fake_.SetFresh(0); }
 
-  absl::StatusOr<std::unique_ptr<CudaForward>> Open(const std::string& target = "sm_90a",
-                                                    CudaOptions options = {},
-                                                    const std::string& gguf = StoryModel()) {
+  absl::StatusOr<std::unique_ptr<CudaSequence>> Open(const std::string& target = "sm_90a",
+                                                     CudaOptions options = {},
+                                                     const std::string& gguf = StoryModel()) {
     RENGA_ASSIGN_OR_RETURN(const auto driver, cuda::Driver::Load(cuda::FakeFile("fake_driver")));
     RENGA_ASSIGN_OR_RETURN(cuda::ContextRef context, cuda::Context::Open(driver, 0));
     plan_ = std::make_shared<const plan::Plan>(FakePlan(target, {}, gguf));
-    return CudaForward::Create(plan_, std::move(context), options, "cuda:0 Fake GPU");
+    return CudaSequence::Create(plan_, std::move(context), options, "cuda:0 Fake GPU");
   }
 
   // From now on the values of inputs that launches point to are noted.

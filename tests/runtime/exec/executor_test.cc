@@ -6,7 +6,8 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "ir/reference/interpreter.h"
-#include "runtime/exec/cpu_forward.h"
+#include "runtime/exec/cpu_runner.h"
+#include "runtime/exec/sequence_forward.h"
 #include "tests/runtime/exec/small_model.h"
 
 namespace renga {
@@ -50,8 +51,9 @@ std::vector<float> ReferenceLogits(const SmallModel& model) {
 
 class ExecutorTest : public ::testing::Test {
  protected:
-  std::unique_ptr<CpuForward> Open() {
-    return CpuForward::Create(model_.shared_plan(), {.threads = 2}).value();
+  std::unique_ptr<Forward> Open() {
+    return std::make_unique<SequenceForward>(
+        CpuRunner::Create(model_.shared_plan(), {.threads = 2}).value());
   }
 
   SmallModel model_;
@@ -60,7 +62,7 @@ class ExecutorTest : public ::testing::Test {
 TEST_F(ExecutorTest, EveryChunkingGivesTheReferencesLogits) {
   const std::vector<float> expected = ReferenceLogits(model_);
   for (size_t chunk : {1, 2, 3, 5}) {
-    const std::unique_ptr<CpuForward> forward = Open();
+    const std::unique_ptr<Forward> forward = Open();
     std::vector<float> all, logits;
     for (size_t begin = 0; begin < kTokens.size(); begin += chunk) {
       const auto tokens = absl::MakeConstSpan(kTokens).subspan(begin, chunk);
@@ -79,8 +81,9 @@ TEST_F(ExecutorTest, EveryChunkingGivesTheReferencesLogits) {
 
 class FusedExecutorTest : public ::testing::Test {
  protected:
-  std::unique_ptr<CpuForward> Open() {
-    return CpuForward::Create(model_.shared_plan(), {.threads = 2}).value();
+  std::unique_ptr<Forward> Open() {
+    return std::make_unique<SequenceForward>(
+        CpuRunner::Create(model_.shared_plan(), {.threads = 2}).value());
   }
 
   SmallModel model_{kSmallFusedGraph};
@@ -89,7 +92,7 @@ class FusedExecutorTest : public ::testing::Test {
 TEST_F(FusedExecutorTest, EveryChunkingGivesTheReferencesLogitsAndTheirArgMax) {
   const std::vector<float> expected = ReferenceLogits(model_);
   for (size_t chunk : {1, 2, 3, 5}) {
-    const std::unique_ptr<CpuForward> forward = Open();
+    const std::unique_ptr<Forward> forward = Open();
     std::vector<float> all, logits;
     for (size_t begin = 0; begin < kTokens.size(); begin += chunk) {
       const auto tokens = absl::MakeConstSpan(kTokens).subspan(begin, chunk);
@@ -112,7 +115,7 @@ TEST_F(FusedExecutorTest, EveryChunkingGivesTheReferencesLogitsAndTheirArgMax) {
 }
 
 TEST_F(FusedExecutorTest, LogitsAreThereForWhoAsksLater) {
-  const std::unique_ptr<CpuForward> forward = Open(), other = Open();
+  const std::unique_ptr<Forward> forward = Open(), other = Open();
   std::vector<float> logits, later = {1, 2, 3};
   const std::vector<int32_t> tokens = {3, 1, 4}, rows = {2, 0};
   ASSERT_TRUE(forward->Run(tokens, rows, &logits).ok());
@@ -128,13 +131,13 @@ TEST_F(FusedExecutorTest, LogitsAreThereForWhoAsksLater) {
 }
 
 TEST_F(ExecutorTest, SaysNoNextWhereThePlanDoesNot) {
-  const std::unique_ptr<CpuForward> forward = Open();
+  const std::unique_ptr<Forward> forward = Open();
   ASSERT_TRUE(forward->Run({1, 2}, {1}, nullptr).ok());
   EXPECT_TRUE(forward->next().empty());
 }
 
 TEST_F(ExecutorTest, RowsAskedForComeInTheirOrder) {
-  const std::unique_ptr<CpuForward> forward = Open();
+  const std::unique_ptr<Forward> forward = Open();
   std::vector<float> two, all;
   ASSERT_TRUE(forward->Run({3, 1, 4}, {2, 0}, &two).ok());
   ASSERT_TRUE(forward->Truncate(0).ok());
@@ -146,7 +149,7 @@ TEST_F(ExecutorTest, RowsAskedForComeInTheirOrder) {
 }
 
 TEST_F(ExecutorTest, WithoutRowsOnlyTheCacheIsFilled) {
-  const std::unique_ptr<CpuForward> forward = Open();
+  const std::unique_ptr<Forward> forward = Open();
   std::vector<float> logits = {1}, expected;
   ASSERT_TRUE(forward->Run({3, 1}, {}, &logits).ok());
   EXPECT_TRUE(logits.empty());
@@ -157,7 +160,7 @@ TEST_F(ExecutorTest, WithoutRowsOnlyTheCacheIsFilled) {
 }
 
 TEST_F(ExecutorTest, TruncateForgets) {
-  const std::unique_ptr<CpuForward> forward = Open();
+  const std::unique_ptr<Forward> forward = Open();
   std::vector<float> first, again;
   ASSERT_TRUE(forward->Run({3, 1}, {}, &first).ok());
   ASSERT_TRUE(forward->Run({4, 1, 5}, {2}, &first).ok());
@@ -169,7 +172,7 @@ TEST_F(ExecutorTest, TruncateForgets) {
 }
 
 TEST_F(ExecutorTest, AFullContextIsAnErrorAndChangesNothing) {
-  const std::unique_ptr<CpuForward> forward = Open();
+  const std::unique_ptr<Forward> forward = Open();
   std::vector<float> logits;
   for (int i = 0; i < 3; ++i) ASSERT_TRUE(forward->Run({1, 2, 3, 4}, {}, &logits).ok());
   const absl::Status status = forward->Run({1, 2, 3}, {2}, &logits);
@@ -180,7 +183,7 @@ TEST_F(ExecutorTest, AFullContextIsAnErrorAndChangesNothing) {
 }
 
 TEST_F(ExecutorTest, BadValuesAreErrorsAndChangeNothing) {
-  const std::unique_ptr<CpuForward> forward = Open();
+  const std::unique_ptr<Forward> forward = Open();
   std::vector<float> logits;
   const auto fails = [&](std::vector<int32_t> tokens, std::vector<int32_t> rows,
                          absl::StatusCode code, std::string_view message) {
@@ -328,11 +331,11 @@ INSTANTIATE_TEST_SUITE_P(All, ExecutorFault, ::testing::ValuesIn(kPlanFaults),
 TEST_F(ExecutorTest, LogitsOfAnotherShapeAreRefused) {
   plan::Plan plan = model_.plan();
   plan.outputs = {"0.glu"};
-  EXPECT_THAT(Message(CpuForward::Create(std::make_shared<const plan::Plan>(plan), {}).status()),
+  EXPECT_THAT(Message(CpuRunner::Create(std::make_shared<const plan::Plan>(plan), {}).status()),
               HasSubstr("plan: expected an output logits, got 0.glu"));
   plan = model_.plan();
   plan.model.vocab = 12;
-  EXPECT_THAT(Message(CpuForward::Create(std::make_shared<const plan::Plan>(plan), {}).status()),
+  EXPECT_THAT(Message(CpuRunner::Create(std::make_shared<const plan::Plan>(plan), {}).status()),
               HasSubstr("output logits: expected f32[R,12] or wider, got f32[R,11]"));
 }
 

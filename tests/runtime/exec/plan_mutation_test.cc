@@ -7,7 +7,8 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "runtime/exec/cpu_forward.h"
+#include "runtime/exec/cpu_runner.h"
+#include "runtime/exec/sequence_forward.h"
 #include "runtime/plan/layout.h"
 #include "runtime/plan/serialize.h"
 #include "runtime/plan/validate.h"
@@ -48,15 +49,16 @@ struct Outcome {
 void Execute(plan::Plan plan, Outcome* outcome) {
   ++outcome->accepted;
   // A huge context is honest as long as nobody fills it.
-  const absl::StatusOr<std::unique_ptr<CpuForward>> forward =
-      CpuForward::Create(std::make_shared<const plan::Plan>(std::move(plan)), {});
-  if (!forward.ok()) {
-    EXPECT_TRUE(IsUserError(forward.status())) << forward.status();
+  absl::StatusOr<std::unique_ptr<CpuRunner>> runner =
+      CpuRunner::Create(std::make_shared<const plan::Plan>(std::move(plan)), {});
+  if (!runner.ok()) {
+    EXPECT_TRUE(IsUserError(runner.status())) << runner.status();
     return;
   }
+  SequenceForward forward(*std::move(runner));
   std::vector<float> logits;
   for (const std::vector<int32_t>& tokens : {std::vector<int32_t>{1, 2, 3}, {4}}) {
-    const absl::Status status = (*forward)->Run(tokens, {0}, &logits);
+    const absl::Status status = forward.Run(tokens, {0}, &logits);
     EXPECT_TRUE(status.ok() || IsUserError(status)) << status;
     if (status.ok()) ++outcome->ran;
   }

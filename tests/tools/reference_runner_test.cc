@@ -1,11 +1,12 @@
 // The interpreter as a device: the same greedy choices as the cpu's, from the graph itself.
-#include "tools/reference_forward.h"
+#include "tools/reference_runner.h"
 
 #include <algorithm>
 #include <vector>
 
 #include "gtest/gtest.h"
-#include "runtime/exec/cpu_forward.h"
+#include "runtime/exec/cpu_runner.h"
+#include "runtime/exec/sequence_forward.h"
 #include "tests/runtime/exec/small_model.h"
 
 namespace renga {
@@ -13,9 +14,12 @@ namespace {
 
 std::unique_ptr<Forward> OpenOn(const SmallModel& model, bool reference) {
   const std::shared_ptr<const plan::Plan> plan = model.shared_plan();
-  if (!reference) return CpuForward::Create(plan, {.threads = 2}).value();
+  if (!reference) {
+    return std::make_unique<SequenceForward>(CpuRunner::Create(plan, {.threads = 2}).value());
+  }
   auto weights = std::make_shared<WeightStore>(WeightStore::Open(*plan, {}).value());
-  return OpenReference(plan, std::move(weights), /*threads=*/1).value();
+  return std::make_unique<SequenceForward>(
+      OpenReference(plan, std::move(weights), /*threads=*/1).value());
 }
 
 // Ids that greedy decoding gives, by the model's own choice or by the arg max of its logits.
@@ -39,7 +43,7 @@ std::vector<int32_t> Greedy(Forward& forward, bool by_next) {
   return ids;
 }
 
-TEST(ReferenceForward, GreedyChoicesAreTheSameBothWaysAndOnBothDevices) {
+TEST(ReferenceRunner, GreedyChoicesAreTheSameBothWaysAndOnBothDevices) {
   const SmallModel model(kSmallFusedGraph);
   const std::vector<int32_t> ids = Greedy(*OpenOn(model, true), true);
   EXPECT_EQ(ids.size(), 12u);
@@ -48,7 +52,7 @@ TEST(ReferenceForward, GreedyChoicesAreTheSameBothWaysAndOnBothDevices) {
   EXPECT_EQ(Greedy(*OpenOn(model, false), false), ids);
 }
 
-TEST(ReferenceForward, LogitsAreThereForWhoAsksLater) {
+TEST(ReferenceRunner, LogitsAreThereForWhoAsksLater) {
   const SmallModel model(kSmallFusedGraph);
   const std::unique_ptr<Forward> forward = OpenOn(model, true), other = OpenOn(model, true);
   std::vector<float> logits, later = {1};
@@ -65,7 +69,7 @@ TEST(ReferenceForward, LogitsAreThereForWhoAsksLater) {
   EXPECT_TRUE(later.empty());
 }
 
-TEST(ReferenceForward, SaysNoNextWhereTheGraphDoesNot) {
+TEST(ReferenceRunner, SaysNoNextWhereTheGraphDoesNot) {
   const SmallModel model;
   const std::unique_ptr<Forward> forward = OpenOn(model, true);
   ASSERT_TRUE(forward->Run({1, 2}, {1}, nullptr).ok());

@@ -1,4 +1,4 @@
-#include "runtime/exec/cuda_forward.h"
+#include "runtime/exec/cuda_runner.h"
 
 #include <algorithm>
 #include <utility>
@@ -9,42 +9,33 @@
 
 namespace renga {
 
-CudaForward::CudaForward(std::unique_ptr<CudaExecutor> executor, KvPages pages, int sequence,
-                         std::string name)
+CudaRunner::CudaRunner(std::unique_ptr<CudaExecutor> executor, std::string name)
     : executor_(std::move(executor)),
-      pages_(std::move(pages)),
-      sequence_(sequence),
       name_(std::move(name)),
       logits_(plan::OutputBuffer(executor_->plan(), "logits")),
       next_(plan::OutputBuffer(executor_->plan(), "next")),
-      columns_(executor_->plan().buffers[logits_].type.shape[1].value),
-      max_rows_(plan::SymbolMax(executor_->plan(), "R", max_step_tokens())) {
+      columns_(executor_->plan().buffers[logits_].type.shape[1].value) {
   executor_->set_fetched(next_);
 }
 
-absl::StatusOr<std::unique_ptr<CudaForward>> CudaForward::Create(
+absl::StatusOr<std::unique_ptr<CudaRunner>> CudaRunner::Create(
     std::shared_ptr<const plan::Plan> plan, cuda::ContextRef context, const CudaOptions& options,
     std::string name) {
   RENGA_RETURN_IF_ERROR(CheckModelOutputs(*plan));
   RENGA_ASSIGN_OR_RETURN(std::unique_ptr<CudaExecutor> executor,
                          CudaExecutor::Create(std::move(plan), std::move(context), options));
-  KvPages pages(executor->plan());
-  RENGA_ASSIGN_OR_RETURN(const int sequence, pages.NewSequence());
-  return std::unique_ptr<CudaForward>(
-      new CudaForward(std::move(executor), std::move(pages), sequence, std::move(name)));
+  return std::unique_ptr<CudaRunner>(new CudaRunner(std::move(executor), std::move(name)));
 }
 
-absl::Status CudaForward::Run(absl::Span<const int32_t> tokens, absl::Span<const int32_t> rows,
-                              std::vector<float>* logits) {
+absl::Status CudaRunner::Run(const StepInputs& inputs) {
   rows_ = 0;
-  RENGA_RETURN_IF_ERROR(sequence_.Append(
-      pages_, tokens, rows, [this](const StepInputs& inputs) { return executor_->Run(inputs); }));
-  rows_ = rows.size();
-  return logits == nullptr ? absl::OkStatus() : Logits(logits);
+  RENGA_RETURN_IF_ERROR(executor_->Run(inputs));
+  rows_ = inputs.rows.size();
+  return absl::OkStatus();
 }
 
-absl::Status CudaForward::Logits(std::vector<float>* logits) const {
-  const size_t columns = static_cast<size_t>(vocab());
+absl::Status CudaRunner::Logits(std::vector<float>* logits) const {
+  const size_t columns = static_cast<size_t>(plan().model.vocab);
   const size_t padded = static_cast<size_t>(columns_);
   logits->resize(rows_ * columns);
   // The output layer may have padded columns behind the vocabulary.
@@ -59,7 +50,7 @@ absl::Status CudaForward::Logits(std::vector<float>* logits) const {
   return absl::OkStatus();
 }
 
-absl::Span<const int32_t> CudaForward::next() const {
+absl::Span<const int32_t> CudaRunner::next() const {
   if (next_ < 0) return {};
   return {static_cast<const int32_t*>(executor_->fetched()), rows_};
 }

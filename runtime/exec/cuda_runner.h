@@ -1,0 +1,44 @@
+// A model's plan on a GPU.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "runtime/exec/cuda_executor.h"
+#include "runtime/exec/step_runner.h"
+
+namespace renga {
+
+class CudaRunner : public StepRunner {
+ public:
+  // Errors as CudaExecutor::Create and CheckModelOutputs. `name` is what device() says.
+  static absl::StatusOr<std::unique_ptr<CudaRunner>> Create(std::shared_ptr<const plan::Plan> plan,
+                                                            cuda::ContextRef context,
+                                                            const CudaOptions& options,
+                                                            std::string name);
+
+  absl::Status Run(const StepInputs& inputs) override;
+  absl::Status Logits(std::vector<float>* logits) const override;
+  absl::Span<const int32_t> next() const override;
+  absl::Status CopyPages(absl::Span<const PageCopy> copies) override {
+    return executor_->CopyPages(copies);
+  }
+  const plan::Plan& plan() const override { return executor_->plan(); }
+  std::string_view device() const override { return name_; }
+
+  const CudaExecutor& executor() const { return *executor_; }
+
+ private:
+  CudaRunner(std::unique_ptr<CudaExecutor> executor, std::string name);
+
+  std::unique_ptr<CudaExecutor> executor_;
+  std::string name_;
+  int32_t logits_, next_;  // buffers; -1: the plan has no next
+  int64_t columns_;        // of the logits, at least the model's vocab
+  size_t rows_ = 0;        // of the last run
+  mutable std::vector<float> padded_;
+};
+
+}  // namespace renga

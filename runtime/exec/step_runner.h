@@ -1,0 +1,50 @@
+// A plan on a device: one call is one step for any tokens of any sequences. Which pages of the
+// caches those have, whoever calls knows (kv_pages.h): one sequence (sequence_forward.h) or many
+// (engine.h).
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/types/span.h"
+#include "runtime/exec/step_inputs.h"
+#include "runtime/memory/kv_pages.h"
+#include "runtime/plan/plan.h"
+
+namespace renga {
+
+// Not thread-safe.
+class StepRunner {
+ public:
+  virtual ~StepRunner() = default;
+
+  // Executes all steps. Inputs are checked first: OutOfRange, InvalidArgument, and nothing has
+  // happened. Unavailable where the device fails, after which it is of no more use.
+  virtual absl::Status Run(const StepInputs& inputs) = 0;
+
+  // The logits of the last run's rows, [R, vocab] row-major, without the columns that pad them.
+  // Errors are the device's.
+  virtual absl::Status Logits(std::vector<float>* logits) const = 0;
+
+  // What greedy decoding goes on with: for each row of the last run the lowest id of the largest
+  // logit, -1 where a logit is no number to be trusted (NaN or infinite) or all forbid. An id may
+  // be vocab or more where the model's output is padded. Empty where the plan does not say;
+  // valid until the next run.
+  virtual absl::Span<const int32_t> next() const { return {}; }
+
+  // Copies pages of every cache, one after the other, before what is run next. The pages exist.
+  virtual absl::Status CopyPages(absl::Span<const PageCopy> copies) = 0;
+
+  // Its geometry says what a run may be given. Stays the same.
+  virtual const plan::Plan& plan() const = 0;
+
+  // "cpu", "reference"; of a GPU also its name, without its maker's: "cuda:0 H100 80GB HBM3".
+  virtual std::string_view device() const = 0;
+};
+
+// Rows that one run may ask for.
+int64_t MaxRows(const plan::Plan& plan);
+
+}  // namespace renga
