@@ -1,7 +1,8 @@
 # renga_library(NAME DIR... DEPS ...): one static library per folder; every .cc in the folder(s)
 # belongs to it, so a new operator, pass or model needs no build file edit. DEPS is the list of
 # folders it may include (the include law of ARCHITECTURE.md, also enforced by a test).
-# renga_test(NAME DIR LABELS ... DEPS ...): one test program per folder of tests/.
+# renga_test(NAME DIR LABELS ... COST N DEPS ...): one test program per folder of tests/. Those with
+# the highest COST, about their seconds, start first, so that none runs alone at the end.
 
 add_library(renga_options INTERFACE)
 target_compile_options(renga_options INTERFACE -Wall -Wextra -Wno-unused-parameter
@@ -67,7 +68,7 @@ function(renga_library name)
 endfunction()
 
 function(renga_test name)
-  cmake_parse_arguments(ARG "" "DIR;TIMEOUT" "LABELS;DEPS" ${ARGN})
+  cmake_parse_arguments(ARG "" "DIR;TIMEOUT;COST" "LABELS;DEPS" ${ARGN})
   file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/${ARG_DIR}/*_test.cc)
   if(NOT sources)
     return()
@@ -83,4 +84,7 @@ function(renga_test name)
                                              RENGA_BINARY_DIR="${CMAKE_BINARY_DIR}")
   add_test(NAME ${name} COMMAND ${name})
   set_tests_properties(${name} PROPERTIES LABELS "${ARG_LABELS}" TIMEOUT ${ARG_TIMEOUT})
+  if(ARG_COST)
+    set_tests_properties(${name} PROPERTIES COST ${ARG_COST})
+  endif()
 endfunction()
