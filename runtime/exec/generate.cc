@@ -2,13 +2,11 @@
 
 #include <algorithm>
 #include <chrono>
-#include <limits>
 #include <numeric>
+#include <utility>
 
 #include "ir/base/status.h"
-#include "runtime/exec/top_logits.h"
-#include "runtime/text/stop_strings.h"
-#include "runtime/text/stream_decoder.h"
+#include "runtime/exec/completion.h"
 
 namespace renga {
 namespace {
@@ -28,38 +26,30 @@ class Stopwatch {
 
 class Generation {
  public:
-  Generation(Forward& forward, const Tokenizer& tokenizer, const GenerateOptions& options,
-             Sampler sampler)
-      : forward_(forward),
-        tokenizer_(tokenizer),
-        options_(options),
-        sampler_(std::move(sampler)),
-        model_chooses_(sampler_.is_arg_max() && options.top_logits <= 0 && !options.prompt_top),
-        decoder_(tokenizer),
-        stops_(options.stop) {}
+  Generation(Forward& forward, Completion completion)
+      : forward_(forward), completion_(std::move(completion)) {}
 
   absl::StatusOr<GenerateResult> Run(absl::Span<const int32_t> prompt) {
     const Stopwatch prompt_time;
     RENGA_ASSIGN_OR_RETURN(const bool prefilled, Prefill(prompt));
-    result_.timings.prompt_seconds = prompt_time.seconds();
+    timings().prompt_seconds = prompt_time.seconds();
     const Stopwatch decode_time;
-    if (!prefilled) {
-      result_.finish_reason = FinishReason::kInterrupted;
-    } else if (options_.max_tokens != 0) {
-      RENGA_ASSIGN_OR_RETURN(result_.finish_reason, Decode());
+    FinishReason reason = prefilled ? FinishReason::kLength : FinishReason::kInterrupted;
+    if (prefilled && options().max_tokens != 0) {
+      RENGA_ASSIGN_OR_RETURN(reason, Decode());
     }
-    result_.timings.decode_seconds = decode_time.seconds();
-    result_.text += stops_.Append(decoder_.Flush());
-    result_.text += stops_.Flush();
-    return std::move(result_);
+    timings().decode_seconds = decode_time.seconds();
+    return completion_.Finish(reason);
   }
 
  private:
-  bool cancelled() const { return options_.cancel != nullptr && options_.cancel->load(); }
+  const GenerateOptions& options() const { return completion_.options(); }
+  GenerateTimings& timings() { return completion_.timings(); }
+  bool cancelled() const { return options().cancel != nullptr && options().cancel->load(); }
 
   int64_t ChunkTokens() const {
     int64_t tokens = forward_.max_step_tokens();
-    if (options_.prompt_top) {
+    if (options().prompt_top) {
       // Every token's logits are asked for: no more tokens than that.
       tokens = std::min({tokens, forward_.max_rows(), kMaxLogits / forward_.vocab()});
     }
@@ -73,22 +63,20 @@ class Generation {
       if (cancelled()) return false;
       const absl::Span<const int32_t> chunk = prompt.subspan(begin, chunk_tokens);
       rows_.clear();
-      if (options_.prompt_top) {
+      if (options().prompt_top) {
         rows_.resize(chunk.size());
         std::iota(rows_.begin(), rows_.end(), 0);
-      } else if (options_.max_tokens != 0 && begin + chunk.size() == prompt.size()) {
+      } else if (options().max_tokens != 0 && begin + chunk.size() == prompt.size()) {
         rows_.push_back(static_cast<int32_t>(chunk.size() - 1));
       }
       RENGA_RETURN_IF_ERROR(RunModel(chunk));
-      for (int32_t id : chunk) sampler_.Accept(id);
-      if (options_.prompt_top) {
-        for (size_t row = 0; row < chunk.size(); ++row) {
-          result_.prompt_top.push_back(TopLogits(Row(row), options_.top_logits));
-        }
+      completion_.AcceptPrompt(chunk);
+      if (options().prompt_top) {
+        for (size_t row = 0; row < chunk.size(); ++row) completion_.AddPromptTop(Row(row));
       }
-      result_.timings.prompt_tokens += static_cast<int64_t>(chunk.size());
-      if (options_.on_prompt) {
-        options_.on_prompt(result_.timings.prompt_tokens, static_cast<int64_t>(prompt.size()));
+      timings().prompt_tokens += static_cast<int64_t>(chunk.size());
+      if (options().on_prompt) {
+        options().on_prompt(timings().prompt_tokens, static_cast<int64_t>(prompt.size()));
       }
     }
     return true;
@@ -97,67 +85,41 @@ class Generation {
   absl::StatusOr<FinishReason> Decode() {
     while (true) {
       RENGA_ASSIGN_OR_RETURN(const int32_t id, Choose());
-      sampler_.Accept(id);
-      const bool end = tokenizer_.IsEndOfGeneration(id);
-      Emit(id, end);
-      if (end) return FinishReason::kEos;
-      if (stops_.stopped()) return FinishReason::kStop;
-      if (static_cast<int64_t>(result_.ids.size()) == options_.max_tokens) {
-        return FinishReason::kLength;
-      }
+      if (completion_.finished()) return *completion_.finished();
       if (forward_.position() >= forward_.context()) return FinishReason::kLength;
       if (cancelled()) return FinishReason::kInterrupted;
       rows_.assign(1, 0);
       RENGA_RETURN_IF_ERROR(RunModel(absl::MakeConstSpan(&id, 1)));
-      ++result_.timings.decode_tokens;
+      ++timings().decode_tokens;
     }
   }
 
   // The rows' logits are fetched only where something looks at them.
   absl::Status RunModel(absl::Span<const int32_t> tokens) {
-    return forward_.Run(tokens, rows_, model_chooses_ ? nullptr : &logits_);
+    return forward_.Run(tokens, rows_, completion_.model_chooses() ? nullptr : &logits_);
   }
 
   // The model's own choice where it has one; what is odd about the others, the sampler says.
   absl::StatusOr<int32_t> Choose() {
-    if (model_chooses_) {
+    if (completion_.model_chooses()) {
       const absl::Span<const int32_t> next = forward_.next();
-      if (!next.empty() && next.back() >= 0 && next.back() < forward_.vocab()) return next.back();
+      if (!next.empty() && next.back() >= 0 && next.back() < forward_.vocab()) {
+        return completion_.ChooseThis(next.back());
+      }
       RENGA_RETURN_IF_ERROR(forward_.Logits(&logits_));
     }
-    return sampler_.Sample(LastRow());
-  }
-
-  void Emit(int32_t id, bool end) {
-    GeneratedToken token;
-    token.id = id;
-    if (!end) token.text = stops_.Append(decoder_.Append(id));
-    if (options_.top_logits > 0) {
-      token.logprob = LogProbability(LastRow(), id);
-      token.top = TopLogits(LastRow(), options_.top_logits);
-    }
-    result_.ids.push_back(id);
-    result_.text += token.text;
-    if (options_.on_token) options_.on_token(token);
-    result_.tokens.push_back(std::move(token));
+    return completion_.Choose(Row(rows_.size() - 1));
   }
 
   absl::Span<const float> Row(size_t row) const {
     const size_t columns = static_cast<size_t>(forward_.vocab());
     return absl::MakeConstSpan(logits_).subspan(row * columns, columns);
   }
-  absl::Span<const float> LastRow() const { return Row(rows_.size() - 1); }
 
   Forward& forward_;
-  const Tokenizer& tokenizer_;
-  const GenerateOptions& options_;
-  Sampler sampler_;
-  const bool model_chooses_;  // nothing but the arg max of the logits is wanted
-  StreamDecoder decoder_;
-  StopStrings stops_;
+  Completion completion_;
   std::vector<int32_t> rows_;  // of the last run
   std::vector<float> logits_;  // [rows_, vocab]
-  GenerateResult result_;
 };
 
 absl::Status CheckPrompt(const Forward& forward, absl::Span<const int32_t> prompt) {
@@ -191,16 +153,10 @@ absl::StatusOr<GenerateResult> Generate(Forward& forward, const Tokenizer& token
                                         absl::Span<const int32_t> prompt,
                                         const GenerateOptions& options) {
   RENGA_RETURN_IF_ERROR(CheckPrompt(forward, prompt));
-  SamplingParams sampling = options.sampling;
-  const int32_t vocab = static_cast<int32_t>(forward.vocab());
-  if (options.ignore_eos) {
-    for (int32_t id = 0; id < vocab; ++id) {
-      if (!tokenizer.IsEndOfGeneration(id)) continue;
-      sampling.logit_bias.emplace_back(id, -std::numeric_limits<float>::infinity());
-    }
-  }
-  RENGA_ASSIGN_OR_RETURN(Sampler sampler, Sampler::Create(std::move(sampling), vocab));
-  return Generation(forward, tokenizer, options, std::move(sampler)).Run(prompt);
+  RENGA_ASSIGN_OR_RETURN(
+      Completion completion,
+      Completion::Create(tokenizer, options, static_cast<int32_t>(forward.vocab())));
+  return Generation(forward, std::move(completion)).Run(prompt);
 }
 
 }  // namespace renga

@@ -40,6 +40,9 @@ class Sampler {
   // Tells the penalties of a token: of the prompt, or one that Sample() returned.
   void Accept(int32_t id);
 
+  // A token was chosen elsewhere: its random number counts as used.
+  void Skip() { ++step_; }
+
   // Whether Sample() is the arg max of the logits as they are.
   bool is_arg_max() const { return params_.temperature <= 0 && !changes_logits_; }
 
