@@ -13,23 +13,13 @@
 #include "gtest/gtest.h"
 #include "ir/base/strings.h"
 #include "runtime/plan/layout.h"
+#include "tests/runtime/memory/kv_plan.h"
 
 namespace renga {
 namespace {
 
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
-
-// Caches of f32[1,2] cells, `pages` pages of 4 cells.
-plan::Plan PlanOf(int64_t context, int64_t sequences, int64_t pages, int caches = 2) {
-  plan::Plan plan;
-  plan.geometry = {4, context, sequences, 16};
-  plan.symbols = {{"C", pages * 4}};
-  for (int i = 0; i < caches; ++i) {
-    plan.caches.push_back({StrCat(i, ".k_cache"), i, DType::kF32, 1, 2, 8});
-  }
-  return plan;
-}
 
 KvArena ArenaOf(const plan::Plan& plan) { return KvArena::Create(plan).value(); }
 
