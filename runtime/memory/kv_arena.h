@@ -7,6 +7,7 @@
 #include "absl/status/statusor.h"
 #include "runtime/memory/kv_pages.h"
 #include "runtime/memory/region.h"
+#include "runtime/plan/cache_layout.h"
 #include "runtime/plan/plan.h"
 
 namespace renga {
@@ -21,15 +22,15 @@ class KvArena : public KvPages {
   // Memory of cache `index` of the plan: [cells, heads, head_dim], 64-byte aligned, zero at first.
   uint8_t* cache(int index) const { return region_.data() + cache_offsets_[index]; }
 
-  // In every cache.
-  void CopyPage(const PageCopy& copy);
+  // Makes one of TakeCopies.
+  void CopyPage(PageCopy copy);
 
  private:
   explicit KvArena(const plan::Plan& plan) : KvPages(plan) {}
 
   Region region_;
   std::vector<uint64_t> cache_offsets_;
-  std::vector<uint64_t> page_bytes_;  // by cache
+  std::vector<plan::ByteRange> first_pages_;  // of the region; page p lies p * bytes behind them
 };
 
 }  // namespace renga

@@ -2,6 +2,7 @@
 
 #include <sys/resource.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
@@ -98,6 +99,42 @@ TEST(KvArena, TruncateReturnsPages) {
   cells.clear();
   ASSERT_TRUE(arena.Append(a, 11, &cells).ok());
   EXPECT_THAT(cells, ElementsAre(5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15));
+}
+
+TEST(KvArena, CopiesAPageOfEveryCacheAndNothingElse) {
+  // Of one layer each, f32 and blocks of q8_0; on a GPU q8_0 lies as quants and scales apart.
+  plan::Plan plan = PlanOf(24, 1, 6, 0);
+  plan.caches = {{"0.k_cache", 0, DType::kF32, 3, 2, 24},
+                 {"0.v_cache", 0, DType::kQ8_0, 1, 32, 34}};
+  for (const bool gpu : {false, true}) {
+    plan.gpu.targets.clear();
+    if (gpu) plan.gpu.targets.emplace_back();
+    KvArena arena = ArenaOf(plan);
+    std::vector<std::vector<uint8_t>> expected;
+    for (int i = 0; i < 2; ++i) {
+      const plan::Cache& cache = plan.caches[i];
+      std::vector<uint8_t> bytes(24 * cache.cell_bytes);
+      for (size_t j = 0; j < bytes.size(); ++j)
+        bytes[j] = static_cast<uint8_t>(j * 7 + j / 256 + i);
+      std::memcpy(arena.cache(i), bytes.data(), bytes.size());
+      // Page 4 becomes what page 1 is, cell by cell.
+      for (int cell = 0; cell < 4; ++cell) {
+        const auto from = plan::CellRanges(plan, cache, 4 + cell);
+        const auto to = plan::CellRanges(plan, cache, 16 + cell);
+        ASSERT_EQ(from.size(), gpu && i == 1 ? 2u : 1u);
+        for (size_t range = 0; range < from.size(); ++range) {
+          std::copy_n(bytes.begin() + from[range].offset, from[range].bytes,
+                      bytes.begin() + to[range].offset);
+        }
+      }
+      expected.push_back(std::move(bytes));
+    }
+    arena.CopyPage({1, 4});
+    for (int i = 0; i < 2; ++i) {
+      EXPECT_EQ(std::memcmp(arena.cache(i), expected[i].data(), expected[i].size()), 0)
+          << "cache " << i << (gpu ? " as on a GPU" : "");
+    }
+  }
 }
 
 int64_t ResidentBytes() {
