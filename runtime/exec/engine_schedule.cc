@@ -1,0 +1,160 @@
+// Which requests run, and which of their tokens the next step takes.
+#include <algorithm>
+#include <atomic>
+#include <utility>
+#include <vector>
+
+#include "ir/base/status.h"
+#include "runtime/exec/engine.h"
+
+namespace renga {
+namespace {
+
+// Logits held at once when every prompt position's are wanted: 64 MiB.
+constexpr int64_t kMaxLogits = int64_t{1} << 24;
+
+int64_t CommonBeginning(absl::Span<const int32_t> a, absl::Span<const int32_t> b) {
+  const size_t most = std::min(a.size(), b.size());
+  return std::mismatch(a.begin(), a.begin() + static_cast<int64_t>(most), b.begin()).first -
+         a.begin();
+}
+
+}  // namespace
+
+bool Engine::EndIfCancelled(Request& request) {
+  const std::atomic<bool>* cancel = request.completion.options().cancel;
+  if (cancel == nullptr || !cancel->load()) return false;
+  End(request, request.completion.Finish(FinishReason::kInterrupted));
+  return true;
+}
+
+void Engine::Admit() {
+  for (auto next = running_.begin(); next != running_.end();) EndIfCancelled(*(next++)->second);
+  // Of a long queue only the beginning is looked at.
+  int64_t later = 0;
+  for (auto next = waiting_.begin();
+       next != waiting_.end() && running() < max_running_ && later < max_running_;) {
+    Request& request = *(next++)->second;
+    if (EndIfCancelled(request)) continue;
+    const Admission admission = AdmitOne(request);
+    // What does not fit holds up those behind it, or small ones could keep it out forever.
+    if (admission == Admission::kNoRoom) return;
+    if (admission == Admission::kLater) ++later;
+  }
+}
+
+Engine::Admission Engine::AdmitOne(Request& request) {
+  const absl::StatusOr<int> sequence = pages_.NewSequence();
+  if (!sequence.ok()) return Admission::kNoRoom;
+  int64_t known = 0;
+  if (share_prefixes_ && !request.completion.options().prompt_top) {
+    known = pages_.Reuse(*sequence, request.tokens).value_or(0);
+  }
+  const int64_t page = pages_.page_tokens();
+  // The next token's page too, and one for each that runs: else it would soon have to go again.
+  const int64_t needed = (static_cast<int64_t>(request.tokens.size()) + page) / page - known / page;
+  const bool fits = running_.empty() || needed + running() <= pages_.free_pages();
+  if (!fits || WaitsForAnother(request, known)) {
+    pages_.Free(*sequence);
+    return fits ? Admission::kLater : Admission::kNoRoom;
+  }
+  waiting_.erase(request.id);
+  running_[request.id] = &request;
+  request.sequence = *sequence;
+  request.computed = known;
+  if (request.started == Clock::time_point()) {
+    request.started = Clock::now();
+    request.completion.timings().reused_tokens = known;
+    counters_.reused_tokens += known;
+  }
+  request.ever_computed = std::max(request.ever_computed, known);
+  return Admission::kRuns;
+}
+
+// Somebody is about to compute what this request begins with, beyond what is known of it.
+bool Engine::WaitsForAnother(const Request& request, int64_t known) const {
+  if (!share_prefixes_ || request.completion.options().prompt_top) return false;
+  const int64_t page = pages_.page_tokens();
+  for (const auto& [id, other] : running_) {
+    const int64_t common = std::min(CommonBeginning(request.tokens, other->tokens),
+                                    static_cast<int64_t>(request.tokens.size()) - 1) /
+                           page * page;
+    if (common > known && other->computed < common) return true;
+  }
+  return false;
+}
+
+void Engine::Leave(Request& request) {
+  if (request.sequence < 0) return;
+  pages_.Free(request.sequence);
+  request.sequence = -1;
+  running_.erase(request.id);
+}
+
+void Engine::Preempt(Request& request) {
+  ++counters_.preemptions;
+  Leave(request);
+  request.computed = 0;
+  waiting_[request.id] = &request;
+}
+
+void Engine::Schedule() {
+  while (true) {
+    pieces_.clear();
+    batch_.Clear();
+    // Younger ones may be preempted on the way.
+    for (const auto& [id, request] : running_) {
+      if (request->pending() == 1) SchedulePiece(*request);
+    }
+    for (const auto& [id, request] : running_) {
+      if (request->pending() > 1) SchedulePiece(*request);
+    }
+    if (!pieces_.empty() || running_.empty()) return;
+    // All wait for pages that the others hold; alone, each has enough.
+    Preempt(*running_.rbegin()->second);
+  }
+}
+
+void Engine::SchedulePiece(Request& request) {
+  int64_t tokens = std::min(request.pending(), step_tokens_ - batch_.tokens());
+  const int64_t rows_left = max_rows_ - static_cast<int64_t>(batch_.rows());
+  int64_t rows = 0;
+  if (request.wants_prompt_rows()) {
+    const int64_t most = std::max<int64_t>(1, kMaxLogits / runner_->plan().model.vocab);
+    tokens = std::min({tokens, rows_left, most});
+    rows = request.computed + tokens - std::max(request.computed, request.prompt_rows);
+  }
+  if (tokens == request.pending() && request.completion.options().max_tokens != 0) {
+    rows = std::max<int64_t>(rows, 1);
+  }
+  if (tokens < 1 || rows > rows_left || !Append(request, tokens)) return;
+  const absl::Span<const int32_t> taken =
+      absl::MakeConstSpan(request.tokens)
+          .subspan(static_cast<size_t>(request.computed), static_cast<size_t>(tokens));
+  pieces_.push_back(
+      {&request, tokens, std::max<int64_t>(rows, 0),
+       batch_.Add(request.sequence, request.computed, taken, cells_, std::max<int64_t>(rows, 0))});
+}
+
+bool Engine::Append(Request& request, int64_t tokens) {
+  cells_.clear();
+  while (!pages_.Append(request.sequence, tokens, &cells_).ok()) {
+    if (!MakeRoomFor(request)) return false;
+  }
+  return true;
+}
+
+// Only the youngest gives way, and only to an older one.
+bool Engine::MakeRoomFor(const Request& request) {
+  Request& youngest = *running_.rbegin()->second;
+  if (youngest.id <= request.id || InStep(youngest)) return false;
+  Preempt(youngest);
+  return true;
+}
+
+bool Engine::InStep(const Request& request) const {
+  return std::any_of(pieces_.begin(), pieces_.end(),
+                     [&request](const Piece& piece) { return piece.request == &request; });
+}
+
+}  // namespace renga

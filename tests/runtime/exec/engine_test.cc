@@ -1,0 +1,448 @@
+// Many generations at once give each what it gets alone.
+#include "runtime/exec/engine.h"
+
+#include <map>
+#include <random>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "runtime/exec/cpu_runner.h"
+#include "runtime/exec/sequence_forward.h"
+#include "tests/runtime/exec/small_model.h"
+
+namespace renga {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::SizeIs;
+
+std::string Replaced(std::string text, std::string_view from, std::string_view to) {
+  const size_t at = text.find(from);
+  EXPECT_NE(at, std::string::npos) << from;
+  return text.replace(at, from.size(), to);
+}
+
+// The small fused model for 6 sequences; its cache has 24 pages of 4 tokens, or `pages`.
+std::string ForMany(int pages = 24) {
+  std::string text = Replaced(std::string(kSmallFusedGraph), "dim S = 1..1", "dim S = 1..6");
+  text = Replaced(text, "dim T = 1..5", "dim T = 1..9");
+  text = Replaced(text, "dim R = 1..5", "dim R = 1..7");
+  return Replaced(text, "dim C = 1..16", StrCat("dim C = 1..", pages * 4));
+}
+
+// Ten letters and the token that ends a text.
+TokenizerData Letters() {
+  TokenizerData data;
+  data.model = "gpt2";
+  data.pre = "gpt-2";
+  data.text = "abcdefghij<end>";
+  for (uint32_t i = 0; i <= 10; ++i) data.offsets.push_back(i);
+  data.offsets.push_back(15);
+  data.types.assign(11, TokenType::kNormal);
+  data.types[10] = TokenType::kControl;
+  data.eos = 10;
+  data.end_of_generation = {10};
+  return data;
+}
+
+struct Job {
+  std::vector<int32_t> prompt;
+  GenerateOptions options;
+};
+
+class EngineTest : public ::testing::Test {
+ protected:
+  std::unique_ptr<Engine> Open(const EngineOptions& options = {}) {
+    auto engine =
+        Engine::Create(CpuRunner::Create(model_.shared_plan(), {}).value(), *tokenizer_, options);
+    EXPECT_TRUE(engine.ok()) << engine.status();
+    return *std::move(engine);
+  }
+
+  // One by one, each on an empty sequence.
+  GenerateResult Alone(const Job& job) {
+    if (alone_ == nullptr) {
+      alone_ =
+          std::make_unique<SequenceForward>(CpuRunner::Create(model_.shared_plan(), {}).value());
+    }
+    EXPECT_TRUE(alone_->Truncate(0).ok());
+    auto result = Generate(*alone_, *tokenizer_, job.prompt, job.options);
+    EXPECT_TRUE(result.ok()) << result.status();
+    return *std::move(result);
+  }
+
+  std::vector<int32_t> RandomPrompt(int most) {
+    std::vector<int32_t> prompt(std::uniform_int_distribution<size_t>(1, most)(random_));
+    for (int32_t& id : prompt) id = std::uniform_int_distribution<int32_t>(0, 9)(random_);
+    return prompt;
+  }
+
+  Job RandomJob() {
+    Job job{RandomPrompt(9), {}};
+    job.options.max_tokens = std::uniform_int_distribution<int>(0, 14)(random_);
+    job.options.sampling.temperature = random_() % 3 == 0 ? 0.f : 1.f;
+    job.options.sampling.seed = random_();
+    job.options.sampling.penalties.repeat = random_() % 2 == 0 ? 1.f : 1.3f;
+    job.options.ignore_eos = random_() % 2 == 0;
+    job.options.top_logits = static_cast<int>(random_() % 3);
+    job.options.prompt_top = random_() % 8 == 0;
+    if (random_() % 4 == 0) job.options.stop = {"ab", "d"};
+    return job;
+  }
+
+  static void RunAll(Engine& engine) {
+    for (int steps = 0;; ++steps) {
+      const auto more = engine.Step();
+      ASSERT_TRUE(more.ok()) << more.status();
+      const absl::Status pages = engine.pages().CheckInvariants();
+      ASSERT_TRUE(pages.ok()) << pages;
+      if (!*more) return;
+      ASSERT_LT(steps, 100000) << "no end";
+    }
+  }
+
+  static void ExpectSame(const GenerateResult& got, const GenerateResult& expected) {
+    EXPECT_EQ(got.ids, expected.ids);
+    EXPECT_EQ(got.text, expected.text);
+    EXPECT_EQ(got.finish_reason, expected.finish_reason);
+    EXPECT_EQ(got.prompt_top, expected.prompt_top);
+    ASSERT_EQ(got.tokens.size(), expected.tokens.size());
+    for (size_t i = 0; i < got.tokens.size(); ++i) {
+      EXPECT_EQ(got.tokens[i].top, expected.tokens[i].top);
+      EXPECT_EQ(got.tokens[i].logprob, expected.tokens[i].logprob);
+    }
+  }
+
+  SmallModel model_{ForMany()};
+  std::unique_ptr<Tokenizer> tokenizer_ = Tokenizer::Create(Letters()).value();
+  std::unique_ptr<SequenceForward> alone_;
+  std::mt19937 random_{11};
+};
+
+class EngineSizes : public EngineTest, public ::testing::WithParamInterface<EngineOptions> {};
+
+TEST_P(EngineSizes, EachGetsWhatItGetsAlone) {
+  const std::unique_ptr<Engine> engine = Open(GetParam());
+  std::vector<Job> jobs;
+  for (int i = 0; i < 60; ++i) {
+    jobs.push_back(RandomJob());
+    ASSERT_EQ(engine->Add(jobs.back().prompt, jobs.back().options).value(), i);
+  }
+  RunAll(*engine);
+  for (size_t i = 0; i < jobs.size(); ++i) {
+    SCOPED_TRACE(i);
+    const auto result = engine->Take(static_cast<RequestId>(i));
+    ASSERT_TRUE(result.ok()) << result.status();
+    ExpectSame(*result, Alone(jobs[i]));
+  }
+  EXPECT_EQ(engine->pages().free_pages(), 24);
+  EXPECT_EQ(engine->counters().preemptions, 0);
+}
+
+INSTANTIATE_TEST_SUITE_P(All, EngineSizes,
+                         ::testing::Values(EngineOptions{}, EngineOptions{.max_running = 1},
+                                           EngineOptions{.max_running = 3, .step_tokens = 4},
+                                           EngineOptions{.share_prefixes = false}));
+
+TEST_F(EngineTest, ManyAreFewSteps) {
+  const std::unique_ptr<Engine> engine = Open();
+  GenerateOptions options;
+  options.max_tokens = 10;
+  options.ignore_eos = true;
+  for (int32_t i = 0; i < 6; ++i) ASSERT_TRUE(engine->Add({i}, options).ok());
+  RunAll(*engine);
+  EXPECT_EQ(engine->counters().steps, 10);
+  EXPECT_EQ(engine->counters().tokens, 60);
+}
+
+// Prompts come piece by piece beside those that have begun to write, which get a token each step.
+TEST_F(EngineTest, ALongPromptHoldsNobodyUp) {
+  const std::unique_ptr<Engine> engine = Open({.step_tokens = 3});
+  GenerateOptions options;
+  options.max_tokens = 8;
+  options.ignore_eos = true;
+  ASSERT_TRUE(engine->Add({1}, options).ok());
+  ASSERT_TRUE(engine->Step().value());
+  EXPECT_THAT(engine->Poll(0).value(), SizeIs(1));
+  ASSERT_TRUE(engine->Add({1, 2, 3, 4, 5, 6}, options).ok());
+  for (int step = 0; step < 3; ++step) {
+    ASSERT_TRUE(engine->Step().value());
+    EXPECT_THAT(engine->Poll(0).value(), SizeIs(1));
+    EXPECT_THAT(engine->Poll(1).value(), SizeIs(step == 2 ? 1 : 0));
+  }
+}
+
+class FewPages : public EngineTest, public ::testing::WithParamInterface<int> {
+ protected:
+  FewPages() : few_(ForMany(GetParam())) {}
+  SmallModel few_;
+};
+
+// A sequence of 14 tokens takes 4 pages: alone each has room, together they have not.
+TEST_P(FewPages, TheYoungestGivesWayAndComesBack) {
+  auto engine = Engine::Create(CpuRunner::Create(few_.shared_plan(), {}).value(), *tokenizer_, {});
+  ASSERT_TRUE(engine.ok()) << engine.status();
+  std::vector<Job> jobs;
+  for (int i = 0; i < 40; ++i) {
+    jobs.push_back(RandomJob());
+    ASSERT_TRUE((*engine)->Add(jobs.back().prompt, jobs.back().options).ok());
+  }
+  RunAll(**engine);
+  for (size_t i = 0; i < jobs.size(); ++i) {
+    SCOPED_TRACE(i);
+    ExpectSame((*engine)->Take(static_cast<RequestId>(i)).value(), Alone(jobs[i]));
+  }
+  EXPECT_EQ((*engine)->pages().free_pages(), GetParam());
+  if (GetParam() > 4 && GetParam() < 12) {
+    EXPECT_GT((*engine)->counters().preemptions, 0);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(All, FewPages, ::testing::Values(4, 5, 6, 7, 8, 10, 16));
+
+TEST_F(EngineTest, AKnownBeginningIsNotComputedAgain) {
+  const std::unique_ptr<Engine> engine = Open();
+  Job job{{1, 2, 3, 4, 5, 6, 7, 8, 9, 1}, {}};
+  job.options.max_tokens = 3;
+  job.options.ignore_eos = true;
+  ASSERT_TRUE(engine->Add(job.prompt, job.options).ok());
+  RunAll(*engine);
+  EXPECT_EQ(engine->counters().tokens, 12);
+  ASSERT_TRUE(engine->Add(job.prompt, job.options).ok());
+  job.prompt.back() = 5;
+  ASSERT_TRUE(engine->Add(job.prompt, job.options).ok());
+  RunAll(*engine);
+  EXPECT_EQ(engine->counters().reused_tokens, 16);
+  EXPECT_EQ(engine->counters().tokens, 12 + 2 * 4);
+  const GenerateResult again = engine->Take(1).value(), other = engine->Take(2).value();
+  EXPECT_EQ(again.ids, engine->Take(0)->ids);
+  EXPECT_EQ(again.timings.prompt_tokens, 2);
+  EXPECT_EQ(again.timings.reused_tokens, 8);
+  ExpectSame(other, Alone(job));
+}
+
+TEST_F(EngineTest, WhatBeginsAlikeAtTheSameTimeIsComputedOnce) {
+  const std::unique_ptr<Engine> engine = Open({.step_tokens = 6});
+  Job job{{1, 2, 3, 4, 5, 6, 7, 8, 9, 1}, {}};
+  job.options.max_tokens = 3;
+  job.options.ignore_eos = true;
+  for (int32_t i = 0; i < 5; ++i) {
+    job.prompt.back() = i;
+    ASSERT_TRUE(engine->Add(job.prompt, job.options).ok());
+  }
+  RunAll(*engine);
+  EXPECT_EQ(engine->counters().reused_tokens, 4 * 8);
+  for (int32_t i = 0; i < 5; ++i) {
+    job.prompt.back() = i;
+    ExpectSame(engine->Take(i).value(), Alone(job));
+  }
+}
+
+TEST_F(EngineTest, AForkGoesOnAsItsParentOrElsewhere) {
+  const std::unique_ptr<Engine> engine = Open();
+  Job job{{1, 2, 3, 4, 5}, {}};
+  job.options.max_tokens = 8;
+  job.options.ignore_eos = true;
+  job.options.sampling.seed = 5;
+  const RequestId parent = engine->Add(job.prompt, job.options).value();
+  for (int i = 0; i < 4; ++i) ASSERT_TRUE(engine->Step().value());
+  // Its prompt has been computed: the fork computes the last token of what it keeps.
+  const int64_t before = engine->counters().tokens;
+  const RequestId same = engine->Fork(parent, 4, job.options).value();
+  Job other = job;
+  other.options.sampling.seed = 6;
+  const RequestId from_prompt = engine->Fork(parent, 0, other.options).value();
+  ASSERT_TRUE(engine->Step().value());
+  EXPECT_EQ(engine->counters().tokens - before, 3);
+  RunAll(*engine);
+  const GenerateResult expected = Alone(job);
+  ExpectSame(engine->Take(same).value(), expected);
+  ExpectSame(engine->Take(parent).value(), expected);
+  const GenerateResult branch = engine->Take(from_prompt).value();
+  ExpectSame(branch, Alone(other));
+  EXPECT_NE(branch.ids, expected.ids);
+  EXPECT_EQ(branch.timings.prompt_tokens, 1);
+  EXPECT_EQ(branch.timings.reused_tokens, 4);
+  EXPECT_EQ(engine->pages().free_pages(), 24);
+}
+
+TEST_F(EngineTest, AForkOfWhatHasEndedOrWaits) {
+  const std::unique_ptr<Engine> engine = Open({.max_running = 1});
+  Job job{{1, 2, 3, 4, 5}, {}};
+  job.options.max_tokens = 4;
+  job.options.ignore_eos = true;
+  const RequestId first = engine->Add(job.prompt, job.options).value();
+  const RequestId waiting = engine->Fork(first, 0, job.options).value();
+  RunAll(*engine);
+  job.options.max_tokens = 6;
+  const RequestId ended = engine->Fork(first, 4, job.options).value();
+  const RequestId all_there = [&] {
+    GenerateOptions four = job.options;
+    four.max_tokens = 4;
+    return engine->Fork(first, 4, four).value();
+  }();
+  EXPECT_TRUE(engine->finished(all_there));
+  EXPECT_EQ(engine->Fork(first, 5, job.options).status().code(), absl::StatusCode::kOutOfRange);
+  RunAll(*engine);
+  const GenerateResult expected = Alone(job);
+  ExpectSame(engine->Take(ended).value(), expected);
+  const std::vector<int32_t> four(expected.ids.begin(), expected.ids.begin() + 4);
+  for (const RequestId id : {first, waiting, all_there}) {
+    const GenerateResult result = engine->Take(id).value();
+    EXPECT_EQ(result.ids, four);
+    EXPECT_EQ(result.finish_reason, FinishReason::kLength);
+  }
+}
+
+// Arrivals, cancels and forks at any moment, against one by one.
+TEST_F(EngineTest, ManyComeAndGo) {
+  const std::unique_ptr<Engine> engine = Open();
+  std::map<RequestId, Job> jobs;
+  int cancelled = 0, compared = 0;
+  while (jobs.size() < 160 || engine->running() + engine->waiting() > 0) {
+    if (jobs.size() < 160 && random_() % 2 == 0) {
+      Job job = RandomJob();
+      if (!jobs.empty() && random_() % 3 == 0) {
+        // Often the beginning of another's prompt, and always its end.
+        const auto& other = std::next(jobs.begin(), random_() % jobs.size())->second.prompt;
+        job.prompt.insert(job.prompt.begin(), other.begin(), other.end());
+        job.prompt.resize(std::min<size_t>(job.prompt.size(), 14));
+      }
+      const RequestId id = engine->Add(job.prompt, job.options).value();
+      jobs[id] = std::move(job);
+    }
+    if (!jobs.empty() && random_() % 8 == 0) {
+      const RequestId parent = std::next(jobs.begin(), random_() % jobs.size())->first;
+      Job job = RandomJob();
+      job.prompt = jobs[parent].prompt;
+      const auto child = engine->Fork(parent, 0, job.options);
+      ASSERT_TRUE(child.ok()) << child.status();
+      jobs[*child] = std::move(job);
+    }
+    if (jobs.size() > 6 && random_() % 8 == 0) {
+      ASSERT_TRUE(engine->Cancel(jobs.rbegin()->first - static_cast<int>(random_() % 6)).ok());
+    }
+    const auto more = engine->Step();
+    ASSERT_TRUE(more.ok()) << more.status();
+    const absl::Status pages = engine->pages().CheckInvariants();
+    ASSERT_TRUE(pages.ok()) << pages;
+  }
+  for (const auto& [id, job] : jobs) {
+    SCOPED_TRACE(id);
+    const GenerateResult result = engine->Take(id).value(), expected = Alone(job);
+    if (result.finish_reason == FinishReason::kInterrupted) {
+      ++cancelled;
+      ASSERT_LE(result.ids.size(), expected.ids.size());
+      EXPECT_TRUE(std::equal(result.ids.begin(), result.ids.end(), expected.ids.begin()));
+    } else {
+      ++compared;
+      ExpectSame(result, expected);
+    }
+  }
+  EXPECT_GT(cancelled, 3);
+  EXPECT_GT(compared, 100);
+  EXPECT_EQ(engine->pages().free_pages(), 24);
+}
+
+TEST_F(EngineTest, TheContextIsFilledToItsLastToken) {
+  const std::unique_ptr<Engine> engine = Open();
+  Job job{{1, 2, 3}, {}};
+  job.options.ignore_eos = true;
+  ASSERT_TRUE(engine->Add(job.prompt, job.options).ok());
+  job.prompt = {1, 2, 3, 4, 5, 6, 7, 8, 9, 1, 2, 3, 4, 5};
+  ASSERT_TRUE(engine->Add(job.prompt, job.options).ok());
+  RunAll(*engine);
+  const GenerateResult first = engine->Take(0).value(), full = engine->Take(1).value();
+  EXPECT_THAT(first.ids, SizeIs(12));  // the last one is never fed back
+  EXPECT_THAT(full.ids, SizeIs(1));
+  EXPECT_EQ(full.finish_reason, FinishReason::kLength);
+}
+
+TEST_F(EngineTest, SaysWhatItDoesNotTake) {
+  const std::unique_ptr<Engine> engine = Open();
+  const auto message = [&](std::vector<int32_t> prompt, const GenerateOptions& options = {}) {
+    return std::string(engine->Add(std::move(prompt), options).status().message());
+  };
+  EXPECT_EQ(message({}), "prompt: expected at least one token, got none");
+  EXPECT_EQ(message({3, 11}), "prompt: token 1: expected an id 0..10, got 11");
+  EXPECT_EQ(message(std::vector<int32_t>(15, 1)),
+            "prompt: 15 tokens do not fit the context of 14; shorten it or use a larger context "
+            "(-c 15 or more)");
+  GenerateOptions options;
+  options.sampling.top_p = std::numeric_limits<float>::quiet_NaN();
+  EXPECT_EQ(message({1}, options), "sampling: top_p: expected a finite number, got nan");
+  EXPECT_EQ(engine->Take(0).status().message(), "request 0: there is none");
+  EXPECT_EQ(engine->Add({1}, {}).value(), 0);
+  EXPECT_EQ(engine->Take(0).status().message(), "request 0 has not ended yet");
+  EXPECT_TRUE(engine->Cancel(0).ok());
+  EXPECT_TRUE(engine->Take(0).ok());
+  EXPECT_EQ(engine->Poll(0).status().message(), "request 0: was taken");
+  EXPECT_FALSE(engine->Step().value());
+
+  const auto open = [&](const EngineOptions& engine_options) {
+    return std::string(Engine::Create(CpuRunner::Create(model_.shared_plan(), {}).value(),
+                                      *tokenizer_, engine_options)
+                           .status()
+                           .message());
+  };
+  EXPECT_EQ(open({.max_running = 7}),
+            "sequences at a time: expected 1..6, got 7; compile for more with --max-seqs");
+  EXPECT_EQ(open({.step_tokens = -1}),
+            "tokens of a step: expected 1..9, got -1; compile for more with --max-step");
+}
+
+// Gives NaN to one of the sequences, which it knows by a token.
+class Spoiled : public StepRunner {
+ public:
+  explicit Spoiled(std::unique_ptr<StepRunner> runner) : runner_(std::move(runner)) {}
+  absl::Status Run(const StepInputs& inputs) override {
+    if (broken) return absl::UnavailableError("the device broke");
+    spoiled_.clear();
+    for (int32_t row : inputs.rows) spoiled_.push_back(inputs.tokens[row] == 7);
+    return runner_->Run(inputs);
+  }
+  absl::Status Logits(std::vector<float>* logits) const override {
+    const absl::Status status = runner_->Logits(logits);
+    for (size_t row = 0; row < spoiled_.size(); ++row) {
+      if (spoiled_[row]) (*logits)[row * 11 + 3] = std::numeric_limits<float>::quiet_NaN();
+    }
+    return status;
+  }
+  absl::Status CopyPages(absl::Span<const PageCopy> copies) override {
+    return runner_->CopyPages(copies);
+  }
+  const plan::Plan& plan() const override { return runner_->plan(); }
+  std::string_view device() const override { return "spoiled"; }
+  bool broken = false;
+
+ private:
+  std::unique_ptr<StepRunner> runner_;
+  std::vector<bool> spoiled_;
+};
+
+TEST_F(EngineTest, AnErrorEndsItsRequestAlone) {
+  auto runner = std::make_unique<Spoiled>(CpuRunner::Create(model_.shared_plan(), {}).value());
+  Spoiled& device = *runner;
+  auto engine = Engine::Create(std::move(runner), *tokenizer_, {});
+  ASSERT_TRUE(engine.ok()) << engine.status();
+  Job job{{1, 2}, {}};
+  job.options.max_tokens = 3;
+  job.options.sampling.logit_bias = {{7, -std::numeric_limits<float>::infinity()}};
+  ASSERT_TRUE((*engine)->Add({1, 7}, job.options).ok());
+  ASSERT_TRUE((*engine)->Add(job.prompt, job.options).ok());
+  RunAll(**engine);
+  EXPECT_THAT(std::string((*engine)->Take(0).status().message()),
+              HasSubstr("the logit of token 3 is nan"));
+  ExpectSame((*engine)->Take(1).value(), Alone(job));
+  EXPECT_EQ((*engine)->pages().free_pages(), 24);
+
+  device.broken = true;
+  ASSERT_TRUE((*engine)->Add({1, 2}, job.options).ok());
+  EXPECT_EQ((*engine)->Step().status().message(), "the device broke");
+  device.broken = false;
+  EXPECT_EQ((*engine)->Step().status().message(), "the device broke");
+}
+
+}  // namespace
+}  // namespace renga
