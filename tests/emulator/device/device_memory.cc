@@ -192,6 +192,28 @@ absl::Status DeviceMemory::CheckZero(int32_t buffer) {
                                     " other than zero, at byte ", found - values));
 }
 
+absl::Status DeviceMemory::CopyCell(int32_t from, int32_t to) {
+  for (size_t i = 0; i < plan_.buffers.size(); ++i) {
+    const plan::Buffer& buffer = plan_.buffers[i];
+    if (buffer.space != plan::Space::kCache || buffer.view_of >= 0) continue;
+    const plan::Cache& cache = plan_.caches[buffer.index];
+    auto* const base = static_cast<uint8_t*>(at(static_cast<int32_t>(i)));
+    const std::vector<plan::ByteRange> source = CellRanges(plan_, cache, from);
+    const std::vector<plan::ByteRange> target = CellRanges(plan_, cache, to);
+    for (size_t range = 0; range < source.size(); ++range) {
+      std::vector<uint8_t> bytes(source[range].bytes);
+      RENGA_ASSIGN_OR_RETURN(
+          const size_t written,
+          memory_.FirstUnwritten(base + source[range].offset, source[range].bytes));
+      RENGA_RETURN_IF_ERROR(memory_.Forget(base + target[range].offset, target[range].bytes));
+      if (written < bytes.size()) continue;
+      RENGA_RETURN_IF_ERROR(memory_.Read(base + source[range].offset, absl::MakeSpan(bytes)));
+      RENGA_RETURN_IF_ERROR(memory_.Write(base + target[range].offset, bytes));
+    }
+  }
+  return absl::OkStatus();
+}
+
 absl::Status DeviceMemory::ForgetCells(absl::Span<const int32_t> cells) {
   for (size_t i = 0; i < plan_.buffers.size(); ++i) {
     const plan::Buffer& buffer = plan_.buffers[i];

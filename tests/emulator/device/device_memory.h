@@ -52,6 +52,9 @@ class DeviceMemory {
                          absl::Span<const int32_t> cells);
   absl::Status EndStep(int step);
 
+  // Copies a cell of all caches, or empties the other where nothing has written all of it.
+  absl::Status CopyCell(int32_t from, int32_t to);
+
   // Empties cells of all caches.
   absl::Status ForgetCells(absl::Span<const int32_t> cells);
 

@@ -48,6 +48,8 @@ class EmulatorDevice {
   absl::Status ReadCell(int32_t buffer, int32_t cell, std::vector<uint8_t>* bytes) {
     return memory_->ReadCell(buffer, cell, bytes);
   }
+  // In every cache; what nothing has written stays so.
+  absl::Status CopyCell(int32_t from, int32_t to) { return memory_->CopyCell(from, to); }
   // As if nothing had ever been stored there.
   absl::Status ForgetCells(absl::Span<const int32_t> cells) { return memory_->ForgetCells(cells); }
 

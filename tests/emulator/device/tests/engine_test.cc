@@ -1,0 +1,114 @@
+// Many sequences at once on the emulated GPU: each writes what it writes alone, forks too.
+#include "runtime/exec/engine.h"
+
+#include <fstream>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "nlohmann/json.hpp"
+#include "tests/emulator/device/emulator_runner.h"
+#include "tests/emulator/device/tests/support.h"
+#include "tests/support/pass_subsets.h"
+
+namespace renga::emulator {
+namespace {
+
+constexpr int64_t kTokens = 6;  // of each, generated
+
+// Beginnings of the recorded prompts of the story model; some begin another.
+std::vector<std::vector<int32_t>> Prompts() {
+  std::ifstream in(RENGA_SOURCE_DIR "/tests/data/reference/stories260K.exact.jsonl");
+  std::vector<std::vector<int32_t>> prompts;
+  size_t length = 3;
+  for (std::string line; std::getline(in, line);) {
+    const nlohmann::json json = nlohmann::json::parse(line);
+    const std::vector<int32_t> ids = json["prompt_ids"];
+    for (int i = 0; i < 2; ++i, length += 5) {
+      prompts.emplace_back(ids.begin(), ids.begin() + std::min(ids.size(), length));
+    }
+  }
+  prompts.resize(8);
+  return prompts;
+}
+
+// What the cpu device writes, one prompt after another.
+std::vector<std::vector<int32_t>> OnCpu(const std::vector<std::vector<int32_t>>& prompts) {
+  renga::CompileOptions options;
+  options.context = 72;
+  const auto plan = PlanFor(RENGA_SOURCE_DIR "/tests/data/stories260K.gguf", options);
+  EXPECT_TRUE(plan.ok()) << plan.status();
+  std::vector<std::vector<int32_t>> written;
+  const auto forward = OpenPlanOn("cpu", *plan, /*threads=*/1);
+  for (const std::vector<int32_t>& prompt : prompts) {
+    written.push_back(Greedy(**forward, prompt, kTokens).value());
+  }
+  return written;
+}
+
+class EngineOnEmulator : public testing::Test {
+ protected:
+  void SetUp() override {
+    renga::CompileOptions options = GpuOptions(72);
+    options.max_sequences = 8;
+    const auto plan = PlanFor(RENGA_SOURCE_DIR "/tests/data/stories260K.gguf", options);
+    ASSERT_TRUE(plan.ok()) << plan.status();
+    DeviceOptions device;
+    const plan::Plan* const plans[] = {plan->get()};
+    auto kernels = CompilePlans(plans, KernelOptions());
+    ASSERT_TRUE(kernels.ok()) << kernels.status();
+    device.kernels.push_back(*std::move(kernels));
+    auto tokenizer = Tokenizer::Create((*plan)->tokenizer);
+    ASSERT_TRUE(tokenizer.ok()) << tokenizer.status();
+    tokenizer_ = *std::move(tokenizer);
+    auto runner = EmulatorRunner::Create(*plan, device);
+    ASSERT_TRUE(runner.ok()) << runner.status();
+    auto engine = Engine::Create(*std::move(runner), *tokenizer_, {});
+    ASSERT_TRUE(engine.ok()) << engine.status();
+    engine_ = *std::move(engine);
+    options_.sampling.temperature = 0;
+    options_.max_tokens = kTokens;
+  }
+
+  void RunAll() {
+    for (bool more = true; more;) {
+      const auto step = engine_->Step();
+      ASSERT_TRUE(step.ok()) << step.status();
+      more = *step;
+    }
+  }
+
+  std::unique_ptr<Tokenizer> tokenizer_;
+  std::unique_ptr<Engine> engine_;
+  GenerateOptions options_;
+};
+
+TEST_F(EngineOnEmulator, EightAtATimeWriteWhatEachWritesAlone) {
+  const std::vector<std::vector<int32_t>> prompts = Prompts(), expected = OnCpu(prompts);
+  for (const auto& prompt : prompts) ASSERT_TRUE(engine_->Add(prompt, options_).ok());
+  RunAll();
+  for (size_t i = 0; i < prompts.size(); ++i) {
+    const auto result = engine_->Take(static_cast<RequestId>(i));
+    ASSERT_TRUE(result.ok()) << result.status();
+    EXPECT_EQ(result->ids, expected[i]) << i;
+  }
+}
+
+// The branches share a page that is not full, which each copies before it writes to it.
+TEST_F(EngineOnEmulator, ForksCopyWhatTheyShare) {
+  const std::vector<int32_t> prompt = Prompts()[3], greedy = OnCpu({prompt})[0];
+  const RequestId trunk = engine_->Add(prompt, options_).value();
+  for (int i = 0; i < 3; ++i) ASSERT_TRUE(engine_->Step().value());
+  GenerateOptions other = options_;
+  other.sampling.logit_bias = {{greedy[2], -100.f}};
+  ASSERT_EQ(engine_->Fork(trunk, 3, options_).value(), 1);
+  ASSERT_EQ(engine_->Fork(trunk, 2, other).value(), 2);
+  RunAll();
+  EXPECT_EQ(engine_->Take(trunk)->ids, greedy);
+  EXPECT_EQ(engine_->Take(1)->ids, greedy);
+  const std::vector<int32_t> branch = engine_->Take(2)->ids;
+  EXPECT_EQ(branch[1], greedy[1]);
+  EXPECT_NE(branch[2], greedy[2]);
+}
+
+}  // namespace
+}  // namespace renga::emulator
