@@ -18,7 +18,7 @@ namespace {
 constexpr int kOverlapSm = 90;
 
 // The most recently used are kept: a new one costs a capture, not more.
-constexpr size_t kMostGraphs = 32;
+constexpr size_t kMostGraphs = 128;
 
 // What L is told as in a graph: so few different values that a long text needs few graphs. A step
 // gives the same for any number from the real one on (Launch, runtime/plan/gpu.h).
@@ -197,8 +197,10 @@ void CudaExecutor::CopyInputs(const StepInputs& inputs) {
 
 absl::Status CudaExecutor::Start() {
   const int32_t tokens = plan::FindSymbol(*plan_, "T");
-  const bool one = tokens >= 0 && sizes_[tokens] == 1;
-  if (!one || !options_.graphs || options_.check_steps) return StartSteps();
+  const int32_t sequences = plan::FindSymbol(*plan_, "S");
+  const int64_t members = sequences < 0 ? 1 : sizes_[sequences];
+  const bool one_each = tokens >= 0 && sizes_[tokens] == members;
+  if (!one_each || !options_.graphs || options_.check_steps) return StartSteps();
   if (const int32_t span = plan::FindSymbol(*plan_, "L"); span >= 0) {
     sizes_[span] = RoundedSpan(sizes_[span], plan_->symbols[span].max);
   }

@@ -31,7 +31,7 @@ struct CudaOptions {
   bool paranoid = false;                                                // see cuda::UploadOptions
   // Waits for every step, so that an error or a kernel that never ends has the step's name. Slow.
   bool check_steps = false;
-  bool graphs = true;            // steps of one token are started as one graph
+  bool graphs = true;            // steps of one token a sequence are started as one graph
   double patience_seconds = 60;  // after which a run that has not ended is an error
 };
 
