@@ -27,6 +27,11 @@ struct EngineOptions {
   int64_t max_running = 0;  // sequences in a step; 0: as many as the plan allows
   int64_t step_tokens = 0;  // at most, in a step; 0: as many as the plan allows
   bool share_prefixes = true;
+  // For devices whose results depend on what else is in a step: each step takes tokens of one
+  // request, in the pieces that it would have alone, and nothing is computed twice. So every
+  // result is bit by bit that of the request alone, at the price of steps in common. Prefixes are
+  // not shared then.
+  bool one_at_a_time = false;
 };
 
 using RequestId = int64_t;
@@ -122,6 +127,8 @@ class Engine {
   bool EndIfCancelled(Request& request);
   void Admit();
   Admission AdmitOne(Request& request);
+  int64_t MostPages(const Request& request) const;
+  bool Fits(const Request& request, int64_t known) const;
   bool WaitsForAnother(const Request& request, int64_t known) const;
   void Leave(Request& request);
   void Preempt(Request& request);
@@ -143,7 +150,8 @@ class Engine {
   const Tokenizer& tokenizer_;
   KvPages pages_;
   int64_t max_running_, step_tokens_, max_rows_;
-  bool share_prefixes_;
+  bool share_prefixes_, one_at_a_time_;
+  RequestId last_served_ = -1;  // where steps take one request
   RequestId next_id_ = 0;
   std::map<RequestId, std::unique_ptr<Request>> requests_;  // that were not taken
   std::map<RequestId, Request*> waiting_, running_;

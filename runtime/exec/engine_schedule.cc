@@ -50,10 +50,7 @@ Engine::Admission Engine::AdmitOne(Request& request) {
   if (share_prefixes_ && !request.completion.options().prompt_top) {
     known = pages_.Reuse(*sequence, request.tokens).value_or(0);
   }
-  const int64_t page = pages_.page_tokens();
-  // The next token's page too, and one for each that runs: else it would soon have to go again.
-  const int64_t needed = (static_cast<int64_t>(request.tokens.size()) + page) / page - known / page;
-  const bool fits = running_.empty() || needed + running() <= pages_.free_pages();
+  const bool fits = running_.empty() || Fits(request, known);
   if (!fits || WaitsForAnother(request, known)) {
     pages_.Free(*sequence);
     return fits ? Admission::kLater : Admission::kNoRoom;
@@ -69,6 +66,28 @@ Engine::Admission Engine::AdmitOne(Request& request) {
   }
   request.ever_computed = std::max(request.ever_computed, known);
   return Admission::kRuns;
+}
+
+// Pages that it will have at the end.
+int64_t Engine::MostPages(const Request& request) const {
+  const int64_t context = runner_->plan().geometry.context;
+  const int64_t wanted = request.completion.options().max_tokens;
+  int64_t tokens = context;
+  if (wanted >= 0) tokens = std::min(context, request.prompt_tokens + wanted);
+  return (tokens + pages_.page_tokens() - 1) / pages_.page_tokens();
+}
+
+bool Engine::Fits(const Request& request, int64_t known) const {
+  const int64_t page = pages_.page_tokens();
+  if (one_at_a_time_) {
+    // Nobody may have to go again.
+    int64_t most = MostPages(request);
+    for (const auto& [id, other] : running_) most += MostPages(*other);
+    return most <= pages_.cells() / page;
+  }
+  // The next token's page too, and one for each that runs: else it would soon have to go again.
+  const int64_t needed = (static_cast<int64_t>(request.tokens.size()) + page) / page - known / page;
+  return needed + running() <= pages_.free_pages();
 }
 
 // Somebody is about to compute what this request begins with, beyond what is known of it.
@@ -102,6 +121,13 @@ void Engine::Schedule() {
   while (true) {
     pieces_.clear();
     batch_.Clear();
+    if (one_at_a_time_ && !running_.empty()) {
+      auto next = running_.upper_bound(last_served_);
+      if (next == running_.end()) next = running_.begin();
+      last_served_ = next->first;
+      SchedulePiece(*next->second);
+      return;
+    }
     // Younger ones may be preempted on the way.
     for (const auto& [id, request] : running_) {
       if (request->pending() == 1) SchedulePiece(*request);

@@ -109,6 +109,10 @@ void AddRunFlags(CLI::App& app, RunFlags* flags) {
                  "they differ");
   app.add_option("--n-best", flags->n_best,
                  "texts for each prompt, of as many seeds, which share the prompt (default 1)");
+  app.add_flag(
+      "--deterministic", flags->deterministic,
+      "with --parallel: each text is bit by bit what it is alone. On the cpu it is anyway; "
+      "on a GPU steps then take one prompt at a time, which costs what they had in common");
 }
 
 }  // namespace renga

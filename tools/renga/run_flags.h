@@ -30,6 +30,7 @@ struct RunFlags {
   bool json = false;
   std::optional<int64_t> parallel;
   int64_t n_best = 1;
+  bool deterministic = false;
 };
 
 void AddRunFlags(CLI::App& app, RunFlags* flags);

@@ -143,7 +143,8 @@ TEST_P(EngineSizes, EachGetsWhatItGetsAlone) {
 INSTANTIATE_TEST_SUITE_P(All, EngineSizes,
                          ::testing::Values(EngineOptions{}, EngineOptions{.max_running = 1},
                                            EngineOptions{.max_running = 3, .step_tokens = 4},
-                                           EngineOptions{.share_prefixes = false}));
+                                           EngineOptions{.share_prefixes = false},
+                                           EngineOptions{.one_at_a_time = true}));
 
 TEST_F(EngineTest, ManyAreFewSteps) {
   const std::unique_ptr<Engine> engine = Open();
@@ -200,6 +201,48 @@ TEST_P(FewPages, TheYoungestGivesWayAndComesBack) {
 }
 
 INSTANTIATE_TEST_SUITE_P(All, FewPages, ::testing::Values(4, 5, 6, 7, 8, 10, 16));
+
+// Notes what each step was given.
+class Noting : public StepRunner {
+ public:
+  explicit Noting(std::unique_ptr<StepRunner> runner) : runner_(std::move(runner)) {}
+  absl::Status Run(const StepInputs& inputs) override {
+    steps.emplace_back(inputs.tokens.size(), inputs.sequence_count);
+    return runner_->Run(inputs);
+  }
+  absl::Status Logits(std::vector<float>* logits) const override { return runner_->Logits(logits); }
+  absl::Status CopyPages(absl::Span<const PageCopy> copies) override {
+    return runner_->CopyPages(copies);
+  }
+  const plan::Plan& plan() const override { return runner_->plan(); }
+  std::string_view device() const override { return "noting"; }
+  std::vector<std::pair<size_t, int64_t>> steps;  // tokens, sequences
+
+ private:
+  std::unique_ptr<StepRunner> runner_;
+};
+
+// Pieces are those that each would have alone, whatever the pages: 9 tokens, then one by one.
+TEST_F(EngineTest, OneAtATimeTheStepsAreThoseOfEachAlone) {
+  const SmallModel few(ForMany(7));
+  auto runner = std::make_unique<Noting>(CpuRunner::Create(few.shared_plan(), {}).value());
+  const auto& steps = runner->steps;
+  auto engine = Engine::Create(std::move(runner), *tokenizer_, {.one_at_a_time = true});
+  ASSERT_TRUE(engine.ok()) << engine.status();
+  GenerateOptions options;
+  options.max_tokens = 3;
+  options.ignore_eos = true;
+  const std::vector<int32_t> prompt = {1, 2, 3, 4, 5, 6, 7, 8, 9, 0, 1};
+  for (int i = 0; i < 4; ++i) ASSERT_TRUE((*engine)->Add(prompt, options).ok());
+  ASSERT_TRUE((*engine)->Step().ok());
+  ASSERT_TRUE((*engine)->Fork(0, 0, options).ok());
+  RunAll(**engine);
+  std::vector<std::pair<size_t, int64_t>> each = {{9, 1}, {2, 1}, {1, 1}, {1, 1}}, all;
+  for (int i = 0; i < 5; ++i) all.insert(all.end(), each.begin(), each.end());
+  EXPECT_THAT(steps, testing::UnorderedElementsAreArray(all));
+  EXPECT_EQ((*engine)->counters().preemptions, 0);
+  EXPECT_EQ((*engine)->counters().reused_tokens, 0);
+}
 
 TEST_F(EngineTest, AKnownBeginningIsNotComputedAgain) {
   const std::unique_ptr<Engine> engine = Open();
