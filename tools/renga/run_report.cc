@@ -57,6 +57,7 @@ Json ToJson(const RunReport& report) {
   json["timings"] = {
       {"load_s", report.load_seconds},
       {"prompt_tokens", timings.prompt_tokens},
+      {"reused_tokens", timings.reused_tokens},
       {"prompt_tok_s", Rate(timings.prompt_tokens, timings.prompt_seconds)},
       {"decode_tokens", timings.decode_tokens},
       {"decode_tok_s", Rate(timings.decode_tokens, timings.decode_seconds)},
