@@ -69,6 +69,38 @@ void AppendBuffers(const Plan& plan, std::string* text) {
   }
 }
 
+// The caches of a layer as one line, that of layers in a row that have the same as theirs.
+std::string PrintKvOfLayers(const Plan& plan) {
+  struct Layers {
+    std::vector<int32_t> numbers;
+    std::string types;
+    uint64_t bytes = 0;  // of one
+  };
+  std::vector<Layers> groups;
+  for (size_t i = 0; i < plan.caches.size();) {
+    Layers one{{plan.caches[i].layer}, "", 0};
+    for (; i < plan.caches.size() && plan.caches[i].layer == one.numbers[0]; ++i) {
+      const Cache& cache = plan.caches[i];
+      StrAppend(&one.types, one.types.empty() ? "" : " + ", Name(cache.dtype));
+      one.bytes += AlignUp(static_cast<uint64_t>(CacheCells(plan)) * cache.cell_bytes);
+    }
+    if (!groups.empty() && groups.back().types == one.types && groups.back().bytes == one.bytes) {
+      groups.back().numbers.push_back(one.numbers[0]);
+    } else {
+      groups.push_back(std::move(one));
+    }
+  }
+  std::string text;
+  for (const Layers& group : groups) {
+    const int32_t first = group.numbers.front(), last = group.numbers.back();
+    const std::string layers =
+        first == last ? StrCat("layer ", first) : StrCat("layers ", first, "-", last);
+    StrAppend(&text, absl::StrFormat("  %-10s %15d bytes  %s%s\n", layers, group.bytes,
+                                     first == last ? "" : "each, ", group.types));
+  }
+  return text;
+}
+
 }  // namespace
 
 bool StepFilter::Keeps(const Step& step) const {
@@ -129,6 +161,7 @@ std::string PrintMemory(const Plan& plan) {
         persistent > 0 ? "arena, inputs and persistent" : "arena and inputs");
   total("kv", plan.memory.kv,
         StrCat(plan.caches.size(), " caches of ", CacheCells(plan), " cells"));
+  text += PrintKvOfLayers(plan);
   total("weights", plan.memory.weights, StrCat(plan.weights.size(), " tensors"));
   total("total", plan.memory.total(), "");
   return text;

@@ -49,8 +49,26 @@ TEST(PrintMemory, AddsUp) {
             "inputs                   192 bytes  3 buffers\n"
             "activations              512 bytes  arena and inputs\n"
             "kv                       512 bytes  1 caches of 32 cells\n"
+            "  layer 0                512 bytes  f16\n"
             "weights                 1024 bytes  3 tensors\n"
             "total                   2048 bytes  \n");
+}
+
+TEST(PrintMemory, LayersThatHaveTheSameAreOneLine) {
+  Plan plan = SamplePlan();
+  const Cache cache = plan.caches[0];
+  plan.caches.clear();
+  for (int32_t layer = 0; layer < 4; ++layer) {
+    for (const DType type : {DType::kF16, layer == 2 ? DType::kF32 : DType::kF16}) {
+      plan.caches.push_back(cache);
+      plan.caches.back().layer = layer;
+      plan.caches.back().dtype = type;
+      plan.caches.back().cell_bytes = type == DType::kF16 ? 16 : 32;
+    }
+  }
+  EXPECT_THAT(PrintMemory(plan), HasSubstr("  layers 0-1            1024 bytes  each, f16 + f16\n"
+                                           "  layer 2               1536 bytes  f16 + f32\n"
+                                           "  layer 3               1024 bytes  f16 + f16\n"));
 }
 
 TEST(Lifetimes, ViewsAndOutputsProlongLife) {
