@@ -1,6 +1,7 @@
 #include "tools/reference_runner.h"
 
 #include <algorithm>
+#include <cstring>
 #include <string>
 #include <utility>
 #include <vector>
@@ -79,11 +80,31 @@ class ReferenceRunner final : public StepRunner {
   absl::Status CopyPages(absl::Span<const PageCopy> copies) override {
     for (const PageCopy& copy : copies) {
       for (size_t i = 0; i < graph_.caches.size(); ++i) {
-        HostTensor& cache = interpreter_->Cache(static_cast<int>(i));
-        const int64_t page =
-            static_cast<int64_t>(cache.f.size()) / cache.shape[0] * plan_->geometry.page_tokens;
-        std::copy_n(cache.f.begin() + copy.from * page, page, cache.f.begin() + copy.to * page);
+        const absl::Span<float> from = PageOf(static_cast<int>(i), copy.from);
+        std::copy(from.begin(), from.end(), PageOf(static_cast<int>(i), copy.to).begin());
       }
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status ReadPage(int32_t page, std::string* bytes) const override {
+    for (size_t i = 0; i < graph_.caches.size(); ++i) {
+      const absl::Span<float> cells = PageOf(static_cast<int>(i), page);
+      bytes->append(reinterpret_cast<const char*>(cells.data()), cells.size() * sizeof(float));
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status WritePage(int32_t page, std::string_view bytes) override {
+    size_t all = 0;
+    for (size_t i = 0; i < graph_.caches.size(); ++i) {
+      all += PageOf(static_cast<int>(i), page).size() * sizeof(float);
+    }
+    RENGA_RETURN_IF_ERROR(CheckPageBytes(all, bytes.size()));
+    for (size_t i = 0; i < graph_.caches.size(); ++i) {
+      const absl::Span<float> cells = PageOf(static_cast<int>(i), page);
+      std::memcpy(cells.data(), bytes.data(), cells.size() * sizeof(float));
+      bytes.remove_prefix(cells.size() * sizeof(float));
     }
     return absl::OkStatus();
   }
@@ -93,6 +114,13 @@ class ReferenceRunner final : public StepRunner {
 
  private:
   ReferenceRunner() = default;
+
+  absl::Span<float> PageOf(int cache, int32_t page) const {
+    HostTensor& cells = interpreter_->Cache(cache);
+    const size_t size = cells.f.size() / static_cast<size_t>(cells.shape[0]) *
+                        static_cast<size_t>(plan_->geometry.page_tokens);
+    return absl::MakeSpan(cells.f).subspan(static_cast<size_t>(page) * size, size);
+  }
 
   // The plan's inputs are those that runs can fill; its graph may have been written by anybody.
   absl::StatusOr<HostTensor> ParamOf(const std::string& name, const StepInputs& inputs) const {

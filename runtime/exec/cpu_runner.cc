@@ -50,4 +50,15 @@ absl::Status CpuRunner::CopyPages(absl::Span<const PageCopy> copies) {
   return absl::OkStatus();
 }
 
+absl::Status CpuRunner::ReadPage(int32_t page, std::string* bytes) const {
+  executor_->kv().ReadPage(page, bytes);
+  return absl::OkStatus();
+}
+
+absl::Status CpuRunner::WritePage(int32_t page, std::string_view bytes) {
+  RENGA_RETURN_IF_ERROR(CheckPageBytes(executor_->kv().page_bytes(), bytes.size()));
+  executor_->kv().WritePage(page, bytes);
+  return absl::OkStatus();
+}
+
 }  // namespace renga

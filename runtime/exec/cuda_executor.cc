@@ -7,7 +7,7 @@
 #include "ir/base/status.h"
 #include "runtime/device/cuda/arena.h"
 #include "runtime/device/cuda/tensor_map.h"
-#include "runtime/plan/cache_layout.h"
+#include "runtime/exec/step_runner.h"
 #include "runtime/plan/layout.h"
 
 namespace renga {
@@ -272,20 +272,53 @@ absl::Status CudaExecutor::Wait(std::string_view what) {
                                        options_.patience_seconds, " s", hint));
 }
 
+std::vector<plan::ByteRange> CudaExecutor::PagePlaces(int32_t page) const {
+  std::vector<plan::ByteRange> places;
+  uint64_t base = 0;
+  for (const plan::Cache& cache : plan_->caches) {
+    for (const plan::ByteRange& range : plan::PageRanges(*plan_, cache, page)) {
+      places.push_back({base + range.offset, range.bytes});
+    }
+    base += plan::AlignUp(static_cast<uint64_t>(plan::CacheCells(*plan_)) * cache.cell_bytes);
+  }
+  return places;
+}
+
 absl::Status CudaExecutor::CopyPages(absl::Span<const PageCopy> copies) {
-  RENGA_RETURN_IF_ERROR(failed_);
   for (const PageCopy& copy : copies) {
-    uint8_t* base = caches_.data();
-    for (const plan::Cache& cache : plan_->caches) {
-      const std::vector<plan::ByteRange> from = plan::PageRanges(*plan_, cache, copy.from);
-      const std::vector<plan::ByteRange> to = plan::PageRanges(*plan_, cache, copy.to);
-      for (size_t i = 0; i < from.size() && failed_.ok(); ++i) {
-        failed_ = stream_.Copy(base + to[i].offset, base + from[i].offset, from[i].bytes);
-      }
-      base += plan::AlignUp(static_cast<uint64_t>(plan::CacheCells(*plan_)) * cache.cell_bytes);
+    const std::vector<plan::ByteRange> from = PagePlaces(copy.from), to = PagePlaces(copy.to);
+    for (size_t i = 0; i < from.size() && failed_.ok(); ++i) {
+      failed_ = stream_.Copy(caches_.data() + to[i].offset, caches_.data() + from[i].offset,
+                             from[i].bytes);
     }
   }
   return failed_;
+}
+
+absl::Status CudaExecutor::ReadPage(int32_t page, std::string* bytes) const {
+  RENGA_RETURN_IF_ERROR(failed_);
+  for (const plan::ByteRange& place : PagePlaces(page)) {
+    const size_t before = bytes->size();
+    bytes->resize(before + place.bytes);
+    RENGA_RETURN_IF_ERROR(
+        stream_.Read(caches_.data() + place.offset,
+                     {reinterpret_cast<uint8_t*>(bytes->data()) + before, place.bytes}));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CudaExecutor::WritePage(int32_t page, std::string_view bytes) {
+  RENGA_RETURN_IF_ERROR(failed_);
+  const std::vector<plan::ByteRange> places = PagePlaces(page);
+  uint64_t all = 0;
+  for (const plan::ByteRange& place : places) all += place.bytes;
+  RENGA_RETURN_IF_ERROR(CheckPageBytes(all, bytes.size()));
+  const auto* at = reinterpret_cast<const uint8_t*>(bytes.data());
+  for (const plan::ByteRange& place : places) {
+    RENGA_RETURN_IF_ERROR(stream_.Write(caches_.data() + place.offset, {at, place.bytes}));
+    at += place.bytes;
+  }
+  return absl::OkStatus();
 }
 
 absl::Status CudaExecutor::Read(int32_t buffer, absl::Span<uint8_t> to) const {

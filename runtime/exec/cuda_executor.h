@@ -17,6 +17,7 @@
 #include "runtime/exec/index_rules.h"
 #include "runtime/exec/step_inputs.h"
 #include "runtime/memory/kv_pages.h"
+#include "runtime/plan/cache_layout.h"
 #include "runtime/plan/launch.h"
 #include "runtime/plan/plan.h"
 #include "runtime/plan/tensor_map.h"
@@ -60,6 +61,10 @@ class CudaExecutor {
   // Queues copies of pages of every cache, before what is run next; in order.
   absl::Status CopyPages(absl::Span<const PageCopy> copies);
 
+  // A page of every cache, appended to `bytes`, and back.
+  absl::Status ReadPage(int32_t page, std::string* bytes) const;
+  absl::Status WritePage(int32_t page, std::string_view bytes);
+
   // The first bytes of a buffer as the last run left them.
   absl::Status Read(int32_t buffer, absl::Span<uint8_t> to) const;
 
@@ -82,6 +87,8 @@ class CudaExecutor {
   absl::Status Allocate(std::string_view what, uint64_t bytes, cuda::Memory* memory);
   absl::Status LoadWeights();
   void PlaceBuffers();
+  // Where page `page` of every cache lies, from caches_ on.
+  std::vector<plan::ByteRange> PagePlaces(int32_t page) const;
   void CopyInputs(const StepInputs& inputs);
   void BindSizes(const StepInputs& inputs);
   absl::Status Start();

@@ -10,6 +10,8 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <string>
+#include <string_view>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -77,6 +79,14 @@ class Engine {
   // Of a finished request, which is forgotten: its result, or the error that ended it. NotFound;
   // FailedPrecondition while it goes on.
   absl::StatusOr<GenerateResult> Take(RequestId id);
+
+  // What is known of the beginning of `tokens`, whole pages, as the bytes of a file
+  // (saved_prefix.h). ResourceExhausted while max_running requests run; else the device's errors.
+  absl::StatusOr<std::string> SavePrefix(absl::Span<const int32_t> tokens);
+  // Makes known what SavePrefix saved, and returns its tokens. InvalidArgument for other bytes, and
+  // for those of another model or another plan of it; ResourceExhausted where the pages do not
+  // suffice. Of no use without EngineOptions::share_prefixes.
+  absl::StatusOr<std::vector<int32_t>> RestorePrefix(std::string_view bytes);
 
   const EngineCounters& counters() const { return counters_; }
   const KvPages& pages() const { return pages_; }

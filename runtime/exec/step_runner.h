@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -37,6 +38,12 @@ class StepRunner {
   // Copies pages of every cache, one after the other, before what is run next. The pages exist.
   virtual absl::Status CopyPages(absl::Span<const PageCopy> copies) = 0;
 
+  // What a page of all caches holds, appended to `bytes`, for WritePage of a runner of the same
+  // plan. The page exists; errors are the device's, Unimplemented of one that cannot.
+  virtual absl::Status ReadPage(int32_t page, std::string* bytes) const;
+  // InvalidArgument for another number of bytes.
+  virtual absl::Status WritePage(int32_t page, std::string_view bytes);
+
   // Its geometry says what a run may be given. Stays the same.
   virtual const plan::Plan& plan() const = 0;
 
@@ -46,5 +53,8 @@ class StepRunner {
 
 // Rows that one run may ask for.
 int64_t MaxRows(const plan::Plan& plan);
+
+// For WritePage.
+absl::Status CheckPageBytes(size_t expected, size_t got);
 
 }  // namespace renga

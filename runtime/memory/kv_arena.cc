@@ -30,4 +30,24 @@ void KvArena::CopyPage(PageCopy copy) {
   }
 }
 
+uint64_t KvArena::page_bytes() const {
+  uint64_t bytes = 0;
+  for (const plan::ByteRange& first : first_pages_) bytes += first.bytes;
+  return bytes;
+}
+
+void KvArena::ReadPage(int32_t page, std::string* bytes) const {
+  for (const plan::ByteRange& first : first_pages_) {
+    bytes->append(reinterpret_cast<const char*>(region_.data() + first.offset) + page * first.bytes,
+                  first.bytes);
+  }
+}
+
+void KvArena::WritePage(int32_t page, std::string_view bytes) {
+  for (const plan::ByteRange& first : first_pages_) {
+    std::memcpy(region_.data() + first.offset + page * first.bytes, bytes.data(), first.bytes);
+    bytes.remove_prefix(first.bytes);
+  }
+}
+
 }  // namespace renga

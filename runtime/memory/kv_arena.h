@@ -2,6 +2,8 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
+#include <string_view>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -24,6 +26,11 @@ class KvArena : public KvPages {
 
   // Makes one of TakeCopies.
   void CopyPage(PageCopy copy);
+
+  // What a page holds, in every cache: so many bytes.
+  uint64_t page_bytes() const;
+  void ReadPage(int32_t page, std::string* bytes) const;  // appended
+  void WritePage(int32_t page, std::string_view bytes);   // page_bytes() of them
 
  private:
   explicit KvArena(const plan::Plan& plan) : KvPages(plan) {}

@@ -1,4 +1,5 @@
 // renga run, as scripts and people use it. The two devices must write the recorded ids.
+#include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -237,6 +238,46 @@ TEST(Run, ACachedPlanIsUsedAgain) {
   const Json devices = Parsed(Renga({"devices", "--json"}, {.cache = cache.path()}));
   EXPECT_EQ(devices["plans"]["count"], 1);
   EXPECT_EQ(Parsed(Renga(args, {.cache = cache.path()}))["ids"], first["ids"]);
+}
+
+TEST(Run, APromptCacheKeepsWhatWasComputed) {
+  const TempFolder folder;
+  const std::string file = folder.path() + "/story.kv";
+  std::string story;
+  for (int i = 0; i < 10; ++i) story += "Once upon a time there was a little dog. ";
+  const auto run = [&](const std::string& end, const std::string& device = "cpu") {
+    return Renga(
+        With(Greedy(story + end, 6), {"--json", "--device", device, "--prompt-cache", file}));
+  };
+  const Json alone = Parsed(Renga(With(Greedy(story + "He", 6), {"--json", "--device", "cpu"})));
+  const ProcessResult first = run("He");
+  EXPECT_NE(first.err.find("0 of 112 tokens were in it; wrote "), std::string::npos) << first.err;
+  const Json again = Parsed(run("He")), other = Parsed(run("She"));
+  EXPECT_EQ(Parsed(first)["ids"], alone["ids"]);
+  EXPECT_EQ(again["ids"], alone["ids"]);
+  EXPECT_NE(other["ids"], alone["ids"]);
+  for (const Json& json : {again, other}) {
+    EXPECT_EQ(json["timings"]["reused_tokens"], 64);
+    EXPECT_EQ(json["timings"]["prompt_tokens"], json["prompt_ids"].size() - 64);
+  }
+  // Longer ones make it grow, others leave it alone.
+  EXPECT_NE(run(story).err.find("64 of "), std::string::npos);
+  EXPECT_EQ(Parsed(run(story))["timings"]["reused_tokens"], 192);
+  const ProcessResult another =
+      Renga(With(Greedy("The dog", 2), {"--device", "cpu", "--prompt-cache", file}));
+  EXPECT_NE(another.err.find("it is of another prompt and stays so"), std::string::npos);
+  EXPECT_EQ(Parsed(run(story))["timings"]["reused_tokens"], 192);
+
+  const ProcessResult reference = run("He", "reference");
+  EXPECT_TRUE(reference.IsCleanError(2)) << reference.Describe();
+  EXPECT_NE(reference.err.find("of another model, or compiled otherwise"), std::string::npos);
+  std::filesystem::resize_file(file, 1000);
+  const ProcessResult damaged = run("He");
+  EXPECT_TRUE(damaged.IsCleanError(2)) << damaged.Describe();
+  EXPECT_NE(damaged.err.find("damaged: its digest is not that of its content; name another file, "
+                             "or delete this one"),
+            std::string::npos)
+      << damaged.err;
 }
 
 }  // namespace

@@ -124,7 +124,7 @@ absl::Status Run(const Flags& flags) {
   RENGA_ASSIGN_OR_RETURN(OpenedModel model, OpenModel(flags.model.model, open));
   loading.Stop();
   Forward& forward = *model.forward;
-  RENGA_ASSIGN_OR_RETURN(const int64_t context, flags.model.Context(forward));
+  RENGA_ASSIGN_OR_RETURN(const int64_t context, flags.model.Context(*model.plan.plan));
   const std::vector<Test> tests = TestsOf(flags);
   RENGA_RETURN_IF_ERROR(CheckContext(tests, context, flags.model.model));
   RENGA_ASSIGN_OR_RETURN(const StepCosts costs, StepCosts::Of(*model.plan.plan));

@@ -24,8 +24,8 @@ absl::StatusOr<OpenOptions> ModelFlags::Options() const {
   return options;
 }
 
-absl::StatusOr<int64_t> ModelFlags::Context(const Forward& forward) const {
-  const int64_t has = forward.context();
+absl::StatusOr<int64_t> ModelFlags::Context(const plan::Plan& plan) const {
+  const int64_t has = plan.geometry.context;
   const int64_t wants = compile.context.value_or(has);
   if (wants >= 1 && wants <= has) return wants;
   return absl::InvalidArgumentError(StrCat("-c: expected 1..", has, ", the context that ", model,

@@ -25,7 +25,7 @@ struct ModelFlags {
 
   // Tokens that a sequence may hold: what the model was compiled for, or less where -c asks for
   // less. InvalidArgument where it asks for more.
-  absl::StatusOr<int64_t> Context(const Forward& forward) const;
+  absl::StatusOr<int64_t> Context(const plan::Plan& plan) const;
 };
 
 // MODEL, also as -m.

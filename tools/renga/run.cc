@@ -4,15 +4,18 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_format.h"
 #include "ir/base/status.h"
 #include "runtime/exec/generate.h"
+#include "runtime/exec/sequence_forward.h"
 #include "tools/open_model.h"
 #include "tools/renga/command.h"
 #include "tools/renga/interrupt.h"
 #include "tools/renga/progress.h"
+#include "tools/renga/prompt_cache.h"
 #include "tools/renga/run_flags.h"
 #include "tools/renga/run_many.h"
 #include "tools/renga/run_report.h"
@@ -69,6 +72,18 @@ absl::StatusOr<std::string> PromptText(const Prompt& prompt, const Tokenizer& to
   return tokenizer.Decode(prompt.ids);
 }
 
+absl::StatusOr<GenerateResult> GenerateOn(std::unique_ptr<StepRunner> runner,
+                                          const Tokenizer& tokenizer,
+                                          const std::vector<int32_t>& prompt,
+                                          const GenerateOptions& options,
+                                          const std::string& prompt_cache, std::string* note) {
+  if (!prompt_cache.empty()) {
+    return GenerateWithCache(prompt_cache, std::move(runner), tokenizer, prompt, options, note);
+  }
+  SequenceForward forward(std::move(runner));
+  return Generate(forward, tokenizer, prompt, options);
+}
+
 absl::Status Run(const RunFlags& flags) {
   using std::chrono::steady_clock;
   const auto start = steady_clock::now();
@@ -76,18 +91,17 @@ absl::Status Run(const RunFlags& flags) {
   RENGA_ASSIGN_OR_RETURN(const Prompt prompt, ReadPromptFlags(flags));
   Progress loading(StrCat("loading ", flags.model.model));
   open.progress = [&loading](int64_t done, int64_t total) { loading.Update(done, total); };
-  RENGA_ASSIGN_OR_RETURN(OpenedModel model, OpenModel(flags.model.model, open));
+  RENGA_ASSIGN_OR_RETURN(RunnableModel model, OpenToRun(flags.model.model, open));
   loading.Stop();
-  Forward& forward = *model.forward;
-  RENGA_ASSIGN_OR_RETURN(const int64_t context, flags.model.Context(forward));
-  RunReport report{.device = std::string(forward.device()),
+  const int64_t vocab = model.runner->plan().model.vocab;
+  RENGA_ASSIGN_OR_RETURN(const int64_t context, flags.model.Context(model.runner->plan()));
+  RunReport report{.device = std::string(model.runner->device()),
                    .kernels_compiled = model.kernels_compiled,
                    .load_seconds = model.load_seconds};
-  RENGA_ASSIGN_OR_RETURN(report.prompt_ids, PromptIds(prompt, flags.no_special, *model.tokenizer,
-                                                      context, forward.vocab()));
+  RENGA_ASSIGN_OR_RETURN(report.prompt_ids,
+                         PromptIds(prompt, flags.no_special, *model.tokenizer, context, vocab));
   const int64_t prompt_tokens = static_cast<int64_t>(report.prompt_ids.size());
-  RENGA_ASSIGN_OR_RETURN(GenerateOptions options,
-                         OptionsOf(flags, context, prompt_tokens, forward.vocab()));
+  RENGA_ASSIGN_OR_RETURN(GenerateOptions options, OptionsOf(flags, context, prompt_tokens, vocab));
   report.seed = options.sampling.seed;
   report.sampled = options.sampling.temperature > 0;
   report.logits = flags.logits;
@@ -112,8 +126,10 @@ absl::Status Run(const RunFlags& flags) {
     shown += token.text.size();
   };
   options.cancel = &interrupt.flag();
+  std::string note;
   RENGA_ASSIGN_OR_RETURN(report.result,
-                         Generate(forward, *model.tokenizer, report.prompt_ids, options));
+                         GenerateOn(std::move(model.runner), *model.tokenizer, report.prompt_ids,
+                                    options, flags.prompt_cache, &note));
   reading.Stop();
   if (flags.no_stream) stream.Write(prompt_text);
   stream.Write(std::string_view(report.result.text).substr(shown));
@@ -124,6 +140,7 @@ absl::Status Run(const RunFlags& flags) {
   } else {
     RENGA_RETURN_IF_ERROR(WriteStdout(LogitsText(report)));
   }
+  if (!note.empty()) fprintf(stderr, "%s\n", note.c_str());
   PrintSummary(report);
   if (report.result.finish_reason == FinishReason::kInterrupted) {
     return absl::CancelledError("interrupted");

@@ -109,6 +109,9 @@ void AddRunFlags(CLI::App& app, RunFlags* flags) {
                  "they differ");
   app.add_option("--n-best", flags->n_best,
                  "texts for each prompt, of as many seeds, which share the prompt (default 1)");
+  app.add_option("--prompt-cache", flags->prompt_cache,
+                 "file of what was computed of a prompt: what it knows of this one's beginning is "
+                 "not computed again, and it is made or grows afterwards");
   app.add_flag(
       "--deterministic", flags->deterministic,
       "with --parallel: each text is bit by bit what it is alone. On the cpu it is anyway; "

@@ -31,6 +31,7 @@ struct RunFlags {
   std::optional<int64_t> parallel;
   int64_t n_best = 1;
   bool deterministic = false;
+  std::string prompt_cache;
 };
 
 void AddRunFlags(CLI::App& app, RunFlags* flags);

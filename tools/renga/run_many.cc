@@ -41,6 +41,10 @@ absl::StatusOr<std::vector<PromptLine>> ReadLines(const RunFlags& flags) {
     return absl::InvalidArgumentError(
         StrCat("--n-best: expected 1..", kMostAtATime, ", got ", flags.n_best));
   }
+  if (!flags.prompt_cache.empty()) {
+    return absl::InvalidArgumentError(
+        "--prompt-cache: expected one prompt and one text, got flags for many");
+  }
   if (flags.parallel && (*flags.parallel < 1 || *flags.parallel > kMostAtATime)) {
     return absl::InvalidArgumentError(
         StrCat("--parallel: expected 1..", kMostAtATime, ", got ", *flags.parallel));
@@ -73,12 +77,7 @@ class Many {
 
   absl::Status Prepare(const std::vector<PromptLine>& lines) {
     const plan::Plan& plan = model_.runner->plan();
-    const int64_t context = flags_.model.compile.context.value_or(plan.geometry.context);
-    if (context < 1 || context > plan.geometry.context) {
-      return absl::InvalidArgumentError(StrCat("-c: expected 1..", plan.geometry.context,
-                                               ", the context that ", flags_.model.model,
-                                               " was compiled for, got ", context));
-    }
+    RENGA_ASSIGN_OR_RETURN(const int64_t context, flags_.model.Context(plan));
     for (const PromptLine& line : lines) {
       const absl::Status status = AddTasks(line, context, plan.model.vocab);
       RENGA_RETURN_IF_ERROR(line.number == 0 ? status

@@ -338,6 +338,40 @@ TEST_F(EngineTest, AForkOfWhatHasEndedOrWaits) {
   }
 }
 
+TEST_F(EngineTest, ABeginningOutlivesTheProcess) {
+  Job job{{1, 2, 3, 4, 5, 6, 7, 8, 9, 1}, {}};
+  job.options.max_tokens = 3;
+  job.options.ignore_eos = true;
+  std::string saved;
+  {
+    const std::unique_ptr<Engine> engine = Open();
+    ASSERT_TRUE(engine->Add(job.prompt, job.options).ok());
+    RunAll(*engine);
+    saved = engine->SavePrefix(job.prompt).value();
+    EXPECT_EQ(engine->pages().free_pages(), 24);
+  }
+  const std::unique_ptr<Engine> engine = Open();
+  // Pages elsewhere than they were.
+  ASSERT_TRUE(engine->Add({9, 9, 9, 9, 9}, job.options).ok());
+  ASSERT_TRUE(engine->Step().ok());
+  EXPECT_EQ(engine->RestorePrefix(saved).value(),
+            std::vector<int32_t>(job.prompt.begin(), job.prompt.begin() + 8));
+  EXPECT_TRUE(engine->RestorePrefix(saved).ok());  // known already
+  ASSERT_TRUE(engine->Add(job.prompt, job.options).ok());
+  RunAll(*engine);
+  EXPECT_EQ(engine->counters().reused_tokens, 8);
+  ExpectSame(engine->Take(1).value(), Alone(job));
+  EXPECT_EQ(engine->pages().free_pages(), 24);
+
+  const SmallModel other;
+  auto another =
+      Engine::Create(CpuRunner::Create(other.shared_plan(), {}).value(), *tokenizer_, {});
+  EXPECT_THAT(std::string((*another)->RestorePrefix(saved).status().message()),
+              HasSubstr("of another model"));
+  saved[60] ^= 1;
+  EXPECT_THAT(std::string(engine->RestorePrefix(saved).status().message()), HasSubstr("damaged"));
+}
+
 // Arrivals, cancels and forks at any moment, against one by one.
 TEST_F(EngineTest, ManyComeAndGo) {
   const std::unique_ptr<Engine> engine = Open();

@@ -1,0 +1,69 @@
+// Keys and values that outlive the process.
+#include <utility>
+
+#include "ir/base/status.h"
+#include "runtime/exec/engine.h"
+#include "runtime/memory/saved_prefix.h"
+
+namespace renga {
+namespace {
+
+// Gives its pages back at the end; what was published of them stays known.
+class Borrowed {
+ public:
+  Borrowed(KvPages& pages, int sequence) : pages_(pages), sequence_(sequence) {}
+  ~Borrowed() { pages_.Free(sequence_); }
+  Borrowed(const Borrowed&) = delete;
+  Borrowed& operator=(const Borrowed&) = delete;
+  int sequence() const { return sequence_; }
+
+ private:
+  KvPages& pages_;
+  int sequence_;
+};
+
+}  // namespace
+
+absl::StatusOr<std::string> Engine::SavePrefix(absl::Span<const int32_t> tokens) {
+  RENGA_RETURN_IF_ERROR(failed_);
+  RENGA_ASSIGN_OR_RETURN(const int sequence, pages_.NewSequence());
+  const Borrowed borrowed(pages_, sequence);
+  // One more token, for the last of those that are asked for is never found.
+  std::vector<int32_t> longer(tokens.begin(), tokens.end());
+  longer.push_back(0);
+  SavedPrefix prefix;
+  prefix.identity = IdentityOf(runner_->plan());
+  prefix.page_tokens = pages_.page_tokens();
+  RENGA_ASSIGN_OR_RETURN(const int64_t known, pages_.Reuse(sequence, longer));
+  prefix.tokens.assign(tokens.begin(), tokens.begin() + known);
+  for (const int32_t page : pages_.pages(sequence)) {
+    RENGA_RETURN_IF_ERROR(runner_->ReadPage(page, &prefix.pages));
+  }
+  if (known > 0) prefix.page_bytes = prefix.pages.size() / pages_.pages(sequence).size();
+  return Encode(prefix);
+}
+
+absl::StatusOr<std::vector<int32_t>> Engine::RestorePrefix(std::string_view bytes) {
+  RENGA_RETURN_IF_ERROR(failed_);
+  RENGA_ASSIGN_OR_RETURN(SavedPrefix prefix, DecodeSavedPrefix(bytes));
+  if (prefix.identity != IdentityOf(runner_->plan()) ||
+      prefix.page_tokens != pages_.page_tokens()) {
+    return absl::InvalidArgumentError(
+        "of another model, or compiled otherwise (device, cache types, passes)");
+  }
+  if (prefix.tokens.empty()) return prefix.tokens;
+  RENGA_ASSIGN_OR_RETURN(const int sequence, pages_.NewSequence());
+  const Borrowed borrowed(pages_, sequence);
+  std::vector<int32_t> cells;
+  RENGA_RETURN_IF_ERROR(
+      pages_.Append(sequence, static_cast<int64_t>(prefix.tokens.size()), &cells));
+  std::string_view rest = prefix.pages;
+  for (const int32_t page : pages_.pages(sequence)) {
+    RENGA_RETURN_IF_ERROR(runner_->WritePage(page, rest.substr(0, prefix.page_bytes)));
+    rest.remove_prefix(prefix.page_bytes);
+  }
+  RENGA_RETURN_IF_ERROR(pages_.Publish(sequence, prefix.tokens));
+  return std::move(prefix.tokens);
+}
+
+}  // namespace renga
