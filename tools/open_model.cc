@@ -20,6 +20,7 @@
 #include "runtime/exec/sequence_forward.h"
 #include "runtime/memory/weights.h"
 #include "runtime/plan/serialize.h"
+#include "tools/auto_context.h"
 #include "tools/cache_folder.h"
 #include "tools/cuda_device.h"
 #include "tools/nvrtc.h"
@@ -226,6 +227,17 @@ absl::StatusOr<Device> ChooseDevice(const std::string& model, const plan::Plan* 
   return device;
 }
 
+absl::StatusOr<int64_t> ContextThatFits(const std::string& gguf, const Device& device,
+                                        const OpenOptions& options) {
+  uint64_t free_bytes = 0;
+  if (device.kind == Device::kCuda) {
+    RENGA_ASSIGN_OR_RETURN(free_bytes, device.cuda.context->FreeBytes());
+  } else {
+    RENGA_ASSIGN_OR_RETURN(free_bytes, FreeHostBytes());
+  }
+  return AutoContext(gguf, EffectiveOptions(options), free_bytes);
+}
+
 }  // namespace
 
 std::string PlanCacheFolder() { return CacheFolder("plans"); }
@@ -265,6 +277,9 @@ absl::StatusOr<RunnableModel> OpenToRun(const std::string& model, const OpenOpti
                          ChooseDevice(model, is_plan ? opened.plan.plan.get() : nullptr, options));
   if (!is_plan) {
     if (device.kind == Device::kCuda) options.compile.target = device.cuda.target;
+    if (options.auto_context) {
+      RENGA_ASSIGN_OR_RETURN(options.compile.context, ContextThatFits(model, device, options));
+    }
     absl::StatusOr<OpenedPlan> plan = OpenPlan(model, options);
     if (device.kind == Device::kCuda && given.device == "auto" &&
         absl::IsUnimplemented(plan.status())) {
@@ -301,6 +316,9 @@ absl::StatusOr<RunnableModel> OpenToRun(const std::string& model, const OpenOpti
   } else {
     opened.device_note =
         StrCat("cpu, ", threads, threads == 1 ? " thread" : " threads", device.note);
+  }
+  if (options.auto_context) {
+    StrAppend(&opened.device_note, ", context of ", opened.plan.plan->geometry.context, " tokens");
   }
   opened.load_seconds =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();

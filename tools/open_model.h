@@ -20,6 +20,7 @@ using LoadProgress = std::function<void(int64_t done, int64_t total)>;
 
 struct OpenOptions {
   CompileOptions compile;       // for a GGUF; a plan is what it is
+  bool auto_context = false;    // compile.context is what fits (auto_context.h); of no plan
   bool kv_type_given = false;   // else the device chooses: f16 on cpu, f32 on reference
   std::string device = "auto";  // auto, cpu, cuda[:N], reference
   int threads = 0;              // 0: all cores

@@ -30,6 +30,11 @@ absl::Status ParseKvType(const std::string& text, CompileOptions* options) {
 
 absl::StatusOr<CompileOptions> CompileFlags::Options() const {
   CompileOptions options;
+  if (context == kAutoContext) {
+    return absl::InvalidArgumentError(
+        "-c auto: the memory of the machine that will run the plan is not known here; give a "
+        "number, or run the GGUF with -c auto");
+  }
   if (context && *context < 1) {
     return absl::InvalidArgumentError(
         StrCat("-c: expected a number of tokens from 1 on, got ", *context));
@@ -68,8 +73,17 @@ absl::Status CompileFlags::CheckForPlan(const std::string& plan) const {
 }
 
 void AddCompileFlags(CLI::App& app, CompileFlags* flags) {
-  app.add_option("-c,--context", flags->context,
-                 "tokens a sequence can hold (default: the model's, at most 4096)");
+  const CLI::Validator auto_or_number(
+      [](std::string& text) {
+        if (text == "auto") text = StrCat(kAutoContext);
+        return std::string();
+      },
+      "");
+  app.add_option(
+         "-c,--context", flags->context,
+         "tokens a sequence can hold (default: the model's, at most 4096); auto: as many as "
+         "the memory that is left can hold, where the model runs")
+      ->transform(auto_or_number);
   app.add_option("--max-seqs", flags->max_sequences, "sequences at a time (default 1)");
   app.add_option("--max-step", flags->max_step_tokens,
                  "tokens of one step, all sequences together (default 128)");

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <optional>
 #include <string>
 #include <vector>
@@ -11,6 +12,9 @@
 #include "tools/compiler.h"
 
 namespace renga {
+
+// Of CompileFlags::context: what fits into memory, for verbs that run the model.
+inline constexpr int64_t kAutoContext = std::numeric_limits<int64_t>::min();
 
 struct CompileFlags {
   std::optional<int64_t> context;

@@ -10,8 +10,11 @@ absl::StatusOr<OpenOptions> ModelFlags::Options() const {
         StrCat("--threads: expected 1..1024, or 0 for all cores, got ", threads));
   }
   OpenOptions options;
-  RENGA_ASSIGN_OR_RETURN(options.compile, compile.Options());
   RENGA_ASSIGN_OR_RETURN(const bool is_plan, IsPlan(model));
+  CompileFlags flags = compile;
+  options.auto_context = compile.context == kAutoContext && !is_plan;
+  if (compile.context == kAutoContext) flags.context.reset();  // a plan is what it is
+  RENGA_ASSIGN_OR_RETURN(options.compile, flags.Options());
   if (is_plan) RENGA_RETURN_IF_ERROR(compile.CheckForPlan(model));
   options.kv_type_given = !compile.kv_type.empty();
   options.compile.threads = threads;
@@ -26,6 +29,7 @@ absl::StatusOr<OpenOptions> ModelFlags::Options() const {
 
 absl::StatusOr<int64_t> ModelFlags::Context(const plan::Plan& plan) const {
   const int64_t has = plan.geometry.context;
+  if (compile.context == kAutoContext) return has;
   const int64_t wants = compile.context.value_or(has);
   if (wants >= 1 && wants <= has) return wants;
   return absl::InvalidArgumentError(StrCat("-c: expected 1..", has, ", the context that ", model,
