@@ -50,6 +50,7 @@ absl::StatusOr<int64_t> AutoContext(const std::string& gguf, const CompileOption
   const uint64_t per_token = cell * static_cast<uint64_t>(options.max_sequences);
   const int64_t made_for =
       model.info.context_length > 0 ? model.info.context_length : graph_options.context;
+  if (options.kv_tokens) return std::min(*options.kv_tokens, made_for);
   if (per_token == 0) return made_for;
   const uint64_t usable = free_bytes - free_bytes / 20;
   const uint64_t fixed = weights + kLeftOver;

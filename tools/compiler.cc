@@ -113,6 +113,9 @@ absl::Status CheckOptions(const CompileOptions& options) {
   };
   if (options.context) RENGA_RETURN_IF_ERROR(in_range("-c", *options.context, int64_t{1} << 24));
   RENGA_RETURN_IF_ERROR(in_range("--max-seqs", options.max_sequences, 4096));
+  if (options.kv_tokens) {
+    RENGA_RETURN_IF_ERROR(in_range("--kv-tokens", *options.kv_tokens, int64_t{1} << 30));
+  }
   RENGA_RETURN_IF_ERROR(in_range("--max-step", MaxStepTokens(options), 65536));
   if (options.max_rows) {
     RENGA_RETURN_IF_ERROR(in_range("--max-rows", *options.max_rows, MaxStepTokens(options)));
@@ -161,7 +164,13 @@ absl::StatusOr<GraphOptions> GraphOptionsOf(const GgufFile& file, const CompileO
   } else {
     RENGA_ASSIGN_OR_RETURN(graph.context, DefaultContext(file));
   }
+  if (options.kv_tokens && *options.kv_tokens < graph.context) {
+    return absl::InvalidArgumentError(
+        StrCat("--kv-tokens: expected at least the context of a sequence, ", graph.context,
+               " (-c), got ", *options.kv_tokens));
+  }
   graph.max_sequences = options.max_sequences;
+  graph.kv_tokens = options.kv_tokens;
   graph.max_step_tokens = MaxStepTokens(options);
   graph.max_rows = MaxRows(options);
   graph.page_tokens = options.page_tokens;
@@ -181,9 +190,10 @@ std::vector<plan::Choice> PlanChoices(std::vector<Choice> choices) {
 
 std::string Describe(const CompileOptions& options) {
   std::string text = StrCat("target=", options.target, " c=", options.context.value_or(0),
-                            " seqs=", options.max_sequences, " step=", MaxStepTokens(options),
-                            " rows=", MaxRows(options), " page=", options.page_tokens,
-                            " k=", Name(options.k_type), " v=", Name(options.v_type));
+                            " seqs=", options.max_sequences, " kv=", options.kv_tokens.value_or(0),
+                            " step=", MaxStepTokens(options), " rows=", MaxRows(options),
+                            " page=", options.page_tokens, " k=", Name(options.k_type),
+                            " v=", Name(options.v_type));
   if (options.only_passes) StrAppend(&text, " only=", StrJoin(*options.only_passes, ","));
   StrAppend(&text, " disabled=", StrJoin(options.disabled_passes, ","));
   return text;

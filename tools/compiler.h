@@ -21,6 +21,7 @@ struct CompileOptions {
   std::optional<int64_t>
       context;  // tokens a sequence can hold; default: the model's, at most 4,096
   int64_t max_sequences = 1;
+  std::optional<int64_t> kv_tokens;        // of all sequences together; default: each its context
   std::optional<int64_t> max_step_tokens;  // default: MaxStepTokens
   std::optional<int64_t> max_rows;         // of logits that a step may ask for; default: MaxRows
   int64_t page_tokens = 64;

@@ -32,14 +32,19 @@ double AsWritten(float value) {
 ModelBuilder::ModelBuilder(const GgufFile& file, std::string_view architecture,
                            const GraphOptions& options, int64_t vocab)
     : file_(file), architecture_(architecture), options_(options), vocab_(vocab) {
-  const int64_t pages = (options.context + options.page_tokens - 1) / options.page_tokens;
+  const auto pages_for = [&options](int64_t tokens) {
+    return (tokens + options.page_tokens - 1) / options.page_tokens;
+  };
+  const int64_t pages = pages_for(options.context);
+  const int64_t all_pages =
+      options.kv_tokens ? pages_for(*options.kv_tokens) : options.max_sequences * pages;
   graph_.symbols = {
       {"T", 1, options.max_step_tokens},
       {"S", 1, options.max_sequences},
       {"R", 1, options.max_rows.value_or(options.max_step_tokens)},
       {"L", 1, options.context},
       {"P", 1, pages},
-      {"C", 1, options.max_sequences * pages * options.page_tokens},
+      {"C", 1, all_pages * options.page_tokens},
   };
   const Dim t = Dim::Symbol("T");
   const auto input = [&](std::string name, std::vector<Dim> shape) {

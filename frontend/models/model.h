@@ -19,7 +19,9 @@ struct GraphOptions {
   int64_t max_sequences = 1;
   int64_t max_step_tokens = 128;    // tokens of one run, all sequences together
   std::optional<int64_t> max_rows;  // rows of logits that one run may ask for; unset: its tokens
-  int64_t page_tokens = 64;         // cells of a KV page
+  // Tokens that all sequences together can hold, rounded up to pages; unset: each its context.
+  std::optional<int64_t> kv_tokens;
+  int64_t page_tokens = 64;  // cells of a KV page
   DType k_type = DType::kF16;
   DType v_type = DType::kF16;
 };

@@ -180,5 +180,26 @@ TEST_F(RunMany, APlanForFewerSaysSo) {
   EXPECT_EQ(Renga({"run", plan, "-f", path, "--parallel", "2"}).exit_code, 0);
 }
 
+// Fewer pages than all need: some wait and are computed again, and nobody's text changes.
+TEST_F(RunMany, FewPagesForMany) {
+  std::string lines;
+  for (int i = 0; i < 8; ++i) {
+    lines += Json{{"prompt", kStarts[i % kStarts.size()]}, {"n", 120}, {"seed", i}}.dump() + "\n";
+  }
+  const std::string path = Write(lines);
+  const std::vector<Json> alone = Objects({"-f", path, "-c", "192", "--ignore-eos"});
+  const std::vector<Json> few =
+      Objects({"-f", path, "-c", "192", "--ignore-eos", "--parallel", "8", "--kv-tokens", "512"});
+  ASSERT_EQ(few.size(), 8u);
+  for (size_t i = 0; i < few.size(); ++i) EXPECT_EQ(few[i]["ids"], alone[i]["ids"]) << i;
+  EXPECT_THAT(Error({"-f", path, "-c", "192", "--parallel", "8", "--kv-tokens", "100"}),
+              HasSubstr("--kv-tokens: expected at least the context of a sequence, 192 (-c), got "
+                        "100"));
+  const std::string plan = folder_.path() + "/few.plan";
+  const ProcessResult compiled = Renga(
+      {"compile", StoryModel(), "-c", "192", "--max-seqs", "8", "--kv-tokens", "500", "-o", plan});
+  EXPECT_THAT(compiled.out + compiled.err, HasSubstr("(192 tokens x 8, 512 in all, f16)"));
+}
+
 }  // namespace
 }  // namespace renga

@@ -8,6 +8,7 @@
 #include "absl/strings/str_format.h"
 #include "ir/base/digest.h"
 #include "ir/base/status.h"
+#include "runtime/plan/layout.h"
 #include "runtime/plan/serialize.h"
 #include "tools/compiler.h"
 #include "tools/embed_weights.h"
@@ -162,6 +163,19 @@ std::string StepsText(const Compilation& compilation) {
   return StrCat(text, ", ", KernelsText(compilation));
 }
 
+// "4,096 tokens", "4,096 tokens x 8", "4,096 tokens x 8, 16,384 in all".
+std::string KvTokensText(const plan::Plan& plan) {
+  const plan::Geometry& geometry = plan.geometry;
+  std::string text = StrCat(WithCommas(geometry.context), " tokens");
+  if (geometry.max_sequences == 1) return text;
+  StrAppend(&text, " x ", geometry.max_sequences);
+  const int64_t each =
+      (geometry.context + geometry.page_tokens - 1) / geometry.page_tokens * geometry.page_tokens;
+  const int64_t cells = plan::CacheCells(plan);
+  if (cells < each * geometry.max_sequences) StrAppend(&text, ", ", WithCommas(cells), " in all");
+  return text;
+}
+
 std::string Text(const Flags& flags, const Compilation& compilation, uint64_t bytes) {
   const plan::Plan& plan = compilation.plan;
   const ModelInfo& model = plan.model;
@@ -175,10 +189,9 @@ std::string Text(const Flags& flags, const Compilation& compilation, uint64_t by
   StrAppend(&text, "fused  ", FusionText(SummarizeFusion(plan.passes, plan.ledger)), "\n",
             "plan   ", StepsText(compilation), "\n");
   StrAppend(&text, "needs  weights ", BytesText(memory.weights), " + kv ", BytesText(memory.kv),
-            " (", WithCommas(plan.geometry.context), " tokens",
-            plan.geometry.max_sequences > 1 ? StrCat(" x ", plan.geometry.max_sequences) : "", ", ",
-            KvTypes(plan), ") + activations ", BytesText(memory.activations), " = ",
-            BytesText(memory.total()), plan.gpu.targets.empty() ? "" : " on the device", "\n");
+            " (", KvTokensText(plan), ", ", KvTypes(plan), ") + activations ",
+            BytesText(memory.activations), " = ", BytesText(memory.total()),
+            plan.gpu.targets.empty() ? "" : " on the device", "\n");
   StrAppend(&text, "wrote  ", EscapeForTerminal(flags.output), " (", BytesText(bytes),
             plan.data_bytes > 0 ? ", weights included"
                                 : StrCat(", weights stay in ", EscapeForTerminal(flags.model)),

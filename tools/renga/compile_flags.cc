@@ -41,6 +41,7 @@ absl::StatusOr<CompileOptions> CompileFlags::Options() const {
   }
   options.context = context;
   if (max_sequences) options.max_sequences = *max_sequences;
+  options.kv_tokens = kv_tokens;
   if (max_step_tokens) options.max_step_tokens = *max_step_tokens;
   options.max_rows = max_rows;
   if (!kv_type.empty()) RENGA_RETURN_IF_ERROR(ParseKvType(kv_type, &options));
@@ -61,6 +62,7 @@ absl::StatusOr<CompileOptions> CompileFlags::Options() const {
 absl::Status CompileFlags::CheckForPlan(const std::string& plan) const {
   std::string flag;
   if (max_sequences) flag = "--max-seqs";
+  if (kv_tokens) flag = "--kv-tokens";
   if (max_step_tokens) flag = "--max-step";
   if (max_rows) flag = "--max-rows";
   if (!kv_type.empty()) flag = "--kv-type";
@@ -85,6 +87,10 @@ void AddCompileFlags(CLI::App& app, CompileFlags* flags) {
          "the memory that is left can hold, where the model runs")
       ->transform(auto_or_number);
   app.add_option("--max-seqs", flags->max_sequences, "sequences at a time (default 1)");
+  app.add_option(
+      "--kv-tokens", flags->kv_tokens,
+      "tokens that all sequences together can hold (default: -c times --max-seqs); where "
+      "they run out, the youngest sequence waits");
   app.add_option("--max-step", flags->max_step_tokens,
                  "tokens of one step, all sequences together (default 128)");
   app.add_option("--max-rows", flags->max_rows,

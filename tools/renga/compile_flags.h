@@ -19,6 +19,7 @@ inline constexpr int64_t kAutoContext = std::numeric_limits<int64_t>::min();
 struct CompileFlags {
   std::optional<int64_t> context;
   std::optional<int64_t> max_sequences;
+  std::optional<int64_t> kv_tokens;
   std::optional<int64_t> max_step_tokens;
   std::optional<int64_t> max_rows;
   std::string kv_type;                // "k=f16,v=f16"; either may be missing
