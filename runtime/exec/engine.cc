@@ -63,6 +63,12 @@ absl::Status Engine::CheckPrompt(absl::Span<const int32_t> prompt) const {
 absl::StatusOr<Engine::Request*> Engine::NewRequest(std::vector<int32_t> prompt,
                                                     GenerateOptions options) {
   RENGA_RETURN_IF_ERROR(CheckPrompt(prompt));
+  const int64_t half = runner_->plan().geometry.context / 2;
+  if (options.shift && static_cast<int64_t>(prompt.size()) > half) {
+    return absl::InvalidArgumentError(
+        StrCat("shift: expected a prompt of at most half the context, ", half, " tokens, got ",
+               prompt.size(), "; use a larger context (-c)"));
+  }
   RENGA_ASSIGN_OR_RETURN(Completion completion,
                          Completion::Create(tokenizer_, std::move(options),
                                             static_cast<int32_t>(runner_->plan().model.vocab)));
@@ -82,6 +88,10 @@ absl::StatusOr<RequestId> Engine::Add(std::vector<int32_t> prompt, GenerateOptio
 
 absl::StatusOr<RequestId> Engine::Fork(RequestId parent_id, int64_t kept, GenerateOptions options) {
   RENGA_ASSIGN_OR_RETURN(const Request* parent, Find(parent_id));
+  if (parent->completion.result().timings.shifts > 0) {
+    return absl::InvalidArgumentError(
+        StrCat("fork of request ", parent_id, ": its context was shifted"));
+  }
   const int64_t generated = static_cast<int64_t>(parent->tokens.size()) - parent->prompt_tokens;
   if (kept < 0 || kept > generated) {
     return absl::OutOfRangeError(StrCat("fork of request ", parent_id, ": expected 0..", generated,
@@ -263,9 +273,24 @@ absl::Status Engine::Advance(Request& request, size_t row) {
   if (completion.finished()) {
     End(request, completion.Finish(*completion.finished()));
   } else if (request.computed >= runner_->plan().geometry.context) {
-    End(request, completion.Finish(FinishReason::kLength));
+    if (completion.options().shift) {
+      Shift(request);
+    } else {
+      End(request, completion.Finish(FinishReason::kLength));
+    }
   }
   return absl::OkStatus();
+}
+
+// Positions begin at 0 again for what stays, so all of it is computed anew: keys carry theirs.
+void Engine::Shift(Request& request) {
+  ++request.completion.timings().shifts;
+  const int64_t generated = static_cast<int64_t>(request.tokens.size()) - request.prompt_tokens;
+  const auto begin = request.tokens.begin() + request.prompt_tokens;
+  request.tokens.erase(begin, begin + (generated + 1) / 2);
+  Leave(request);
+  request.computed = 0;
+  waiting_[request.id] = &request;
 }
 
 }  // namespace renga

@@ -56,7 +56,8 @@ class Engine {
 
   // Queues a generation. Ids count up from 0; requests begin in that order. Errors, after which
   // nothing has changed (GenerateOptions::cancel ends a request when its turn comes):
-  //   InvalidArgument  an empty prompt, one longer than the context; sampling parameters
+  //   InvalidArgument  an empty prompt, one longer than the context, or with shift than half of it;
+  //                    sampling parameters
   //   OutOfRange       a prompt id that is no token
   absl::StatusOr<RequestId> Add(std::vector<int32_t> prompt, GenerateOptions options);
 
@@ -155,6 +156,7 @@ class Engine {
   absl::Span<const float> Logits(size_t row) const;
   absl::Status TakeResults(const Piece& piece);
   absl::Status Advance(Request& request, size_t row);
+  void Shift(Request& request);
 
   std::unique_ptr<StepRunner> runner_;
   const Tokenizer& tokenizer_;

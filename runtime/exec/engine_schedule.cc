@@ -73,7 +73,8 @@ int64_t Engine::MostPages(const Request& request) const {
   const int64_t context = runner_->plan().geometry.context;
   const int64_t wanted = request.completion.options().max_tokens;
   int64_t tokens = context;
-  if (wanted >= 0) tokens = std::min(context, request.prompt_tokens + wanted);
+  if (wanted >= 0 && !request.completion.options().shift)
+    tokens = std::min(context, request.prompt_tokens + wanted);
   return (tokens + pages_.page_tokens() - 1) / pages_.page_tokens();
 }
 

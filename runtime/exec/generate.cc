@@ -153,6 +153,7 @@ absl::StatusOr<GenerateResult> Generate(Forward& forward, const Tokenizer& token
                                         absl::Span<const int32_t> prompt,
                                         const GenerateOptions& options) {
   RENGA_RETURN_IF_ERROR(CheckPrompt(forward, prompt));
+  if (options.shift) return absl::InvalidArgumentError("shift: expected an engine to do that");
   RENGA_ASSIGN_OR_RETURN(
       Completion completion,
       Completion::Create(tokenizer, options, static_cast<int32_t>(forward.vocab())));

@@ -42,6 +42,9 @@ struct GenerateOptions {
   std::vector<std::string> stop;
   bool ignore_eos = false;  // tokens that end generation are never chosen
   int top_logits = 0;       // logits reported per generated token
+  // Where the context is full: goes on as if the prompt had been followed by the newer half of what
+  // was generated, which is computed again. For Engine, and prompts of at most half a context.
+  bool shift = false;
   bool prompt_top = false;  // also report top_logits at every prompt position
   std::function<void(const GeneratedToken&)> on_token;      // called as soon as it is known
   std::function<void(int64_t done, int64_t of)> on_prompt;  // after every chunk of the prompt
@@ -52,6 +55,7 @@ struct GenerateTimings {
   int64_t prompt_tokens = 0;  // computed
   int64_t reused_tokens = 0;  // of the prompt, that had been computed before
   double prompt_seconds = 0;  // until the logits behind the prompt are there
+  int64_t shifts = 0;         // GenerateOptions::shift
   int64_t decode_tokens = 0;  // runs of the model with one token: the first token costs none
   double decode_seconds = 0;  // those runs and the sampling
 };

@@ -280,5 +280,21 @@ TEST(Run, APromptCacheKeepsWhatWasComputed) {
       << damaged.err;
 }
 
+TEST(Run, AFullContextCanShift) {
+  const Json json =
+      Parsed(Renga({"run", StoryModel(), "-p", "Once upon a time", "-n", "100", "-c", "64",
+                    "--temp", "0", "--ignore-eos", "--shift", "--json", "--device", "cpu"}));
+  EXPECT_EQ(json["ids"].size(), 100u);
+  EXPECT_EQ(json["finish_reason"], "length");
+  EXPECT_GE(json["timings"]["shifts"], 1);
+  const ProcessResult longer = Renga(
+      {"run", StoryModel(), "-p", "Once upon a time", "-c", "6", "--shift", "--device", "cpu"});
+  EXPECT_EQ(longer.exit_code, 2);
+  EXPECT_NE(
+      longer.err.find("shift: expected a prompt of at most half the context, 3 tokens, got 5"),
+      std::string::npos)
+      << longer.err;
+}
+
 }  // namespace
 }  // namespace renga

@@ -34,12 +34,16 @@ absl::StatusOr<GenerateResult> GenerateWithCache(
     const std::vector<int32_t>& prompt, const GenerateOptions& options, std::string* note) {
   RENGA_ASSIGN_OR_RETURN(const std::unique_ptr<Engine> engine,
                          Engine::Create(std::move(runner), tokenizer, {.max_running = 1}));
-  RENGA_ASSIGN_OR_RETURN(const std::vector<int32_t> had, Restore(path, *engine));
+  std::vector<int32_t> had;
+  if (!path.empty()) {
+    RENGA_ASSIGN_OR_RETURN(had, Restore(path, *engine));
+  }
   RENGA_ASSIGN_OR_RETURN(const RequestId id, engine->Add(prompt, options));
   for (bool more = true; more && !engine->finished(id);) {
     RENGA_ASSIGN_OR_RETURN(more, engine->Step());
   }
   RENGA_ASSIGN_OR_RETURN(GenerateResult result, engine->Take(id));
+  if (path.empty()) return result;
   const int64_t reused = result.timings.reused_tokens;
   *note = StrCat("prompt cache ", EscapeForTerminal(path), ": ", reused, " of ", prompt.size(),
                  " tokens were in it");

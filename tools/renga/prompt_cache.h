@@ -1,4 +1,4 @@
-// run --prompt-cache FILE: keys and values of a prompt that outlive the process.
+// run --prompt-cache FILE: keys and values of a prompt that outlive the process; and --shift.
 #pragma once
 
 #include <cstdint>
@@ -13,11 +13,11 @@
 
 namespace renga {
 
-// As Generate on an empty sequence, but what the file at `path` knows of the beginning of the
-// prompt is not computed again. Afterwards the file has what is known of the whole prompt, unless
-// it is of a prompt that this one does not begin with: that stays as it is. `note` becomes a line
-// for people about what happened. Errors also as Engine::RestorePrefix, of a file that is there,
-// and of writing it.
+// As Generate on an empty sequence, with GenerateOptions::shift, and what the file at `path` knows
+// of the beginning of the prompt is not computed again. Afterwards the file has what is known of
+// the whole prompt, unless it is of a prompt that this one does not begin with: that stays as it
+// is. `note` becomes a line for people about what happened. Without a path there is no file and no
+// note. Errors also as Engine::RestorePrefix, of a file that is there, and of writing it.
 absl::StatusOr<GenerateResult> GenerateWithCache(const std::string& path,
                                                  std::unique_ptr<StepRunner> runner,
                                                  const Tokenizer& tokenizer,

@@ -77,7 +77,7 @@ absl::StatusOr<GenerateResult> GenerateOn(std::unique_ptr<StepRunner> runner,
                                           const std::vector<int32_t>& prompt,
                                           const GenerateOptions& options,
                                           const std::string& prompt_cache, std::string* note) {
-  if (!prompt_cache.empty()) {
+  if (!prompt_cache.empty() || options.shift) {
     return GenerateWithCache(prompt_cache, std::move(runner), tokenizer, prompt, options, note);
   }
   SequenceForward forward(std::move(runner));

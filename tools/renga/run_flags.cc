@@ -70,6 +70,8 @@ absl::StatusOr<GenerateOptions> OptionsOf(const RunFlags& flags, int64_t context
   // The last token need not fit: it is never fed back.
   const int64_t room = context - prompt_tokens + 1;
   options.max_tokens = flags.tokens < 0 ? room : std::min(flags.tokens, room);
+  options.shift = flags.shift;
+  if (flags.shift) options.max_tokens = flags.tokens;
   RENGA_ASSIGN_OR_RETURN(options.sampling, flags.sampling.Params(vocab));
   // Made again by who generates; wrong flags should say so before anything else happens.
   RENGA_RETURN_IF_ERROR(Sampler::Create(options.sampling, static_cast<int32_t>(vocab)).status());
@@ -112,6 +114,9 @@ void AddRunFlags(CLI::App& app, RunFlags* flags) {
   app.add_option("--prompt-cache", flags->prompt_cache,
                  "file of what was computed of a prompt: what it knows of this one's beginning is "
                  "not computed again, and it is made or grows afterwards");
+  app.add_flag("--shift", flags->shift,
+               "where the context is full, forget the older half of what was generated and go on; "
+               "else the text ends there");
   app.add_flag(
       "--deterministic", flags->deterministic,
       "with --parallel: each text is bit by bit what it is alone. On the cpu it is anyway; "

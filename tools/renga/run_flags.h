@@ -32,6 +32,7 @@ struct RunFlags {
   int64_t n_best = 1;
   bool deterministic = false;
   std::string prompt_cache;
+  bool shift = false;
 };
 
 void AddRunFlags(CLI::App& app, RunFlags* flags);

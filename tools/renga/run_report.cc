@@ -62,6 +62,7 @@ Json ToJson(const RunReport& report) {
       {"decode_tokens", timings.decode_tokens},
       {"decode_tok_s", Rate(timings.decode_tokens, timings.decode_seconds)},
   };
+  if (timings.shifts > 0) json["timings"]["shifts"] = timings.shifts;
   return json;
 }
 

@@ -436,6 +436,39 @@ TEST_F(EngineTest, TheContextIsFilledToItsLastToken) {
   EXPECT_EQ(full.finish_reason, FinishReason::kLength);
 }
 
+// Where the context of 14 is full: 3 tokens of prompt, 12 generated, of which the older 6 go.
+TEST_F(EngineTest, AShiftedContextIsThatOfWhatIsLeft) {
+  const std::unique_ptr<Engine> engine = Open();
+  const std::vector<int32_t> prompt = {1, 2, 3};
+  GenerateOptions options;
+  options.sampling.temperature = 0;
+  options.ignore_eos = true;
+  options.shift = true;
+  options.max_tokens = 31;
+  const RequestId id = engine->Add(prompt, options).value();
+  // Others beside it do not mind.
+  ASSERT_TRUE(engine->Add({4, 5}, options).ok());
+  RunAll(*engine);
+  const GenerateResult result = engine->Take(id).value();
+  EXPECT_EQ(result.finish_reason, FinishReason::kLength);
+  ASSERT_THAT(result.ids, SizeIs(31));
+  EXPECT_EQ(result.timings.shifts, 4);
+  EXPECT_EQ(result.timings.prompt_tokens, 3);
+  options.shift = false;
+  options.max_tokens = -1;
+  std::vector<int32_t> kept = prompt, expected;
+  while (expected.size() < 31) {
+    const std::vector<int32_t> more = Alone({kept, options}).ids;
+    expected.insert(expected.end(), more.begin(), more.end());
+    kept.insert(kept.end(), more.begin(), more.end());
+    ASSERT_EQ(kept.size(), 15u);
+    kept.erase(kept.begin() + 3, kept.begin() + 3 + 6);
+  }
+  expected.resize(31);
+  EXPECT_EQ(result.ids, expected);
+  EXPECT_EQ(engine->pages().free_pages(), 24);
+}
+
 TEST_F(EngineTest, SaysWhatItDoesNotTake) {
   const std::unique_ptr<Engine> engine = Open();
   const auto message = [&](std::vector<int32_t> prompt, const GenerateOptions& options = {}) {
@@ -449,6 +482,11 @@ TEST_F(EngineTest, SaysWhatItDoesNotTake) {
   GenerateOptions options;
   options.sampling.top_p = std::numeric_limits<float>::quiet_NaN();
   EXPECT_EQ(message({1}, options), "sampling: top_p: expected a finite number, got nan");
+  options = {};
+  options.shift = true;
+  EXPECT_EQ(message(std::vector<int32_t>(8, 1), options),
+            "shift: expected a prompt of at most half the context, 7 tokens, got 8; use a larger "
+            "context (-c)");
   EXPECT_EQ(engine->Take(0).status().message(), "request 0: there is none");
   EXPECT_EQ(engine->Add({1}, {}).value(), 0);
   EXPECT_EQ(engine->Take(0).status().message(), "request 0 has not ended yet");
