@@ -26,6 +26,7 @@ extern const Command kRunCommand;
 extern const Command kDumpCommand;
 extern const Command kDiffCommand;
 extern const Command kTraceCommand;
+extern const Command kVerifyCommand;
 extern const Command kBenchCommand;
 extern const Command kTokenizeCommand;
 extern const Command kDevicesCommand;

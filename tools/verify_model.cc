@@ -1,0 +1,216 @@
+#include "tools/verify_model.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <limits>
+#include <map>
+#include <memory>
+#include <numeric>
+#include <thread>
+#include <utility>
+
+#include "ir/base/status.h"
+#include "ir/text/parse.h"
+#include "runtime/exec/sequence_forward.h"
+#include "runtime/memory/weights.h"
+#include "tools/reference_runner.h"
+#include "tools/trace_model.h"
+
+namespace renga {
+namespace {
+
+// Of log-softmax of rows of logits: the interpreter's in double.
+std::vector<double> LogSoftmax(absl::Span<const float> logits) {
+  const double most = *std::max_element(logits.begin(), logits.end());
+  double sum = 0;
+  for (const float logit : logits) sum += std::exp(logit - most);
+  const double all = most + std::log(sum);
+  std::vector<double> log(logits.begin(), logits.end());
+  for (double& x : log) x -= all;
+  return log;
+}
+
+double Divergence(absl::Span<const float> p, absl::Span<const float> q) {
+  const std::vector<double> p_log = LogSoftmax(p), q_log = LogSoftmax(q);
+  double sum = 0;
+  for (size_t i = 0; i < p_log.size(); ++i) sum += std::exp(p_log[i]) * (p_log[i] - q_log[i]);
+  return std::isnan(sum) ? std::numeric_limits<double>::infinity() : std::max(0.0, sum);
+}
+
+// Logits at every token of `ids`, in steps of `step` tokens, given row by row.
+using OnRow = std::function<void(int64_t position, absl::Span<const float> logits)>;
+absl::Status RunText(Forward& forward, absl::Span<const int32_t> ids, int64_t step,
+                     const std::atomic<bool>* cancel, const OnRow& on_row) {
+  RENGA_RETURN_IF_ERROR(forward.Truncate(0));
+  const size_t vocab = static_cast<size_t>(forward.vocab());
+  std::vector<float> logits;
+  for (size_t begin = 0; begin < ids.size();) {
+    if (cancel != nullptr && *cancel) return absl::CancelledError("interrupted");
+    const auto part = ids.subspan(begin, static_cast<size_t>(step));
+    std::vector<int32_t> rows(part.size());
+    std::iota(rows.begin(), rows.end(), 0);
+    RENGA_RETURN_IF_ERROR(forward.Run(part, rows, &logits));
+    for (size_t row = 0; row < rows.size(); ++row) {
+      on_row(static_cast<int64_t>(begin + row),
+             absl::MakeConstSpan(logits).subspan(row * vocab, vocab));
+    }
+    begin += part.size();
+  }
+  return absl::OkStatus();
+}
+
+Fidelity Summarise(std::string steps, std::vector<double> divergences, int64_t agreeing) {
+  Fidelity fidelity;
+  fidelity.steps = std::move(steps);
+  fidelity.positions = static_cast<int64_t>(divergences.size());
+  std::sort(divergences.begin(), divergences.end());
+  const double count = static_cast<double>(divergences.size());
+  fidelity.kl_mean = std::accumulate(divergences.begin(), divergences.end(), 0.0) / count;
+  fidelity.kl_p99 = divergences[static_cast<size_t>(std::ceil(0.99 * count)) - 1];
+  fidelity.kl_max = divergences.back();
+  fidelity.top1 = static_cast<double>(agreeing) / count;
+  return fidelity;
+}
+
+class ModelVerifier {
+ public:
+  ModelVerifier(const std::string& model, const VerifyModelOptions& options)
+      : model_(model), options_(options) {}
+
+  absl::StatusOr<VerifyReport> Run() {
+    const auto start = std::chrono::steady_clock::now();
+    if (options_.ids.size() < 2) {
+      return absl::InvalidArgumentError(
+          StrCat("expected two tokens or more, for at position 0 much cannot be seen, got ",
+                 options_.ids.size()));
+    }
+    report_.ids = options_.ids;
+    RENGA_RETURN_IF_ERROR(Whole());
+    RENGA_RETURN_IF_ERROR(Nodes());
+    report_.seconds =
+        std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    return std::move(report_);
+  }
+
+ private:
+  OpenOptions ForAllRows(const OpenOptions& open, int64_t tokens) const {
+    OpenOptions options = open;
+    CompileOptions& compile = options.compile;
+    if (!compile.max_rows) {
+      compile.max_rows = std::min(MaxStepTokens(compile), std::max<int64_t>(tokens, 16));
+    }
+    return options;
+  }
+
+  // First, for it says which device it is.
+  absl::Status Whole() {
+    const int64_t tokens = static_cast<int64_t>(options_.text_ids.size());
+    RENGA_ASSIGN_OR_RETURN(OpenedModel device,
+                           OpenModel(model_, ForAllRows(options_.open, tokens)));
+    report_.device = std::string(device.forward->device());
+    if (report_.device == "reference" || tokens == 0) return absl::OkStatus();
+    // The graph as the frontend wrote it, so that a pass that changed its meaning shows; caches
+    // have the same types.
+    auto plain = std::make_shared<plan::Plan>(*device.plan.plan);
+    if (!plain->source_ir.empty()) plain->ir = plain->source_ir;
+    WeightOptions weights;
+    weights.plan_path = device.plan.path;
+    weights.packed = false;
+    weights.threads = Threads();
+    RENGA_ASSIGN_OR_RETURN(WeightStore store, WeightStore::Open(*device.plan.plan, weights));
+    RENGA_ASSIGN_OR_RETURN(
+        std::unique_ptr<StepRunner> runner,
+        OpenReference(plain, std::make_shared<const WeightStore>(std::move(store)), Threads()));
+    SequenceForward reference(std::move(runner));
+    const int64_t most = std::min(reference.max_step_tokens(), reference.max_rows());
+    std::vector<std::vector<float>> expected;
+    RENGA_RETURN_IF_ERROR(RunText(reference, options_.text_ids, most, options_.nodes.cancel,
+                                  [&](int64_t, absl::Span<const float> row) {
+                                    expected.emplace_back(row.begin(), row.end());
+                                  }));
+    for (const int64_t step : {most, int64_t{1}, int64_t{7}}) {
+      if (step > most || (step != most && options_.quick)) continue;
+      std::vector<double> divergences;
+      int64_t agreeing = 0;
+      const auto arg_max = [](absl::Span<const float> row) {
+        return std::max_element(row.begin(), row.end()) - row.begin();
+      };
+      RENGA_RETURN_IF_ERROR(RunText(*device.forward, options_.text_ids, step, options_.nodes.cancel,
+                                    [&](int64_t at, absl::Span<const float> row) {
+                                      const std::vector<float>& should =
+                                          expected[static_cast<size_t>(at)];
+                                      divergences.push_back(Divergence(should, row));
+                                      agreeing += arg_max(should) == arg_max(row) ? 1 : 0;
+                                    }));
+      const std::string steps = step >= tokens
+                                    ? "all at once"
+                                    : StrCat(step, step == 1 ? " token" : " tokens", " a step");
+      report_.fidelity.push_back(Summarise(steps, std::move(divergences), agreeing));
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status Nodes() {
+    if (report_.device.rfind("cuda", 0) == 0) {
+      report_.no_nodes = "a GPU's values cannot be recorded; --device cpu checks each node";
+      return absl::OkStatus();
+    }
+    TraceModelOptions trace_options;
+    trace_options.open = options_.open;
+    trace_options.open.device = report_.device;
+    trace_options.ids = options_.ids;
+    trace_options.cancel = options_.nodes.cancel;
+    RENGA_ASSIGN_OR_RETURN(const Trace trace, TraceModel(model_, trace_options));
+    RENGA_ASSIGN_OR_RETURN(const Graph graph, Parse(trace.run.ir, "the plan's graph"));
+    // The file's bytes, read again: what the device made of them is what is to be checked.
+    OpenOptions open = options_.open;
+    open.compile.max_step_tokens.reset();
+    RENGA_ASSIGN_OR_RETURN(const OpenedPlan opened, OpenPlan(model_, open));
+    WeightOptions weight_options;
+    weight_options.plan_path = opened.path;
+    weight_options.packed = false;
+    weight_options.threads = Threads();
+    RENGA_ASSIGN_OR_RETURN(const WeightStore store,
+                           WeightStore::Open(*opened.plan, weight_options));
+    std::map<std::string, int, std::less<>> index;
+    for (size_t i = 0; i < opened.plan->weights.size(); ++i) {
+      index[opened.plan->weights[i].source.name] = static_cast<int>(i);
+    }
+    const WeightBytes weights =
+        [&](const std::string& name) -> absl::StatusOr<absl::Span<const uint8_t>> {
+      const auto found = index.find(name);
+      if (found == index.end()) {
+        return absl::InvalidArgumentError(StrCat("@", name, ": no weight of the plan"));
+      }
+      return absl::MakeConstSpan(store.data(found->second),
+                                 opened.plan->weights[found->second].source.bytes);
+    };
+    RENGA_ASSIGN_OR_RETURN(report_.nodes, VerifyTrace(trace, graph, weights, options_.nodes));
+    return absl::OkStatus();
+  }
+
+  int Threads() const {
+    return options_.open.threads > 0
+               ? options_.open.threads
+               : static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+  }
+
+  const std::string& model_;
+  const VerifyModelOptions& options_;
+  VerifyReport report_;
+};
+
+}  // namespace
+
+bool VerifyReport::ok() const {
+  return (!nodes || nodes->ok()) &&
+         std::all_of(fidelity.begin(), fidelity.end(), [](const Fidelity& f) { return f.ok(); });
+}
+
+absl::StatusOr<VerifyReport> VerifyModel(const std::string& model,
+                                         const VerifyModelOptions& options) {
+  return ModelVerifier(model, options).Run();
+}
+
+}  // namespace renga

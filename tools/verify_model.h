@@ -1,0 +1,51 @@
+// A model on a device against the reference interpreter: every node alone, then the whole.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "ir/trace/verify.h"
+#include "tools/open_model.h"
+
+namespace renga {
+
+// How far the device's distributions are from the interpreter's, over all tokens of a text.
+struct Fidelity {
+  std::string steps;  // "all at once", "1 token a step"
+  int64_t positions = 0;
+  double kl_mean = 0, kl_p99 = 0, kl_max = 0;  // KL(interpreter || device), in nats
+  double top1 = 0;                             // share of equal arg max
+
+  // A wrong model is far beyond; llama.cpp's runs are at 0.001 to 0.005 (docs/verify.md).
+  bool ok() const { return kl_mean < 0.01 && top1 >= 0.9; }
+};
+
+struct VerifyModelOptions {
+  OpenOptions open;
+  std::vector<int32_t> ids;       // of the nodes' run: two at least, so that positions matter
+  std::vector<int32_t> text_ids;  // for Fidelity
+  bool quick = false;             // the nodes, and the text in one piece only
+  VerifyOptions nodes;
+};
+
+struct VerifyReport {
+  std::string device;
+  std::vector<int32_t> ids;
+  std::optional<Verdict> nodes;  // none where the device's values cannot be recorded
+  std::string no_nodes;          // why
+  std::vector<Fidelity> fidelity;
+  double seconds = 0;
+
+  bool ok() const;
+};
+
+// Errors as OpenModel and TraceModel; InvalidArgument for fewer ids than two.
+absl::StatusOr<VerifyReport> VerifyModel(const std::string& model,
+                                         const VerifyModelOptions& options);
+
+}  // namespace renga
