@@ -5,6 +5,7 @@
 #include <functional>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <random>
 #include <string>
 #include <vector>
 
@@ -27,6 +28,13 @@ using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::Pair;
 using testing::UnorderedElementsAre;
+
+// The sanitizers make each model ten times as slow.
+#ifdef RENGA_SANITIZED
+constexpr int kStride = 6;
+#else
+constexpr int kStride = 1;
+#endif
 
 using Change = std::function<void(plan::Plan&)>;
 
@@ -140,6 +148,54 @@ TEST_F(VerifyTest, ALoaderThatFillsBiasesWithZeros) {
               UnorderedElementsAre(Pair("1.q", "as if @blk.1.attn_q.bias were zeros"),
                                    Pair("1.k_cells", "as if @blk.1.attn_k.bias were zeros"),
                                    Pair("1.v_cells", "as if @blk.1.attn_v.bias were zeros")));
+}
+
+// Nothing is wrong with right models: random sizes of both architectures, and every weight type.
+TEST_F(VerifyTest, NoFalseAlarms) {
+  std::mt19937 random(17);
+  const auto one_of = [&random](std::initializer_list<int64_t> sizes) {
+    return *(sizes.begin() + random() % sizes.size());
+  };
+  VerifyModelOptions options;
+  options.open.device = "cpu";
+  options.open.use_cache = false;
+  int models = 0;
+  const auto check = [&](const std::string& path) {
+    SCOPED_TRACE(path);
+    ++models;
+    const auto report = VerifyModel(path, options);
+    ASSERT_TRUE(report.ok()) << report.status();
+    ASSERT_TRUE(report->nodes.has_value());
+    EXPECT_THAT(Named(*report->nodes), IsEmpty());
+    EXPECT_TRUE(report->ok());
+  };
+  for (int i = 0; i < 24; i += kStride) {
+    TinyModel model;
+    model.architecture = i % 2 == 0 ? "llama" : "qwen2";
+    model.layers = one_of({1, 2, 3});
+    model.kv_heads = one_of({1, 2, 3});
+    model.heads = model.kv_heads * one_of({1, 2, 4});
+    model.head_dim = one_of({2, 4, 6, 10, 16});
+    model.embedding = model.heads * model.head_dim;
+    model.hidden = one_of({5, 10, 33, 64});
+    model.vocab = one_of({7, 19, 24});
+    model.Fill();
+    options.ids.resize(2 + random() % 9);
+    for (int32_t& id : options.ids) id = static_cast<int32_t>(random() % 7);
+    options.text_ids = options.ids;
+    options.open.compile.max_step_tokens = one_of({16, 32});
+    check(model.Write());
+  }
+  options.open.compile.max_step_tokens.reset();
+  options.ids = options.text_ids = {1, 5, 9, 3, 7, 2, 11};
+  std::vector<std::string> files;
+  for (const auto& entry :
+       std::filesystem::directory_iterator(RENGA_SOURCE_DIR "/tests/data/tiny")) {
+    if (entry.path().extension() == ".gguf") files.push_back(entry.path().string());
+  }
+  std::sort(files.begin(), files.end());
+  for (size_t i = 0; i < files.size(); i += kStride) check(files[i]);
+  EXPECT_GT(models, 50 / kStride);
 }
 
 // The two causes of the hunt that this exists for, at once, and a third.
