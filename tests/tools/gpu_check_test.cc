@@ -19,7 +19,12 @@ using testing::Not;
 constexpr std::string_view kAllPass =
     "echo '[ RUN      ] A.B'; echo '[       OK ] A.B (1 ms)'; "
     "echo '[ RUN      ] A.C'; echo '[       OK ] A.C (1 ms)'";
-constexpr std::string_view kDecodes = R"(echo '{"ids":[7],"finish_reason":"length"}')";
+// One text, or eight where prompts come from a file.
+constexpr std::string_view kDecodes =
+    R"(n=1; [[ " $* " != *" -f "* ]] || n=8
+       for ((i = 0; i < n; ++i)); do
+         echo '{"ids":[7],"text":"x","finish_reason":"length","timings":{"reused_tokens":128}}'
+       done)";
 
 class GpuCheckTest : public testing::Test {
  protected:
@@ -70,8 +75,10 @@ TEST_F(GpuCheckTest, EachPartCountsWhatItDid) {
   EXPECT_THAT(result.out, HasSubstr("load of llama-3.1-8b-q8_0: 0.400 s to the first token, "));
   EXPECT_THAT(result.out, HasSubstr("decode behind 1,024 tokens 1000.25 tok/s, llama.cpp 227"));
   EXPECT_THAT(result.out, HasSubstr("prompt of 2,048 99000.5 tok/s"));
-  // Kernels 40, parity 2, four tools, one load, two speeds.
-  EXPECT_THAT(result.out, EndsWith("\n49 passed, 0 failed\n"));
+  EXPECT_THAT(result.out, HasSubstr("many with stories260K: 8 of 8 texts as alone with "
+                                    "--deterministic, 8 without\n"));
+  // Kernels 40, parity 2, four tools, two of many, one load, two speeds.
+  EXPECT_THAT(result.out, EndsWith("\n51 passed, 0 failed\n"));
 }
 
 TEST_F(GpuCheckTest, TooSlowHasFailedOnTheGpuOfTheFigures) {
@@ -106,6 +113,11 @@ TEST_F(GpuCheckTest, WhatDidNotRunHasFailed) {
       {"renga", "exit 3", "load", "\n0 passed, 1 failed\n"},
       {"renga", "exit 3", "sanitizers", "\n0 passed, 2 failed\n"},
       {"renga", "exit 3", "speed", "\n0 passed, 1 failed\n"},
+      {"renga", "exit 3", "many", "\n0 passed, 1 failed\n"},
+      {"renga", "echo '{}'", "many", "\n0 passed, 2 failed\n"},
+      // Other texts beside others.
+      {"renga", R"(for i in 1 2 3 4 5 6 7 8; do echo "{\"ids\":[${#*}],\"text\":\"x\"}"; done)",
+       "many", "\n0 passed, 2 failed\n"},
       {"renga", "echo '{}'", "speed", "\n0 passed, 2 failed\n"},
   };
   for (const Case& c : cases) {
