@@ -67,8 +67,10 @@ std::string Encode(const SavedPrefix& prefix) {
   header.tokens = prefix.tokens.size();
   header.page_bytes = prefix.page_bytes;
   std::string bytes(Bytes(header));
-  bytes.append(reinterpret_cast<const char*>(prefix.tokens.data()),
-               prefix.tokens.size() * sizeof(int32_t));
+  if (!prefix.tokens.empty()) {
+    bytes.append(reinterpret_cast<const char*>(prefix.tokens.data()),
+                 prefix.tokens.size() * sizeof(int32_t));
+  }
   bytes += prefix.pages;
   const Digest digest = DigestOf(bytes);
   const Trailer trailer = {digest.high, digest.low};
@@ -109,8 +111,10 @@ absl::StatusOr<SavedPrefix> DecodeSavedPrefix(std::string_view bytes) {
   prefix.page_tokens = header.page_tokens;
   prefix.page_bytes = header.page_bytes;
   prefix.tokens.resize(header.tokens);
-  std::memcpy(prefix.tokens.data(), content.data() + sizeof(header),
-              header.tokens * sizeof(int32_t));
+  if (header.tokens > 0) {
+    std::memcpy(prefix.tokens.data(), content.data() + sizeof(header),
+                header.tokens * sizeof(int32_t));
+  }
   prefix.pages = content.substr(sizeof(header) + header.tokens * sizeof(int32_t));
   return prefix;
 }
