@@ -26,7 +26,7 @@ std::set<std::string_view> MarkersWithoutToken(const TokenIndex& tokens, std::st
   return markers;
 }
 
-void CheckTemplate(const LintInput& input, std::string_view key, std::string_view source,
+void CheckTemplate(const TokenIndex& tokens, std::string_view key, std::string_view source,
                    std::vector<Finding>* findings) {
   if (const auto error = CheckJinjaSyntax(source)) {
     // Extensions of Jinja may add tags; everything else cannot be parsed by anybody.
@@ -37,9 +37,7 @@ void CheckTemplate(const LintInput& input, std::string_view key, std::string_vie
                                  "another form than it knows",
                                  "take the template of the original's tokenizer_config.json"));
   }
-  const TokenizerData& data = input.model.tokenizer;
-  const std::set<std::string_view> markers =
-      MarkersWithoutToken(TokenIndex(data.text, data.offsets), source);
+  const std::set<std::string_view> markers = MarkersWithoutToken(tokens, source);
   if (markers.empty()) return;
   std::string names;
   size_t shown = 0;
@@ -58,10 +56,12 @@ void CheckTemplate(const LintInput& input, std::string_view key, std::string_vie
 
 std::vector<Finding> Run(const LintInput& input) {
   std::vector<Finding> findings;
+  const TokenizerData& data = input.model.tokenizer;
+  const TokenIndex tokens(data.text, data.offsets);
   for (const MetaEntry& entry : input.file.metadata().entries()) {
     if (!entry.key.starts_with(kPrefix)) continue;
     if (const auto source = entry.value.AsString(); source.ok()) {
-      CheckTemplate(input, entry.key, *source, &findings);
+      CheckTemplate(tokens, entry.key, *source, &findings);
     }
   }
   return findings;

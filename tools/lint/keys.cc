@@ -18,6 +18,13 @@ std::optional<double> ModelNumber(const LintInput& input, std::string_view key) 
   return std::nullopt;
 }
 
+std::optional<int64_t> ModelInt(const LintInput& input, std::string_view key) {
+  const MetaValue* value = input.file.Find(ModelKey(input, key));
+  if (value == nullptr) return std::nullopt;
+  const auto number = value->AsInt();
+  return number.ok() ? std::optional<int64_t>(*number) : std::nullopt;
+}
+
 std::string NumberText(double number) {
   char text[40];
   const auto end = std::to_chars(text, text + sizeof(text), static_cast<float>(number)).ptr;

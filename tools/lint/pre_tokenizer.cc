@@ -13,7 +13,7 @@ std::vector<Finding> Run(const LintInput& input) {
   if (data.model != "gpt2") return {};
   if (data.pre.empty() || data.pre == "default") {
     return {
-        AboutKey(kKey, Sureness::kLikely,
+        AboutKey(kKey, data.pre.empty() ? Sureness::kLikely : Sureness::kMaybe,
                  data.pre.empty() ? "is missing, which means default" : "is default",
                  "numbers, spaces and words are cut unlike in training, so that the model reads "
                  "tokens it hardly knows",

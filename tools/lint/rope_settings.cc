@@ -24,8 +24,8 @@ void CheckBase(const LintInput& input, double base, std::vector<Finding>* findin
 
 // The slowest pair of values turns once in so many tokens; positions further apart look alike to
 // all pairs.
-double SlowestTurn(double base, double dims) {
-  return 2 * M_PI * std::pow(base, (dims - 2) / dims);
+double SlowestTurn(double base, int64_t dims) {
+  return 2 * M_PI * std::pow(base, static_cast<double>(dims - 2) / static_cast<double>(dims));
 }
 
 void CheckReach(const LintInput& input, double base, std::vector<Finding>* findings) {
@@ -34,15 +34,14 @@ void CheckReach(const LintInput& input, double base, std::vector<Finding>* findi
   const double factor = ModelNumber(input, "rope.scaling.factor").value_or(1);
   if (factor > 1 || type == "yarn" || type == "longrope") return;
   if (input.file.FindTensor("rope_freqs.weight") != nullptr) return;
-  const auto dims = ModelNumber(input, "rope.dimension_count")
-                        .value_or(static_cast<double>(input.model.info.head_dim));
+  const int64_t dims = ModelInt(input, "rope.dimension_count").value_or(input.model.info.head_dim);
   const double context = static_cast<double>(input.model.info.context_length);
   if (dims < 4 || context <= SlowestTurn(base, dims)) return;
   findings->push_back(AboutKey(
       ModelKey(input, "rope.freq_base"), Sureness::kMaybe,
       absl::StrFormat("with %s and %d dimensions the slowest pair turns once in %.0f tokens, but "
                       "context_length is %.0f",
-                      NumberText(base), static_cast<int>(dims), SlowestTurn(base, dims), context),
+                      NumberText(base), dims, SlowestTurn(base, dims), context),
       "positions that far apart look alike: the base, a scaling, or the context is not what the "
       "model was trained with",
       kAdvice));

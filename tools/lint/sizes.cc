@@ -20,8 +20,7 @@ std::vector<Finding> RunContext(const LintInput& input) {
 
 std::vector<Finding> RunOdd(const LintInput& input) {
   const ModelInfo& info = input.model.info;
-  const int64_t value_length =
-      static_cast<int64_t>(ModelNumber(input, "attention.value_length").value_or(0));
+  const int64_t value_length = ModelInt(input, "attention.value_length").value_or(0);
   const struct {
     std::string_view key;
     int64_t size;

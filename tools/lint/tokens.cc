@@ -23,13 +23,12 @@ std::vector<Finding> RunPadded(const LintInput& input) {
         "may",
         "nothing, if the original's vocab_size is the same; else tokens are missing"));
   }
-  const auto said = ModelNumber(input, "vocab_size");
-  if (said && *said < static_cast<double>(tokens)) {
-    findings.push_back(
-        AboutKey(ModelKey(input, "vocab_size"), Sureness::kMaybe,
-                 StrCat("is ", static_cast<int64_t>(*said), ", and there are ", tokens, " tokens"),
-                 "who goes by this number cuts tokens off; renga goes by the tokens",
-                 "compare with vocab_size of the original's configuration"));
+  const auto said = ModelInt(input, "vocab_size");
+  if (said && *said < tokens) {
+    findings.push_back(AboutKey(ModelKey(input, "vocab_size"), Sureness::kMaybe,
+                                StrCat("is ", *said, ", and there are ", tokens, " tokens"),
+                                "who goes by this number cuts tokens off; renga goes by the tokens",
+                                "compare with vocab_size of the original's configuration"));
   }
   return findings;
 }
@@ -47,6 +46,21 @@ void CheckAssumed(const LintInput& input, std::string_view name, int32_t id, std
       StrCat("is missing; by custom it is ", id, ", but that token is '", data.token(id), "'"),
       "texts begin or end with a token that means something else",
       "set the id that the original's tokenizer has"));
+}
+
+// Ids that renga does not use, so that nothing else has looked at them; -1, in an unsigned field
+// too, means none.
+void CheckRange(const LintInput& input, const MetaEntry& entry, std::vector<Finding>* findings) {
+  if (!entry.key.starts_with("tokenizer.ggml.") || !entry.key.ends_with("_token_id")) return;
+  const auto id = entry.value.AsInt();
+  const int64_t tokens = input.model.tokenizer.size();
+  constexpr int64_t kNone = 0xFFFFFFFF;
+  if (!id.ok() || *id == -1 || *id == kNone || (*id >= 0 && *id < tokens)) return;
+  findings->push_back(AboutKey(entry.key, Sureness::kMaybe,
+                               StrCat("is ", *id, ", and there are ", tokens, " tokens"),
+                               "renga does not use this id; an engine that does fails, or reads "
+                               "beyond its tables",
+                               "set the id that the original's tokenizer has, or remove the key"));
 }
 
 std::vector<Finding> RunSpecial(const LintInput& input) {
@@ -73,6 +87,9 @@ std::vector<Finding> RunSpecial(const LintInput& input) {
   if (data.model == "llama") {
     CheckAssumed(input, "bos", data.bos, "<s>", &findings);
     CheckAssumed(input, "eos", data.eos, "</s>", &findings);
+  }
+  for (const MetaEntry& entry : input.file.metadata().entries()) {
+    CheckRange(input, entry, &findings);
   }
   const bool has_types = input.file.Find("tokenizer.ggml.token_type") != nullptr;
   if (has_types && data.eos >= 0 && data.types[data.eos] == TokenType::kNormal) {

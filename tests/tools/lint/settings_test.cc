@@ -126,6 +126,9 @@ std::vector<LintCase> Cases() {
        [](TinyModel& tiny) { MakeBpe(tiny, "qwen-2"); },
        {"certain pre-tokenizer tokenizer.ggml.pre: is 'qwen-2', which is unknown"}},
       {"PreKnown", [](TinyModel& tiny) { MakeBpe(tiny, "qwen2"); }, {}},
+      {"PreDefault",
+       [](TinyModel& tiny) { MakeBpe(tiny, "default"); },
+       {"maybe pre-tokenizer tokenizer.ggml.pre: is default"}},
       {"SentencePieceNeedsNoPre",
        [](TinyModel& tiny) { SetText(tiny, "tokenizer.ggml.pre", "default"); },
        {}},
@@ -158,6 +161,7 @@ std::vector<LintCase> Cases() {
       {"FewerTokensSaid",
        [](TinyModel& tiny) { tiny.SetU32("vocab_size", 5); },
        {"maybe padded-vocab llama.vocab_size: is 5, and there are 7 tokens"}},
+      {"NonsenseSaid", [](TinyModel& tiny) { tiny.SetF32("vocab_size", -1e30f); }, {}},
       {"AsManyTokensSaid", [](TinyModel& tiny) { tiny.SetU32("vocab_size", 7); }, {}},
 
       {"BosWantedAndMissing",
@@ -199,6 +203,15 @@ std::vector<LintCase> Cases() {
          tiny.writer.AddU32("tokenizer.ggml.eos_token_id", 2);
        },
        {"maybe special-tokens tokenizer.ggml.token_type: EOS, token 2 '<end>', is a normal"}},
+
+      {"IdBeyondTheTokens",
+       [](TinyModel& tiny) {
+         tiny.writer.AddU32("tokenizer.ggml.seperator_token_id", 7);
+         tiny.writer.AddU32("tokenizer.ggml.mask_token_id", 6);
+         tiny.writer.AddU32("tokenizer.ggml.cls_token_id", 0xFFFFFFFF);
+         tiny.writer.Add("tokenizer.ggml.fim_pre_token_id", MetaType::kI32, Raw(int32_t{-1}));
+       },
+       {"maybe special-tokens tokenizer.ggml.seperator_token_id: is 7, and there are 7 tokens"}},
 
       {"TokenTwice",
        [](TinyModel& tiny) {
