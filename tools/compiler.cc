@@ -148,7 +148,7 @@ constexpr int64_t kCpuStep = 128, kGpuStep = 1024;
 
 int64_t MaxStepTokens(const CompileOptions& options) {
   if (options.max_step_tokens) return *options.max_step_tokens;
-  return options.target == "cpu" ? kCpuStep : kGpuStep;
+  return std::max(options.target == "cpu" ? kCpuStep : kGpuStep, options.max_sequences);
 }
 
 int64_t MaxRows(const CompileOptions& options) {

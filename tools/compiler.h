@@ -39,7 +39,8 @@ struct CompileOptions {
   std::function<void(std::string_view message)> on_cache_problem;
 };
 
-// Tokens that a step may take: as given, else what keeps the device busy.
+// Tokens that a step may take: as given, else what keeps the device busy, and one of every
+// sequence.
 int64_t MaxStepTokens(const CompileOptions& options);
 
 // Rows of logits that a step may ask for: as given, else enough for every sequence and for a few

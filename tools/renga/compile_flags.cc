@@ -92,7 +92,8 @@ void AddCompileFlags(CLI::App& app, CompileFlags* flags) {
       "tokens that all sequences together can hold (default: -c times --max-seqs); where "
       "they run out, the youngest sequence waits");
   app.add_option("--max-step", flags->max_step_tokens,
-                 "tokens of one step, all sequences together (default 128)");
+                 "tokens of one step, all sequences together (default 128, on GPUs 1024; at least "
+                 "--max-seqs)");
   app.add_option("--max-rows", flags->max_rows,
                  "rows of logits that one step may ask for (default: --max-seqs, at least 16)");
   app.add_option("--kv-type", flags->kv_type,
