@@ -132,7 +132,7 @@ DeviceRates RatesOf(std::string_view device, int threads) {
 
 std::optional<double> BoundOf(TestKind kind, const StepCost& token_cost, const DeviceRates& rates) {
   if (!rates.bytes_per_second) return std::nullopt;
-  if (kind == TestKind::kPrompt && !rates.flops_per_second) return std::nullopt;
+  if (kind != TestKind::kDecode && !rates.flops_per_second) return std::nullopt;
   double seconds = token_cost.bytes / *rates.bytes_per_second;
   if (rates.flops_per_second) {
     seconds = std::max(seconds, token_cost.flops / *rates.flops_per_second);

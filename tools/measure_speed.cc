@@ -3,9 +3,13 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <memory>
 #include <random>
+#include <utility>
 
 #include "ir/base/status.h"
+#include "runtime/exec/engine.h"
+#include "tools/sequence_group.h"
 
 namespace renga {
 namespace {
@@ -18,65 +22,66 @@ std::vector<int32_t> RandomIds(int64_t count, int64_t vocab) {
   return ids;
 }
 
-absl::Status CheckRoom(const Forward& forward, int64_t tokens) {
-  if (tokens <= forward.context()) return absl::OkStatus();
-  return absl::InvalidArgumentError(StrCat("context: expected room for ", tokens, " tokens, got ",
-                                           forward.context(), "; use fewer or a larger context"));
-}
-
-// The token that the last run chose. Reading it waits for the run.
-class GreedyChoice {
- public:
-  explicit GreedyChoice(const Forward& forward) : forward_(forward) {}
-
-  absl::StatusOr<int32_t> Read() {
-    const absl::Span<const int32_t> next = forward_.next();
-    if (!next.empty() && next.back() >= 0 && next.back() < forward_.vocab()) return next.back();
-    RENGA_RETURN_IF_ERROR(forward_.Logits(&logits_));
-    const size_t vocab = static_cast<size_t>(forward_.vocab());
-    const absl::Span<const float> row = absl::MakeConstSpan(logits_).last(vocab);
-    const auto largest = std::max_element(row.begin(), row.end());
-    if (std::all_of(row.begin(), row.end(), [](float x) { return std::isfinite(x); })) {
-      return static_cast<int32_t>(largest - row.begin());
-    }
-    return absl::DataLossError(StrCat("logits after ", forward_.position(),
-                                      " tokens: expected finite numbers, got others; check the "
-                                      "model's file, its speed would mean nothing"));
-  }
-
- private:
-  const Forward& forward_;
-  std::vector<float> logits_;
-};
-
-// Appends the ids in steps; with `choose`, the last one's logits are asked for.
-absl::Status Append(Forward& forward, absl::Span<const int32_t> ids, bool choose) {
-  const size_t step_tokens = static_cast<size_t>(forward.max_step_tokens());
-  for (size_t begin = 0; begin < ids.size(); begin += step_tokens) {
-    const absl::Span<const int32_t> chunk = ids.subspan(begin, step_tokens);
-    const int32_t last = static_cast<int32_t>(chunk.size() - 1);
-    const bool asks = choose && begin + chunk.size() == ids.size();
-    RENGA_RETURN_IF_ERROR(
-        forward.Run(chunk, absl::MakeConstSpan(&last, asks ? 1 : 0), /*logits=*/nullptr));
-  }
-  return absl::OkStatus();
-}
-
-// Times `run`, which works through `tokens` tokens behind the first `depth` of the sequence.
-absl::StatusOr<Speed> Repeat(Forward& forward, int64_t depth, int64_t tokens,
-                             const SpeedOptions& options,
-                             const std::function<absl::Status()>& run) {
-  std::vector<double> rates;
+// Times `run`, which works through `tokens` tokens on a StepMeter that counts in `tally`, each time
+// after `prepare`.
+absl::StatusOr<Measured> Repeat(int64_t tokens, const SpeedOptions& options, StepTally& tally,
+                                const std::function<absl::Status()>& prepare,
+                                const std::function<absl::Status()>& run) {
+  Measured measured;
+  std::vector<double> rates, host_shares;
   for (int i = 0; i <= options.repetitions; ++i) {
-    RENGA_RETURN_IF_ERROR(forward.Truncate(depth));
+    RENGA_RETURN_IF_ERROR(prepare());
+    tally = {.costs = i == 0 ? options.costs : nullptr};
     const auto start = std::chrono::steady_clock::now();
     RENGA_RETURN_IF_ERROR(run());
-    const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
-    // The first one warms up caches and clocks.
-    if (i > 0) rates.push_back(static_cast<double>(tokens) / std::max(seconds.count(), 1e-9));
+    const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
+    const double seconds = std::max(elapsed.count(), 1e-9);
+    // The first one warms up caches and clocks, and is the one that is counted.
+    if (i == 0) {
+      measured.cost = tally.cost;
+      measured.steps = tally.steps;
+      measured.computed_tokens = tally.tokens;
+    } else {
+      rates.push_back(static_cast<double>(tokens) / seconds);
+      host_shares.push_back(std::max(0.0, 1 - tally.seconds / seconds));
+    }
     if (options.on_repetition) options.on_repetition(i + 1, options.repetitions + 1);
   }
-  return SummarizeSpeed(std::move(rates));
+  measured.speed = SummarizeSpeed(std::move(rates));
+  measured.host_share = SummarizeSpeed(std::move(host_shares)).median;
+  return measured;
+}
+
+// The model's, without tokens that end a text.
+absl::StatusOr<std::unique_ptr<Tokenizer>> EndlessTokenizer(const plan::Plan& plan) {
+  TokenizerData data = plan.tokenizer;
+  data.eos = -1;
+  data.end_of_generation.clear();
+  return Tokenizer::Create(data);
+}
+
+// All requests at once; `ids` [sequences, prompt].
+absl::Status Serve(Engine& engine, absl::Span<const int32_t> ids, int64_t prompt, int64_t tokens) {
+  GenerateOptions options;
+  options.max_tokens = tokens;
+  options.sampling.temperature = 0;
+  std::vector<RequestId> requests;
+  for (; !ids.empty(); ids.remove_prefix(static_cast<size_t>(prompt))) {
+    RENGA_ASSIGN_OR_RETURN(requests.emplace_back(),
+                           engine.Add({ids.begin(), ids.begin() + prompt}, options));
+  }
+  for (bool more = true; more;) {
+    RENGA_ASSIGN_OR_RETURN(more, engine.Step());
+  }
+  for (RequestId request : requests) {
+    RENGA_ASSIGN_OR_RETURN(const GenerateResult result, engine.Take(request));
+    const int64_t generated = static_cast<int64_t>(result.ids.size());
+    if (generated == tokens) continue;
+    return absl::InternalError(StrCat("request ", request, ": expected ", tokens,
+                                      " generated tokens, got ", generated, " (",
+                                      ToString(result.finish_reason), ")"));
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -94,34 +99,52 @@ Speed SummarizeSpeed(std::vector<double> rates) {
   return speed;
 }
 
-absl::StatusOr<Speed> MeasurePrompt(Forward& forward, int64_t tokens, const SpeedOptions& options) {
-  RENGA_RETURN_IF_ERROR(CheckRoom(forward, tokens));
-  const std::vector<int32_t> ids = RandomIds(tokens, forward.vocab());
-  GreedyChoice choice(forward);
-  return Repeat(forward, 0, tokens, options, [&]() -> absl::Status {
-    RENGA_RETURN_IF_ERROR(Append(forward, ids, /*choose=*/true));
-    return choice.Read().status();
-  });
+absl::StatusOr<Measured> MeasurePrompt(StepRunner& runner, int64_t sequences, int64_t tokens,
+                                       const SpeedOptions& options) {
+  RENGA_RETURN_IF_ERROR(CheckGroupFits(runner.plan(), sequences, tokens));
+  const std::vector<int32_t> ids = RandomIds(sequences * tokens, runner.plan().model.vocab);
+  StepTally tally;
+  StepMeter meter(runner, tally);
+  RENGA_ASSIGN_OR_RETURN(SequenceGroup group, SequenceGroup::Create(meter, sequences));
+  return Repeat(
+      sequences * tokens, options, tally, [&] { return group.Truncate(0); },
+      [&] { return group.Read(ids, /*choose=*/true); });
 }
 
-absl::StatusOr<Speed> MeasureDecode(Forward& forward, int64_t depth, int64_t tokens,
-                                    const SpeedOptions& options) {
-  RENGA_RETURN_IF_ERROR(CheckRoom(forward, depth + tokens));
-  const std::vector<int32_t> ids = RandomIds(depth + 1, forward.vocab());
-  RENGA_RETURN_IF_ERROR(forward.Truncate(0));
-  RENGA_RETURN_IF_ERROR(
-      Append(forward, absl::MakeConstSpan(ids).first(ids.size() - 1), /*choose=*/false));
-  GreedyChoice choice(forward);
-  const int32_t row = 0;
-  return Repeat(forward, depth, tokens, options, [&]() -> absl::Status {
-    int32_t id = ids.back();
-    for (int64_t i = 0; i < tokens; ++i) {
-      RENGA_RETURN_IF_ERROR(forward.Run(absl::MakeConstSpan(&id, 1), absl::MakeConstSpan(&row, 1),
-                                        /*logits=*/nullptr));
-      RENGA_ASSIGN_OR_RETURN(id, choice.Read());
-    }
-    return absl::OkStatus();
-  });
+absl::StatusOr<Measured> MeasureDecode(StepRunner& runner, int64_t sequences, int64_t depth,
+                                       int64_t tokens, const SpeedOptions& options) {
+  RENGA_RETURN_IF_ERROR(CheckGroupFits(runner.plan(), sequences, depth + tokens));
+  const std::vector<int32_t> ids = RandomIds(depth + sequences, runner.plan().model.vocab);
+  const absl::Span<const int32_t> all = ids;
+  StepTally tally;
+  StepMeter meter(runner, tally);
+  RENGA_ASSIGN_OR_RETURN(SequenceGroup group, SequenceGroup::Create(meter, sequences));
+  RENGA_RETURN_IF_ERROR(group.ReadAlike(all.first(static_cast<size_t>(depth))));
+  return Repeat(
+      sequences * tokens, options, tally, [&] { return group.Truncate(depth); },
+      [&]() -> absl::Status {
+        RENGA_RETURN_IF_ERROR(group.Step(all.last(static_cast<size_t>(sequences))));
+        for (int64_t i = 1; i < tokens; ++i) RENGA_RETURN_IF_ERROR(group.Step(group.choices()));
+        return absl::OkStatus();
+      });
+}
+
+absl::StatusOr<Measured> MeasureServing(StepRunner& runner, int64_t sequences, int64_t prompt,
+                                        int64_t tokens, const SpeedOptions& options) {
+  RENGA_RETURN_IF_ERROR(CheckGroupFits(runner.plan(), sequences, prompt + tokens));
+  const std::vector<int32_t> ids = RandomIds(sequences * prompt, runner.plan().model.vocab);
+  RENGA_ASSIGN_OR_RETURN(const auto tokenizer, EndlessTokenizer(runner.plan()));
+  StepTally tally;
+  std::unique_ptr<Engine> engine;
+  return Repeat(
+      sequences * tokens, options, tally,
+      [&]() -> absl::Status {
+        // A new one each time: this one would know the prompts.
+        RENGA_ASSIGN_OR_RETURN(engine, Engine::Create(std::make_unique<StepMeter>(runner, tally),
+                                                      *tokenizer, {.max_running = sequences}));
+        return absl::OkStatus();
+      },
+      [&] { return Serve(*engine, ids, prompt, tokens); });
 }
 
 }  // namespace renga

@@ -1,4 +1,4 @@
-// How fast a model reads a prompt and how fast it decodes, on whatever device.
+// How fast a model reads prompts, decodes and serves, on whatever device.
 #pragma once
 
 #include <cstdint>
@@ -6,7 +6,9 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "runtime/exec/forward.h"
+#include "runtime/exec/step_runner.h"
+#include "tools/step_cost.h"
+#include "tools/step_meter.h"
 
 namespace renga {
 
@@ -16,23 +18,47 @@ struct Speed {
 };
 
 struct SpeedOptions {
-  int repetitions = 5;  // after one that is not measured
+  int repetitions = 5;               // after one that is not measured
+  const StepCosts* costs = nullptr;  // of the plan; null: Measured::cost stays 0
   // Repetitions done, the unmeasured one included, and all of them. May be empty.
   std::function<void(int64_t done, int64_t total)> on_repetition;
 };
 
-// Of tokens a second, one a repetition; at least one.
+struct Measured {
+  Speed speed;
+  // Of one repetition, all its runs: what they must read and compute, how many they are, how many
+  // tokens they compute.
+  StepCost cost;
+  int64_t steps = 0;
+  int64_t computed_tokens = 0;
+  double host_share = 0;  // of the time, in which nobody waited for the device; the median
+};
+
+// Of numbers, one a repetition; at least one.
 Speed SummarizeSpeed(std::vector<double> rates);
 
-// Reads prompts of `tokens` random ids, in steps as large as the model takes, up to the choice of
-// the token after them. The sequence is emptied before each. InvalidArgument when the context has
-// no room; errors of the model.
-absl::StatusOr<Speed> MeasurePrompt(Forward& forward, int64_t tokens, const SpeedOptions& options);
+// All three begin with CheckGroupFits (sequence_group.h) and return errors of the device.
+// `sequences` is 1 or more; tokens a second are those of all sequences together.
 
-// Decodes greedily, as Generate does without sampling: one token a run, chosen by the run before,
-// which has ended when the choice is read. Each repetition decodes `tokens` tokens behind the same
-// `depth` random ones. Errors as MeasurePrompt; DataLoss when logits are no numbers.
-absl::StatusOr<Speed> MeasureDecode(Forward& forward, int64_t depth, int64_t tokens,
-                                    const SpeedOptions& options);
+// Reads prompts of `tokens` random ids, one for each sequence, in steps as large as the model
+// takes, up to the choices of the tokens after them. The sequences are emptied before each.
+// DataLoss when logits are no numbers.
+absl::StatusOr<Measured> MeasurePrompt(StepRunner& runner, int64_t sequences, int64_t tokens,
+                                       const SpeedOptions& options);
+
+// Decodes greedily, as Generate does without sampling: one token of each sequence a run, chosen by
+// the run before, which has ended when the choices are read. Each repetition decodes `tokens`
+// tokens behind the same `depth` random ones, all sequences the same; each goes on with another
+// token. DataLoss when logits are no numbers.
+absl::StatusOr<Measured> MeasureDecode(StepRunner& runner, int64_t sequences, int64_t depth,
+                                       int64_t tokens, const SpeedOptions& options);
+
+// Serves as many requests as there are sequences, through Engine: all are there at the beginning,
+// each with a prompt of its own of `prompt` random ids, behind which `tokens` are generated
+// greedily; no token ends a text. The time is that from the first request to the last result, the
+// tokens a second are the generated ones. The plan must hold its tokenizer. Errors of the engine
+// and of its requests.
+absl::StatusOr<Measured> MeasureServing(StepRunner& runner, int64_t sequences, int64_t prompt,
+                                        int64_t tokens, const SpeedOptions& options);
 
 }  // namespace renga

@@ -203,13 +203,36 @@ absl::StatusOr<StepCosts> StepCosts::Of(const plan::Plan& plan) {
   return Builder(plan).Build(graph);
 }
 
-StepCost StepCosts::Cost(const StepShape& shape) const {
+std::vector<StepShape> ShapesOf(const StepInputs& inputs) {
+  std::vector<StepShape> shapes;
+  std::vector<size_t> ends;  // of each shape's tokens
+  for (size_t i = 0; i < inputs.tokens.size(); ++i) {
+    if (i == 0 || inputs.sequences[i] != inputs.sequences[i - 1]) {
+      shapes.push_back({.position = inputs.positions[i], .tokens = 0, .rows = 0});
+      ends.push_back(i);
+    }
+    ++shapes.back().tokens;
+    ++ends.back();
+  }
+  for (int32_t row : inputs.rows) {
+    const auto shape = std::upper_bound(ends.begin(), ends.end(), static_cast<size_t>(row));
+    ++shapes[static_cast<size_t>(shape - ends.begin())].rows;
+  }
+  return shapes;
+}
+
+StepCost StepCosts::Cost(absl::Span<const StepShape> sequences) const {
+  int64_t tokens = 0, rows = 0;
+  for (const StepShape& sequence : sequences) {
+    tokens += sequence.tokens;
+    rows += sequence.rows;
+  }
   StepCost cost;
   for (size_t begin = 0, end; begin < reads_.size(); begin = end) {
     double bytes = 0;
     for (end = begin; end < reads_.size() && reads_[end].weight == reads_[begin].weight; ++end) {
       const Read& read = reads_[end];
-      const int64_t count = read.by_row ? shape.rows : shape.tokens;
+      const int64_t count = read.by_row ? rows : tokens;
       if (count == 0) continue;
       const double parts = read.unit_bytes * static_cast<double>(read.units * count);
       bytes = std::max(bytes, read.unit_bytes == 0 ? read.bytes : std::min(read.bytes, parts));
@@ -217,29 +240,16 @@ StepCost StepCosts::Cost(const StepShape& shape) const {
     cost.bytes += bytes;
   }
   for (const Product& product : products_) {
-    cost.flops += product.flops * static_cast<double>(product.by_row ? shape.rows : shape.tokens);
+    cost.flops += product.flops * static_cast<double>(product.by_row ? rows : tokens);
   }
   for (const Attention& attention : attentions_) {
-    const KeysSeen seen =
-        CountKeys(shape.position, shape.tokens, attention.causal, attention.window);
-    cost.flops += attention.flops * seen.pairs;
-    cost.bytes += attention.cell_bytes * static_cast<double>(seen.keys);
+    for (const StepShape& sequence : sequences) {
+      const KeysSeen seen =
+          CountKeys(sequence.position, sequence.tokens, attention.causal, attention.window);
+      cost.flops += attention.flops * seen.pairs;
+      cost.bytes += attention.cell_bytes * static_cast<double>(seen.keys);
+    }
   }
-  return cost;
-}
-
-StepCost StepCosts::PromptCost(int64_t position, int64_t tokens, int64_t step_tokens) const {
-  StepCost cost;
-  for (int64_t begin = 0; begin < tokens; begin += step_tokens) {
-    const int64_t count = std::min(step_tokens, tokens - begin);
-    cost += Cost({position + begin, count, begin + count == tokens ? 1 : 0});
-  }
-  return cost;
-}
-
-StepCost StepCosts::DecodeCost(int64_t position, int64_t tokens) const {
-  StepCost cost;
-  for (int64_t i = 0; i < tokens; ++i) cost += Cost({position + i, 1, 1});
   return cost;
 }
 

@@ -7,7 +7,9 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/types/span.h"
 #include "ir/core/graph.h"
+#include "runtime/exec/step_inputs.h"
 #include "runtime/plan/plan.h"
 
 namespace renga {
@@ -17,10 +19,16 @@ struct StepShape {
   int64_t position = 0;  // of the first of them: tokens that the sequence had before
   int64_t tokens = 1;
   int64_t rows = 1;  // that logits are asked for
+  friend bool operator==(const StepShape&, const StepShape&) = default;
 };
 
+// What a run does to each sequence that takes part in it. The tokens of a sequence stand side by
+// side, in order.
+std::vector<StepShape> ShapesOf(const StepInputs& inputs);
+
 struct StepCost {
-  double bytes = 0;  // read: each weight once, in its layout, and the keys and values in sight
+  // Read: each weight once, in its layout, and the keys and values that each sequence sees.
+  double bytes = 0;
   double flops = 0;  // of products and attention; a multiplication and an addition are two
   StepCost& operator+=(const StepCost& other) {
     bytes += other.bytes;
@@ -35,14 +43,9 @@ class StepCosts {
   // parser, or InvalidArgument for a weight that the plan does not hold.
   static absl::StatusOr<StepCosts> Of(const plan::Plan& plan);
 
-  StepCost Cost(const StepShape& shape) const;
-
-  // All runs together in which `tokens` tokens are appended, at most `step_tokens` a run; logits
-  // are asked of the last token alone.
-  StepCost PromptCost(int64_t position, int64_t tokens, int64_t step_tokens) const;
-
-  // All runs together in which `tokens` tokens are appended one by one, with logits.
-  StepCost DecodeCost(int64_t position, int64_t tokens) const;
+  // Of one run with these sequences.
+  StepCost Cost(absl::Span<const StepShape> sequences) const;
+  StepCost Cost(const StepShape& sequence) const { return Cost(absl::MakeConstSpan(&sequence, 1)); }
 
  private:
   // Reading a weight takes `bytes`, or `unit_bytes` for each of the `units` that a token or row

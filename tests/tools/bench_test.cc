@@ -16,6 +16,7 @@ namespace {
 using Json = nlohmann::json;
 using testing::ElementsAre;
 using testing::HasSubstr;
+using testing::Not;
 
 std::vector<std::string> Bench(std::vector<std::string> more) {
   more.insert(more.begin(), {"bench", StoryModel()});
@@ -57,6 +58,69 @@ TEST(Bench, JsonHasTheDocumentedRows) {
               1e-6);
 }
 
+TEST(Bench, ManySequencesHaveRowsOfTheirOwn) {
+  const ProcessResult result = Renga(Bench({"-p", "9", "-n", "4", "-d", "0,100", "-b", "1,3", "-r",
+                                            "1", "-c", "128", "--serve", "70,5", "--json"}));
+  ASSERT_EQ(result.exit_code, 0) << result.Describe();
+  const Json json = Json::parse(result.out, nullptr, /*allow_exceptions=*/false);
+  ASSERT_TRUE(json.is_object()) << result.out;
+  std::vector<std::string> tests;
+  for (const Json& row : json["rows"]) {
+    tests.push_back(row["test"]);
+    const std::string name = row["test"];
+    EXPECT_GT(row["tok_s"], 0) << name;
+    EXPECT_GT(row["flops"], 0) << name;
+    EXPECT_EQ(row.contains("host_percent"), name.starts_with("serve")) << name;
+  }
+  ASSERT_THAT(tests, ElementsAre("pp9", "tg4", "tg4@100", "serve70+5", "pp9x3", "tg4x3",
+                                 "tg4x3@100", "serve70+5x3"));
+  const Json& one = json["rows"][1];
+  const Json& three = json["rows"][5];
+  // Weights are read once for three tokens, keys and the embedding's row for each.
+  EXPECT_EQ(one["bytes"], 260032 * 4 + 256 + 640 * 5 / 2);
+  EXPECT_EQ(three["bytes"], std::llround(260032 * 4 / 3.0) + 256 + 640 * 5 / 2);
+  EXPECT_EQ(three["flops"], one["flops"]);
+  const double bytes_s = json["rates"]["bytes_s"], bound = three["bound_tok_s"];
+  EXPECT_NEAR(bound, bytes_s / three["bytes"].get<double>(), 1e-5 * bound);
+  EXPECT_EQ(json["rows"][6]["bytes"], three["bytes"].get<int64_t>() + 100 * 640);
+  // 70 tokens of a prompt and 4 fed back, each with its products, for 5 generated ones; logits of
+  // 5. A prompt makes a bound need the cpu's arithmetic, which nobody has measured.
+  const Json& serve = json["rows"][7];
+  const double layers = 5 * (2 * 64 * 64 + 2 * 32 * 64 + 3 * 172 * 64), head = 512 * 64;
+  EXPECT_EQ(serve["flops"],
+            std::llround((2 * (74 * layers + 5 * head) + 74 * 75 / 2 * 1280.0) / 5));
+  EXPECT_TRUE(serve["bound_tok_s"].is_null());
+  EXPECT_GT(serve["host_percent"], 0);
+  EXPECT_LT(serve["host_percent"], 100);
+}
+
+TEST(Bench, ServingAloneIsATableOfItsOwn) {
+  const ProcessResult result = Renga(Bench({"--serve", "8,4", "-b", "2", "-r", "1"}));
+  ASSERT_EQ(result.exit_code, 0) << result.Describe();
+  EXPECT_THAT(result.out, HasSubstr("  % of bound  host %\nserve8+4x2  "));
+  EXPECT_THAT(result.out, Not(HasSubstr("\npp")));
+  EXPECT_THAT(result.out, Not(HasSubstr("\ntg")));
+}
+
+TEST(Bench, APlanMustBeMadeForAsManySequences) {
+  const TempFolder folder;
+  const std::string plan = folder.File("four.plan");
+  const ProcessResult compiled =
+      Renga({"compile", StoryModel(), "-o", plan, "--max-seqs", "4", "-c", "64"});
+  ASSERT_EQ(compiled.exit_code, 0) << compiled.Describe();
+  const auto bench = [&](const char* sequences) {
+    return Renga({"bench", plan, "-p", "4", "-n", "2", "-r", "1", "-b", sequences});
+  };
+  const ProcessResult fits = bench("4");
+  EXPECT_EQ(fits.exit_code, 0) << fits.Describe();
+  EXPECT_THAT(fits.out, HasSubstr("\ntg2x4 "));
+  const ProcessResult beyond = bench("1,5");
+  EXPECT_TRUE(beyond.IsCleanError(2)) << beyond.Describe();
+  EXPECT_THAT(beyond.err, HasSubstr("-b 5: "));
+  EXPECT_THAT(beyond.err, HasSubstr("got one for at most 4 sequences"));
+  EXPECT_THAT(beyond.err, HasSubstr("stories260K.gguf --max-seqs 5 -o X.plan"));
+}
+
 TEST(Bench, PeopleGetATable) {
   const ProcessResult result = Renga(Bench({"-p", "8", "-n", "2", "-r", "1", "-t", "1"}));
   ASSERT_EQ(result.exit_code, 0) << result.Describe();
@@ -89,7 +153,18 @@ TEST(Bench, RefusesWhatItCannotMeasure) {
   expect_error({"-p", "many"}, 2, "many");
   expect_error({"-n", "0"}, 2, "-n: expected 1 or more tokens to decode, got 0");
   expect_error({"-d", "-3"}, 2, "-d: expected 0 or more");
-  expect_error({"-b", "1,8"}, 2, "-b: expected 1, as this version decodes one sequence");
+  expect_error({"-b", "0"}, 2, "-b: expected 1..4096 sequences at a time, got 0");
+  expect_error({"-b", "1,4097"}, 2, "-b: expected 1..4096 sequences at a time, got 4097");
+  expect_error({"-b", "eight"}, 2, "eight");
+  expect_error({"-b", "8", "--max-seqs", "4"}, 2, "got one for at most 4 sequences");
+  expect_error({"-b", "8", "--max-step", "4"}, 2, "8 sequences, 4 tokens and 4 rows");
+  expect_error({"--serve", "8"}, 2, "--serve: expected the tokens of a prompt and those to");
+  expect_error({"--serve", "8,0"}, 2, "--serve: expected 1 or more tokens");
+  expect_error({"--serve", "8,8", "-d", "4"}, 2, "-d: expected -n beside it");
+  expect_error({"--serve", "60,8", "-c", "64", "-b", "2"}, 2,
+               "--serve: serve60+8x2: expected at most 64 tokens in all");
+  expect_error({"-p", "8", "-n", "60", "-d", "5", "-b", "2", "-c", "64"}, 2,
+               "-d: tg60x2@5: expected at most 64 tokens in all");
   expect_error({"-r", "0"}, 2, "-r: expected 1..1000 repetitions, got 0");
   expect_error({"-p", "100", "-c", "64"}, 2, "-p: pp100: expected at most 64 tokens in all");
   expect_error({"-p", "8", "-n", "100", "-c", "64"}, 2, "-n: tg100: expected at most 64");
@@ -122,6 +197,8 @@ TEST(DeviceRates, TheSlowerOfReadingAndComputingIsTheBound) {
   EXPECT_DOUBLE_EQ(*BoundOf(TestKind::kPrompt, computes, both), 100);
   EXPECT_DOUBLE_EQ(*BoundOf(TestKind::kDecode, reads, reading), 10);
   EXPECT_FALSE(BoundOf(TestKind::kPrompt, reads, reading).has_value());
+  EXPECT_FALSE(BoundOf(TestKind::kServing, reads, reading).has_value());
+  EXPECT_DOUBLE_EQ(*BoundOf(TestKind::kServing, computes, both), 100);
   EXPECT_FALSE(BoundOf(TestKind::kDecode, reads, {}).has_value());
 }
 

@@ -2,13 +2,16 @@
 #include "tools/step_cost.h"
 
 #include <string>
+#include <vector>
 
 #include "absl/strings/str_replace.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "ir/base/strings.h"
 #include "runtime/plan/layout.h"
+#include "tests/tools/fake_step_runner.h"
 #include "tools/compiler.h"
+#include "tools/measure_speed.h"
 
 namespace renga {
 namespace {
@@ -46,14 +49,61 @@ TEST(StepCost, OfADecodeStepOfStories) {
   const StepCost later = costs.Cost({.position = 1000});
   EXPECT_EQ(later.bytes - first.bytes, 1000 * kKeyBytes);
   EXPECT_EQ(later.flops - first.flops, 1000 * kKeyFlops);
-  const StepCost three = costs.DecodeCost(10, 3);  // sees 11, 12 and 13 keys
-  EXPECT_EQ(three.bytes, 3 * (weights + kEmbeddingRow) + 36 * kKeyBytes);
+}
+
+TEST(StepCost, SequencesShareWeightsAndSeeTheirOwnKeys) {
+  const StepCosts costs = CostsOf(CompileModel("stories260K.gguf"));
+  const double weights = 4 * (5 * kLayerProducts + kHead + 11 * 64 /* norms */);
+  const StepShape shapes[] = {{.position = 10}, {.position = 0}, {.position = 99}};
+  const StepCost three = costs.Cost(shapes);
+  EXPECT_EQ(three.bytes, weights + 3 * kEmbeddingRow + (11 + 1 + 100) * kKeyBytes);
+  EXPECT_EQ(three.flops, 3 * 2 * (5 * kLayerProducts + kHead) + (11 + 1 + 100) * kKeyFlops);
+  // Two prompts' pieces and a token of a third sequence, whose logits alone are asked for.
+  const StepShape mixed[] = {{0, 4, 0}, {10, 1, 1}, {2, 3, 0}};
+  const StepCost step = costs.Cost(mixed);
+  EXPECT_EQ(step.bytes, weights + 8 * kEmbeddingRow + (4 + 11 + 5) * kKeyBytes);
+  EXPECT_EQ(step.flops, 2 * (8 * 5 * kLayerProducts + kHead) +
+                            ((1 + 2 + 3 + 4) + 11 + (3 + 4 + 5)) * kKeyFlops);
+}
+
+TEST(StepCost, ShapesAreWhatTheInputsSay) {
+  StepInputs inputs;
+  const std::vector<int32_t> ids = {5, 5, 5, 5, 5, 5}, positions = {3, 4, 0, 7, 8, 9},
+                             sequences = {0, 0, 1, 2, 2, 2}, rows = {1, 2, 3, 5};
+  inputs.tokens = ids;
+  inputs.positions = positions;
+  inputs.sequences = sequences;
+  inputs.sequence_count = 3;
+  inputs.rows = rows;
+  EXPECT_THAT(ShapesOf(inputs),
+              testing::ElementsAre(StepShape{3, 2, 1}, StepShape{0, 1, 1}, StepShape{7, 3, 2}));
+  inputs.rows = {};
+  EXPECT_THAT(ShapesOf(inputs),
+              testing::ElementsAre(StepShape{3, 2, 0}, StepShape{0, 1, 0}, StepShape{7, 3, 0}));
+}
+
+// What is counted while a fake device runs is what follows from the plan by hand.
+TEST(StepCost, MeasuredRunsCountAsTheyAreRun) {
+  const StepCosts costs = CostsOf(CompileModel("stories260K.gguf"));
+  FakeStepRunner runner(FakePlan(3));
+  const auto decode = MeasureDecode(runner, 3, 5, 2, {.repetitions = 1, .costs = &costs});
+  ASSERT_TRUE(decode.ok()) << decode.status();
+  const double weights = 4 * (5 * kLayerProducts + kHead + 11 * 64 /* norms */);
+  EXPECT_EQ(decode->cost.bytes, 2 * (weights + 3 * kEmbeddingRow) + 3 * (6 + 7) * kKeyBytes);
+  EXPECT_EQ(decode->cost.flops, 6 * 2 * (5 * kLayerProducts + kHead) + 3 * (6 + 7) * kKeyFlops);
+  // Steps of 4 tokens; in each of the two a prompt ends, which asks for the head.
+  const auto prompt = MeasurePrompt(runner, 2, 4, {.repetitions = 3, .costs = &costs});
+  ASSERT_TRUE(prompt.ok()) << prompt.status();
+  EXPECT_EQ(prompt->cost.bytes, 2 * weights + 8 * kEmbeddingRow + 2 * 4 * kKeyBytes);
+  EXPECT_EQ(prompt->cost.flops,
+            2 * (8 * 5 * kLayerProducts + 2 * kHead) + 2 * (1 + 2 + 3 + 4) * kKeyFlops);
 }
 
 TEST(StepCost, OfAPromptOfStories) {
   const StepCosts costs = CostsOf(CompileModel("stories260K.gguf"));
   // 7 tokens in steps of 4: weights are read twice, the head and its norm once.
-  const StepCost prompt = costs.PromptCost(0, 7, 4);
+  StepCost prompt = costs.Cost({.position = 0, .tokens = 4, .rows = 0});
+  prompt += costs.Cost({.position = 4, .tokens = 3, .rows = 1});
   EXPECT_EQ(prompt.bytes, 4 * (2 * (5 * kLayerProducts + 10 * 64) + kHead + 64) +
                               7 * kEmbeddingRow + (4 + 7) * kKeyBytes);
   EXPECT_EQ(prompt.flops,

@@ -17,28 +17,41 @@
 #include "tools/renga/model_flags.h"
 #include "tools/renga/output.h"
 #include "tools/renga/progress.h"
+#include "tools/sequence_group.h"
 #include "tools/step_cost.h"
 
 namespace renga {
 namespace {
 
 constexpr int kMaxRepetitions = 1000;
+constexpr int64_t kMaxSequences = 4096;  // as --max-seqs
 
 struct Flags {
   ModelFlags model;
-  std::vector<int64_t> prompts = {512};
-  std::vector<int64_t> decodes = {128};
-  std::vector<int64_t> depths = {0};
+  // Empty where not given; see WithDefaults.
+  std::vector<int64_t> prompts, decodes, depths;
+  std::vector<int64_t> serving;  // tokens of a prompt, tokens generated
   std::vector<int64_t> sequences = {1};
   int repetitions = 5;
   bool json = false;
 };
 
+// Who asks for serving alone gets that alone.
+Flags WithDefaults(Flags flags) {
+  if (flags.serving.empty()) {
+    if (flags.prompts.empty()) flags.prompts = {512};
+    if (flags.decodes.empty()) flags.decodes = {128};
+  }
+  if (flags.depths.empty()) flags.depths = {0};
+  return flags;
+}
+
 struct Test {
   std::string name;
   TestKind kind;
-  int64_t depth = 0;
-  int64_t tokens = 0;
+  int64_t sequences = 1;
+  int64_t depth = 0;   // tokens before those that count: of serving, the prompt
+  int64_t tokens = 0;  // of each sequence
 };
 
 absl::Status CheckAtLeast(const std::vector<int64_t>& numbers, int64_t least, std::string_view flag,
@@ -56,78 +69,122 @@ absl::Status CheckFlags(const Flags& flags) {
   RENGA_RETURN_IF_ERROR(CheckAtLeast(flags.prompts, 1, "-p", "tokens of a prompt"));
   RENGA_RETURN_IF_ERROR(CheckAtLeast(flags.decodes, 1, "-n", "tokens to decode"));
   RENGA_RETURN_IF_ERROR(CheckAtLeast(flags.depths, 0, "-d", "tokens before the first"));
-  for (int64_t count : flags.sequences) {
-    if (count == 1) continue;
+  RENGA_RETURN_IF_ERROR(
+      CheckAtLeast(flags.serving, 1, "--serve", "tokens of a prompt and to generate"));
+  if (!flags.serving.empty() && flags.serving.size() != 2) {
     return absl::InvalidArgumentError(
-        StrCat("-b: expected 1, as this version decodes one sequence at a time, got ", count));
+        StrCat("--serve: expected the tokens of a prompt and those to generate, as 256,64, got ",
+               flags.serving.size(), flags.serving.size() == 1 ? " number" : " numbers"));
+  }
+  if (!flags.depths.empty() && !flags.serving.empty() && flags.decodes.empty()) {
+    return absl::InvalidArgumentError(
+        "-d: expected -n beside it, as --serve without -n decodes nothing behind a depth");
+  }
+  for (int64_t count : flags.sequences) {
+    if (count >= 1 && count <= kMaxSequences) continue;
+    return absl::InvalidArgumentError(
+        StrCat("-b: expected 1..", kMaxSequences, " sequences at a time, got ", count));
   }
   if (flags.repetitions >= 1 && flags.repetitions <= kMaxRepetitions) return absl::OkStatus();
   return absl::InvalidArgumentError(
       StrCat("-r: expected 1..", kMaxRepetitions, " repetitions, got ", flags.repetitions));
 }
 
+// "pp512", "tg128", "tg128@1024", "serve256+64"; of many sequences "pp512x8", "tg128x8@1024".
+std::string NameOf(const Test& test) {
+  std::string name = test.kind == TestKind::kPrompt ? StrCat("pp", test.tokens)
+                     : test.kind == TestKind::kDecode
+                         ? StrCat("tg", test.tokens)
+                         : StrCat("serve", test.depth, "+", test.tokens);
+  if (test.sequences > 1) StrAppend(&name, "x", test.sequences);
+  if (test.kind == TestKind::kDecode && test.depth > 0) StrAppend(&name, "@", test.depth);
+  return name;
+}
+
 std::vector<Test> TestsOf(const Flags& flags) {
   std::vector<Test> tests;
-  for (int64_t tokens : flags.prompts) {
-    tests.push_back({StrCat("pp", tokens), TestKind::kPrompt, 0, tokens});
-  }
-  for (int64_t depth : flags.depths) {
-    for (int64_t tokens : flags.decodes) {
-      std::string name = StrCat("tg", tokens);
-      if (depth > 0) StrAppend(&name, "@", depth);
-      tests.push_back({std::move(name), TestKind::kDecode, depth, tokens});
+  const auto add = [&tests](TestKind kind, int64_t sequences, int64_t depth, int64_t tokens) {
+    Test test = {"", kind, sequences, depth, tokens};
+    test.name = NameOf(test);
+    tests.push_back(std::move(test));
+  };
+  for (int64_t sequences : flags.sequences) {
+    for (int64_t tokens : flags.prompts) add(TestKind::kPrompt, sequences, 0, tokens);
+    for (int64_t depth : flags.depths) {
+      for (int64_t tokens : flags.decodes) add(TestKind::kDecode, sequences, depth, tokens);
     }
+    if (flags.serving.empty()) continue;
+    add(TestKind::kServing, sequences, flags.serving[0], flags.serving[1]);
   }
   return tests;
 }
 
-absl::Status CheckContext(const std::vector<Test>& tests, int64_t context,
-                          const std::string& model) {
+// Before anything is measured: a test that cannot be run is no reason to wait for the others.
+absl::Status CheckTests(const std::vector<Test>& tests, int64_t context, const plan::Plan& plan,
+                        const std::string& model) {
   for (const Test& test : tests) {
     const int64_t needs = test.depth + test.tokens;
-    if (needs <= context) continue;
-    return absl::InvalidArgumentError(
-        StrCat(test.kind == TestKind::kPrompt ? "-p: "
-               : test.depth > 0               ? "-d: "
-                                              : "-n: ",
-               test.name, ": expected at most ", context, " tokens in all, the context of ", model,
-               ", got ", needs, "; ask for fewer, or for a larger context with -c ", needs));
+    if (needs > context) {
+      return absl::InvalidArgumentError(StrCat(
+          test.kind == TestKind::kPrompt    ? "-p: "
+          : test.kind == TestKind::kServing ? "--serve: "
+          : test.depth > 0                  ? "-d: "
+                                            : "-n: ",
+          test.name, ": expected at most ", context, " tokens in all, the context of ", model,
+          ", got ", needs, "; ask for fewer, or for a larger context with -c ", needs));
+    }
+    RENGA_RETURN_IF_ERROR(Annotate(CheckGroupFits(plan, test.sequences, needs),
+                                   StrCat("-b ", test.sequences, ": ", model)));
   }
   return absl::OkStatus();
 }
 
+absl::StatusOr<Measured> Measure(const Test& test, const SpeedOptions& options,
+                                 StepRunner& runner) {
+  if (test.kind == TestKind::kPrompt) {
+    return MeasurePrompt(runner, test.sequences, test.tokens, options);
+  }
+  if (test.kind == TestKind::kDecode) {
+    return MeasureDecode(runner, test.sequences, test.depth, test.tokens, options);
+  }
+  return MeasureServing(runner, test.sequences, test.depth, test.tokens, options);
+}
+
 absl::StatusOr<BenchRow> RunTest(const Test& test, const Flags& flags, const StepCosts& costs,
-                                 Forward& forward) {
+                                 StepRunner& runner) {
   Progress progress(StrCat("measuring ", test.name));
   SpeedOptions options;
   options.repetitions = flags.repetitions;
+  options.costs = &costs;
   options.on_repetition = [&](int64_t done, int64_t total) { progress.Update(done, total); };
+  RENGA_ASSIGN_OR_RETURN(const Measured measured, Measure(test, options, runner));
   BenchRow row;
   row.test = test.name;
-  if (test.kind == TestKind::kPrompt) {
-    row.token_cost = costs.PromptCost(0, test.tokens, forward.max_step_tokens());
-    RENGA_ASSIGN_OR_RETURN(row.speed, MeasurePrompt(forward, test.tokens, options));
-  } else {
-    row.token_cost = costs.DecodeCost(test.depth, test.tokens);
-    RENGA_ASSIGN_OR_RETURN(row.speed, MeasureDecode(forward, test.depth, test.tokens, options));
-  }
-  row.token_cost.bytes /= static_cast<double>(test.tokens);
-  row.token_cost.flops /= static_cast<double>(test.tokens);
+  row.speed = measured.speed;
+  row.token_cost = measured.cost;
+  const double tokens = static_cast<double>(test.sequences * test.tokens);
+  row.token_cost.bytes /= tokens;
+  row.token_cost.flops /= tokens;
+  if (test.kind == TestKind::kServing) row.host_share = measured.host_share;
   return row;
 }
 
-absl::Status Run(const Flags& flags) {
-  RENGA_RETURN_IF_ERROR(CheckFlags(flags));
+absl::Status Run(const Flags& given) {
+  RENGA_RETURN_IF_ERROR(CheckFlags(given));
+  const Flags flags = WithDefaults(given);
   RENGA_ASSIGN_OR_RETURN(OpenOptions open, flags.model.Options());
+  if (!flags.model.compile.max_sequences) {  // which a plan has already
+    open.compile.max_sequences = *std::max_element(flags.sequences.begin(), flags.sequences.end());
+  }
   Progress loading(StrCat("loading ", flags.model.model));
   open.progress = [&loading](int64_t done, int64_t total) { loading.Update(done, total); };
-  RENGA_ASSIGN_OR_RETURN(OpenedModel model, OpenModel(flags.model.model, open));
+  RENGA_ASSIGN_OR_RETURN(RunnableModel model, OpenToRun(flags.model.model, open));
   loading.Stop();
-  Forward& forward = *model.forward;
-  RENGA_ASSIGN_OR_RETURN(const int64_t context, flags.model.Context(*model.plan.plan));
+  StepRunner& runner = *model.runner;
+  RENGA_ASSIGN_OR_RETURN(const int64_t context, flags.model.Context(runner.plan()));
   const std::vector<Test> tests = TestsOf(flags);
-  RENGA_RETURN_IF_ERROR(CheckContext(tests, context, flags.model.model));
-  RENGA_ASSIGN_OR_RETURN(const StepCosts costs, StepCosts::Of(*model.plan.plan));
+  RENGA_RETURN_IF_ERROR(CheckTests(tests, context, runner.plan(), flags.model.model));
+  RENGA_ASSIGN_OR_RETURN(const StepCosts costs, StepCosts::Of(runner.plan()));
   fprintf(stderr, "%s\n", model.device_note.c_str());
 
   const int threads = flags.model.threads > 0
@@ -135,15 +192,15 @@ absl::Status Run(const Flags& flags) {
                           : static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
   BenchReport report;
   report.model = flags.model.model;
-  report.device = std::string(forward.device());
+  report.device = std::string(runner.device());
   report.repetitions = flags.repetitions;
-  report.rates = RatesOf(forward.device(), threads);
+  report.rates = RatesOf(runner.device(), threads);
   for (const Test& test : tests) {
-    RENGA_ASSIGN_OR_RETURN(BenchRow row, RunTest(test, flags, costs, forward));
+    RENGA_ASSIGN_OR_RETURN(BenchRow row, RunTest(test, flags, costs, runner));
     report.rows.push_back(std::move(row));
   }
   // What is measured suffers where other programs use the memory, so the better of two counts.
-  const DeviceRates after = RatesOf(forward.device(), threads);
+  const DeviceRates after = RatesOf(runner.device(), threads);
   if (after.bytes_per_second > report.rates.bytes_per_second) report.rates = after;
   for (size_t i = 0; i < tests.size(); ++i) {
     BenchRow& row = report.rows[i];
@@ -165,12 +222,17 @@ RunFn Add(CLI::App& app) {
   AddNumbers(app, "-n,--predict", &flags->decodes, "tokens to decode (default 128)");
   AddNumbers(app, "-d,--depth", &flags->depths,
              "tokens that the sequence has before the first decoded one (default 0): 0,1024");
-  AddNumbers(app, "-b,--batch", &flags->sequences, "sequences at once; only 1 (default 1)");
+  AddNumbers(app, "-b,--batch", &flags->sequences,
+             "sequences at a time (default 1): 1,8,32; a GGUF is compiled for the most of them");
+  AddNumbers(app, "--serve", &flags->serving,
+             "serve a request a sequence, with prompts of so many tokens and so many generated: "
+             "256,64; then -p and -n have no default");
   app.add_option("-r,--repetitions", flags->repetitions,
                  "times to repeat a test, after once without measuring (default 5)");
   app.add_flag("--json", flags->json,
                "one JSON object: model, device, repetitions, rates, rows[{test, tok_s, stdev, "
-               "bytes, flops, bound_tok_s, percent_of_bound}], bytes and flops of one token");
+               "bytes, flops, bound_tok_s, percent_of_bound}], bytes and flops of one token; of "
+               "--serve also host_percent");
   return [flags] { return Run(*flags); };
 }
 
@@ -178,9 +240,10 @@ RunFn Add(CLI::App& app) {
 
 const Command kBenchCommand = {
     .name = "bench",
-    .summary = "measures the speed of reading a prompt and of decoding, beside their bound",
+    .summary = "measures the speed of reading prompts, decoding and serving, beside their bound",
     .examples =
         "  renga bench model.gguf -p 512,2048 -n 128 -d 0,1024\n"
+        "  renga bench model.gguf -n 64 -b 1,8,32 --serve 256,64  # many sequences at a time\n"
         "  renga bench model.plan -r 3 --json                   # for scripts",
     .add = Add,
 };

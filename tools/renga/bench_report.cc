@@ -31,6 +31,10 @@ std::string NumberText(const std::optional<double>& number) {
   return number ? NumberText(*number) : "-";
 }
 
+std::string PercentText(const std::optional<double>& percent) {
+  return percent ? absl::StrFormat("%.1f", *percent) : "-";
+}
+
 // Rates with their units: "18.2 GB/s", "798 TFLOP/s".
 std::string RatesText(const DeviceRates& rates) {
   std::string text;
@@ -73,6 +77,7 @@ Json ToJson(const BenchReport& report) {
                     {"flops", std::llround(row.token_cost.flops)},
                     {"bound_tok_s", NumberJson(row.bound)},
                     {"percent_of_bound", NumberJson(PercentOfBound(row))}});
+    if (row.host_share) rows.back()["host_percent"] = 100 * *row.host_share;
   }
   return {{"model", report.model},
           {"device", report.device},
@@ -87,13 +92,22 @@ Json ToJson(const BenchReport& report) {
 std::string ToText(const BenchReport& report) {
   std::vector<std::vector<std::string>> rows = {
       {"test", "tok/s", "+-", "MB/token", "MFLOP/token", "bound tok/s", "% of bound"}};
-  bool beyond = false;
+  bool beyond = false, serves = false;
   for (const BenchRow& row : report.rows) {
     const std::optional<double> percent = PercentOfBound(row);
     beyond |= percent.value_or(0) > 100;
     rows.push_back({row.test, NumberText(row.speed.median), NumberText(row.speed.deviation),
                     NumberText(row.token_cost.bytes / 1e6), NumberText(row.token_cost.flops / 1e6),
-                    NumberText(row.bound), percent ? absl::StrFormat("%.1f", *percent) : "-"});
+                    NumberText(row.bound), PercentText(percent)});
+    serves |= row.host_share.has_value();
+  }
+  if (serves) {
+    rows[0].push_back("host %");
+    for (size_t i = 0; i < report.rows.size(); ++i) {
+      std::optional<double> percent = report.rows[i].host_share;
+      if (percent) *percent *= 100;
+      rows[i + 1].push_back(PercentText(percent));
+    }
   }
   std::string text =
       StrCat("model   ", EscapeOnOneLine(report.model), ", ", EscapeOnOneLine(report.device),

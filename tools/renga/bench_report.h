@@ -14,15 +14,17 @@
 namespace renga {
 
 struct BenchRow {
-  std::string test;  // "pp512", "tg128", "tg128@1024"
+  std::string test;  // "pp512", "tg128", "tg128x8@1024", "serve256+64x8"
   Speed speed;
   StepCost token_cost;          // of one token, on average over the test
   std::optional<double> bound;  // tokens a second
+  // Of serving: the share of the time in which nobody waited for the device.
+  std::optional<double> host_share;
 };
 
 struct BenchReport {
   std::string model;   // as the user named it
-  std::string device;  // Forward::device()
+  std::string device;  // StepRunner::device()
   DeviceRates rates;
   int repetitions = 0;
   std::vector<BenchRow> rows;

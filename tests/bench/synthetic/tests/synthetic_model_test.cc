@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <fstream>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "gmock/gmock.h"
@@ -11,6 +12,7 @@
 #include "ir/base/digest.h"
 #include "ir/base/strings.h"
 #include "ir/reference/dequant.h"
+#include "runtime/exec/sequence_forward.h"
 #include "tests/bench/synthetic/random_blocks.h"
 #include "tests/bench/synthetic/shapes.h"
 #include "tests/bench/synthetic/write_model.h"
@@ -191,9 +193,11 @@ TEST_P(SyntheticModelTest, CompilesAndDecodes) {
   options.device = "cpu";
   options.use_cache = false;
   options.compile.context = 64;
-  auto opened = OpenModel(path, options);
+  auto opened = OpenToRun(path, options);
   ASSERT_TRUE(opened.ok()) << opened.status();
-  EXPECT_EQ(opened->forward->vocab(), 2048);
+  EXPECT_TRUE(MeasureDecode(*opened->runner, 1, 3, 3, {.repetitions = 1}).ok());
+  SequenceForward forward(std::move(opened->runner));
+  EXPECT_EQ(forward.vocab(), 2048);
   // Text goes to ids and back.
   const auto ids = opened->tokenizer->Encode("then \xC3\xBC", {});
   ASSERT_TRUE(ids.ok()) << ids.status();
@@ -201,12 +205,11 @@ TEST_P(SyntheticModelTest, CompilesAndDecodes) {
   // Logits of the sizes of a trained model's: finite, not all alike, no infinite certainty.
   std::vector<float> logits;
   const std::vector<int32_t> prompt = {5, 1000, 77}, last = {2};
-  ASSERT_TRUE(opened->forward->Run(prompt, last, &logits).ok());
+  ASSERT_TRUE(forward.Run(prompt, last, &logits).ok());
   double squares = 0;
   for (float logit : logits) squares += double{logit} * logit / 2048;
   EXPECT_GT(squares, 0.1);
   EXPECT_LT(squares, 10);
-  EXPECT_TRUE(MeasureDecode(*opened->forward, 3, 3, {.repetitions = 1}).ok());
 }
 
 INSTANTIATE_TEST_SUITE_P(Models, SyntheticModelTest,

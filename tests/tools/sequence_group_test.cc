@@ -1,0 +1,106 @@
+// Sequences side by side: each is what it would be alone, in as few steps as the plan allows.
+#include "tools/sequence_group.h"
+
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/tools/fake_step_runner.h"
+
+namespace renga {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::SizeIs;
+
+TEST(SequenceGroup, PromptsFillSteps) {
+  FakeStepRunner runner(FakePlan(3));
+  SequenceGroup group = SequenceGroup::Create(runner, 3).value();
+  ASSERT_TRUE(group.Read({1, 2, 3, 4, 5, /**/ 6, 7, 8, 9, 0, /**/ 2, 2, 2, 2, 3}, true).ok());
+  EXPECT_THAT(runner.calls, ElementsAre("0:1234", "4:5+ 0:678", "3:90+ 0:22", "2:223+"));
+  EXPECT_EQ(group.position(), 5);
+  EXPECT_THAT(group.choices(), ElementsAre(FakeStepRunner::Choice({1, 2, 3, 4, 5}),
+                                           FakeStepRunner::Choice({6, 7, 8, 9, 0}),
+                                           FakeStepRunner::Choice({2, 2, 2, 2, 3})));
+}
+
+TEST(SequenceGroup, AStepTakesATokenOfEach) {
+  FakeStepRunner runner(FakePlan(3));
+  SequenceGroup group = SequenceGroup::Create(runner, 3).value();
+  ASSERT_TRUE(group.Read({1, 2, 3}, false).ok());
+  ASSERT_TRUE(group.Step({4, 5, 6}).ok());
+  const std::vector<int32_t> choices = group.choices();
+  EXPECT_THAT(choices, ElementsAre(FakeStepRunner::Choice({1, 4}), FakeStepRunner::Choice({2, 5}),
+                                   FakeStepRunner::Choice({3, 6})));
+  ASSERT_TRUE(group.Step(group.choices()).ok()) << "which change meanwhile";
+  EXPECT_THAT(runner.calls, SizeIs(3));
+  EXPECT_EQ(runner.calls[0], "0:1 0:2 0:3");
+  EXPECT_EQ(runner.calls[1], "1:4+ 1:5+ 1:6+");
+  EXPECT_EQ(group.choices()[2], FakeStepRunner::Choice({3, 6, choices[2]}));
+  ASSERT_TRUE(group.Truncate(1).ok());
+  ASSERT_TRUE(group.Step({7, 8, 9}).ok());
+  EXPECT_EQ(group.choices()[1], FakeStepRunner::Choice({2, 8}));
+}
+
+TEST(SequenceGroup, WhatIsAlikeIsComputedOnceAndLiesInMemoryOfEach) {
+  FakeStepRunner runner(FakePlan(3));
+  SequenceGroup group = SequenceGroup::Create(runner, 3).value();
+  ASSERT_TRUE(group.ReadAlike({1, 2, 3, 4, 5, 6}).ok());
+  EXPECT_THAT(runner.calls, ElementsAre("0:1234", "4:56"));
+  EXPECT_EQ(runner.copied_pages, 2 * 2u);
+  EXPECT_EQ(runner.memory.size(), 3 * 8u) << "cells written: two pages a sequence, as copied";
+  EXPECT_EQ(group.position(), 6);
+  // Each writes to its own last page.
+  ASSERT_TRUE(group.Step({7, 8, 9}).ok());
+  EXPECT_THAT(group.choices(), ElementsAre(FakeStepRunner::Choice({1, 2, 3, 4, 5, 6, 7}),
+                                           FakeStepRunner::Choice({1, 2, 3, 4, 5, 6, 8}),
+                                           FakeStepRunner::Choice({1, 2, 3, 4, 5, 6, 9})));
+  ASSERT_TRUE(group.Step({1, 1, 1}).ok());
+  EXPECT_THAT(group.choices(), ElementsAre(FakeStepRunner::Choice({1, 2, 3, 4, 5, 6, 7, 1}),
+                                           FakeStepRunner::Choice({1, 2, 3, 4, 5, 6, 8, 1}),
+                                           FakeStepRunner::Choice({1, 2, 3, 4, 5, 6, 9, 1})));
+}
+
+TEST(SequenceGroup, WithoutAChoiceOfTheModelTheLargestLogitIsTaken) {
+  FakeStepRunner runner(FakePlan(2));
+  runner.chooses = false;
+  SequenceGroup group = SequenceGroup::Create(runner, 2).value();
+  ASSERT_TRUE(group.Step({4, 5}).ok());
+  EXPECT_THAT(group.choices(),
+              ElementsAre(FakeStepRunner::Choice({4}), FakeStepRunner::Choice({5})));
+  runner.largest = std::numeric_limits<float>::quiet_NaN();
+  const absl::Status status = group.Step({4, 5});
+  EXPECT_EQ(status.code(), absl::StatusCode::kDataLoss);
+  EXPECT_THAT(ToStd(status.message()), HasSubstr("logits after 2 tokens"));
+}
+
+TEST(SequenceGroup, SaysHowToCompileForMore) {
+  const auto says = [](const plan::Plan& plan, int64_t sequences, int64_t tokens) {
+    const absl::Status status = CheckGroupFits(plan, sequences, tokens);
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+    return std::string(ToStd(status.message()));
+  };
+  plan::Plan plan = FakePlan(3);
+  EXPECT_TRUE(CheckGroupFits(plan, 3, 20).ok());
+  EXPECT_THAT(says(plan, 1, 21), HasSubstr("context: expected room for 21 tokens, got 20"));
+  EXPECT_THAT(says(plan, 4, 20), HasSubstr("expected a plan for 4 sequences"));
+  EXPECT_THAT(says(plan, 4, 20), HasSubstr("at most 3 sequences, 4 tokens and 4 rows"));
+  plan.files.push_back({.path = "a.gguf"});
+  EXPECT_THAT(says(plan, 4, 20), HasSubstr("renga compile a.gguf --max-seqs 4 -o X.plan"));
+  plan.geometry.max_step_tokens = 2;
+  EXPECT_THAT(says(plan, 3, 20), HasSubstr("3 sequences, 2 tokens and 2 rows"));
+  plan = FakePlan(3);
+  plan.symbols.push_back({"R", 2});
+  EXPECT_THAT(says(plan, 3, 20), HasSubstr("3 sequences, 4 tokens and 2 rows"));
+  plan = FakePlan(3);
+  plan.symbols = {{"C", 5 * 4}};
+  EXPECT_TRUE(CheckGroupFits(plan, 2, 8).ok());
+  // 9 tokens take three pages, of which there are five.
+  EXPECT_THAT(says(plan, 2, 9), HasSubstr("caches: expected 24 cells, for 2 sequences of 9"));
+}
+
+}  // namespace
+}  // namespace renga

@@ -1,0 +1,124 @@
+#include "tools/sequence_group.h"
+
+#include <algorithm>
+#include <cmath>
+#include <string>
+
+#include "ir/base/status.h"
+
+namespace renga {
+
+absl::Status CheckGroupFits(const plan::Plan& plan, int64_t sequences, int64_t tokens) {
+  const plan::Geometry& geometry = plan.geometry;
+  if (tokens > geometry.context) {
+    return absl::InvalidArgumentError(StrCat("context: expected room for ", tokens, " tokens, got ",
+                                             geometry.context, "; use fewer or a larger context"));
+  }
+  const std::string compile = StrCat("; compile for more: renga compile ",
+                                     plan.files.empty() ? "MODEL.gguf" : plan.files[0].path,
+                                     " --max-seqs ", sequences, " -o X.plan");
+  const int64_t rows = MaxRows(plan);
+  if (sequences > std::min({geometry.max_sequences, geometry.max_step_tokens, rows})) {
+    return absl::InvalidArgumentError(StrCat(
+        "a step: expected a plan for ", sequences, " sequences, a token and a row of logits for ",
+        "each, got one for at most ", geometry.max_sequences, " sequences, ",
+        geometry.max_step_tokens, " tokens and ", rows, " rows", compile));
+  }
+  const KvPages pages(plan);
+  const int64_t page = pages.page_tokens();
+  const int64_t needed = sequences * ((tokens + page - 1) / page * page);
+  if (needed <= pages.cells()) return absl::OkStatus();
+  return absl::InvalidArgumentError(StrCat("caches: expected ", needed, " cells, for ", sequences,
+                                           " sequences of ", tokens, " tokens, got ", pages.cells(),
+                                           compile));
+}
+
+SequenceGroup::SequenceGroup(StepRunner& runner, int64_t count)
+    : runner_(&runner), pages_(runner.plan()), choices_(static_cast<size_t>(count)) {}
+
+absl::StatusOr<SequenceGroup> SequenceGroup::Create(StepRunner& runner, int64_t count) {
+  SequenceGroup group(runner, count);
+  for (int64_t i = 0; i < count; ++i) {
+    RENGA_ASSIGN_OR_RETURN(group.sequences_.emplace_back(), group.pages_.NewSequence());
+  }
+  return group;
+}
+
+absl::Status SequenceGroup::Read(absl::Span<const int32_t> ids, bool choose) {
+  const size_t tokens = ids.size() / sequences_.size();
+  const int64_t step_tokens = runner_->plan().geometry.max_step_tokens;
+  for (int64_t member = 0; member < count(); ++member) {
+    absl::Span<const int32_t> left = ids.subspan(static_cast<size_t>(member) * tokens, tokens);
+    while (!left.empty()) {
+      const auto piece =
+          left.first(std::min(left.size(), static_cast<size_t>(step_tokens - batch_.tokens())));
+      left.remove_prefix(piece.size());
+      RENGA_RETURN_IF_ERROR(Add(member, piece, choose && left.empty() ? 1 : 0));
+      if (batch_.tokens() == step_tokens) RENGA_RETURN_IF_ERROR(Run());
+    }
+  }
+  return batch_.empty() ? absl::OkStatus() : Run();
+}
+
+absl::Status SequenceGroup::ReadAlike(absl::Span<const int32_t> ids) {
+  const size_t step_tokens = static_cast<size_t>(runner_->plan().geometry.max_step_tokens);
+  for (size_t begin = 0; begin < ids.size(); begin += step_tokens) {
+    RENGA_RETURN_IF_ERROR(Add(0, ids.subspan(begin, step_tokens), 0));
+    RENGA_RETURN_IF_ERROR(Run());
+  }
+  std::vector<PageCopy> copies;
+  for (int64_t member = 1; member < count(); ++member) {
+    cells_.clear();
+    RENGA_RETURN_IF_ERROR(
+        pages_.Append(sequences_[member], static_cast<int64_t>(ids.size()), &cells_));
+    const absl::Span<const int32_t> from = pages_.pages(sequences_[0]);
+    const absl::Span<const int32_t> to = pages_.pages(sequences_[member]);
+    for (size_t i = 0; i < from.size(); ++i) copies.push_back({from[i], to[i]});
+  }
+  return copies.empty() ? absl::OkStatus() : runner_->CopyPages(copies);
+}
+
+absl::Status SequenceGroup::Truncate(int64_t position) {
+  for (int sequence : sequences_) RENGA_RETURN_IF_ERROR(pages_.Truncate(sequence, position));
+  return absl::OkStatus();
+}
+
+absl::Status SequenceGroup::Add(int64_t member, absl::Span<const int32_t> ids, int64_t rows) {
+  const int sequence = sequences_[member];
+  const int64_t before = pages_.position(sequence);
+  cells_.clear();
+  RENGA_RETURN_IF_ERROR(pages_.Append(sequence, static_cast<int64_t>(ids.size()), &cells_));
+  batch_.Add(sequence, before, ids, cells_, rows);
+  if (rows > 0) choosing_.push_back(member);
+  return absl::OkStatus();
+}
+
+// Reading what was chosen waits for the run.
+absl::Status SequenceGroup::Run() {
+  RENGA_RETURN_IF_ERROR(runner_->Run(batch_.Inputs(pages_)));
+  logits_.clear();
+  for (size_t row = 0; row < choosing_.size(); ++row) {
+    RENGA_ASSIGN_OR_RETURN(choices_[choosing_[row]], Choice(row));
+  }
+  batch_.Clear();
+  choosing_.clear();
+  return absl::OkStatus();
+}
+
+absl::StatusOr<int32_t> SequenceGroup::Choice(size_t row) {
+  const absl::Span<const int32_t> next = runner_->next();
+  const int64_t vocab = runner_->plan().model.vocab;
+  if (row < next.size() && next[row] >= 0 && next[row] < vocab) return next[row];
+  if (logits_.empty()) RENGA_RETURN_IF_ERROR(runner_->Logits(&logits_));
+  const size_t columns = static_cast<size_t>(vocab);
+  const absl::Span<const float> logits =
+      absl::MakeConstSpan(logits_).subspan(row * columns, columns);
+  if (std::all_of(logits.begin(), logits.end(), [](float x) { return std::isfinite(x); })) {
+    return static_cast<int32_t>(std::max_element(logits.begin(), logits.end()) - logits.begin());
+  }
+  return absl::DataLossError(StrCat("logits after ", pages_.position(sequences_[choosing_[row]]),
+                                    " tokens: expected finite numbers, got others; check the "
+                                    "model's file, its speed would mean nothing"));
+}
+
+}  // namespace renga

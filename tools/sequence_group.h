@@ -1,0 +1,65 @@
+// Sequences that go on side by side, all as long as each other: what is measured when many are
+// decoded at a time.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "runtime/exec/step_batch.h"
+#include "runtime/exec/step_runner.h"
+#include "runtime/memory/kv_pages.h"
+
+namespace renga {
+
+// Whether a step of the plan can take a token of each of so many sequences, and all of them can
+// hold `tokens` tokens at the same time. InvalidArgument, saying how to compile the model.
+absl::Status CheckGroupFits(const plan::Plan& plan, int64_t sequences, int64_t tokens);
+
+// Errors are those of the runner and of KvPages. Nothing else may run on the runner meanwhile.
+class SequenceGroup {
+ public:
+  // Empty sequences, 1 or more. `runner` must outlive it; CheckGroupFits must hold for its plan.
+  static absl::StatusOr<SequenceGroup> Create(StepRunner& runner, int64_t count);
+
+  int64_t count() const { return static_cast<int64_t>(sequences_.size()); }
+  int64_t position() const { return pages_.position(sequences_[0]); }  // of all of them
+
+  // Appends `ids` [count, tokens], row-major, one sequence after the other in steps as long as the
+  // plan allows. With `choose`, the last one's logits are asked for, and choices() has what comes
+  // next.
+  absl::Status Read(absl::Span<const int32_t> ids, bool choose);
+
+  // Appends `ids` to every sequence, which must be empty. They are computed once, and what the
+  // caches then hold is copied: each sequence has it in memory of its own.
+  absl::Status ReadAlike(absl::Span<const int32_t> ids);
+
+  // Appends one token to each, ids [count], in one step; then as Read with `choose`.
+  absl::Status Step(absl::Span<const int32_t> ids) { return Read(ids, /*choose=*/true); }
+
+  // What greedy decoding goes on with, by sequence.
+  const std::vector<int32_t>& choices() const { return choices_; }
+
+  // Forgets the tokens from `position` on. OutOfRange unless 0 <= position <= position().
+  absl::Status Truncate(int64_t position);
+
+ private:
+  SequenceGroup(StepRunner& runner, int64_t count);
+  absl::Status Add(int64_t member, absl::Span<const int32_t> ids, int64_t rows);
+  absl::Status Run();
+  absl::StatusOr<int32_t> Choice(size_t row);
+
+  StepRunner* runner_;
+  KvPages pages_;
+  std::vector<int> sequences_;  // ids in pages_
+  std::vector<int32_t> choices_;
+
+  // Of the step at hand; kept for their memory.
+  StepBatch batch_;
+  std::vector<int32_t> cells_;
+  std::vector<int64_t> choosing_;  // members, by row
+  std::vector<float> logits_;
+};
+
+}  // namespace renga
