@@ -16,7 +16,7 @@
 namespace renga {
 
 // Vocabulary of 10, context 20, pages of 4 tokens, steps of at most `step_tokens`, rows of as many.
-inline plan::Plan FakePlan(int64_t sequences, int64_t step_tokens = 4) {
+inline plan::Plan LettersPlan(int64_t sequences, int64_t step_tokens = 4) {
   plan::Plan plan = PlanOf(/*context=*/20, sequences, /*pages=*/5 * sequences);
   plan.geometry.max_step_tokens = step_tokens;
   plan.model.vocab = 10;

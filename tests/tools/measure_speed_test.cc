@@ -47,7 +47,7 @@ std::vector<std::string> Shapes(const FakeStepRunner& runner) {
 }
 
 TEST(MeasureSpeed, PromptsGoInLargestStepsFromAnEmptySequence) {
-  FakeStepRunner runner(FakePlan(1));
+  FakeStepRunner runner(LettersPlan(1));
   const auto measured = MeasurePrompt(runner, 1, 9, {.repetitions = 2});
   ASSERT_TRUE(measured.ok()) << measured.status();
   EXPECT_THAT(Shapes(runner), ElementsAre("0:4", "4:4", "8:1+",  // not measured
@@ -60,7 +60,7 @@ TEST(MeasureSpeed, PromptsGoInLargestStepsFromAnEmptySequence) {
 }
 
 TEST(MeasureSpeed, PromptsOfManySequencesShareSteps) {
-  FakeStepRunner runner(FakePlan(3));
+  FakeStepRunner runner(LettersPlan(3));
   const auto measured = MeasurePrompt(runner, 3, 5, {.repetitions = 1});
   ASSERT_TRUE(measured.ok()) << measured.status();
   ASSERT_THAT(runner.calls, SizeIs(8));
@@ -77,7 +77,7 @@ TEST(MeasureSpeed, PromptsOfManySequencesShareSteps) {
 }
 
 TEST(MeasureSpeed, DecodingFeedsBackWhatTheModelChose) {
-  FakeStepRunner runner(FakePlan(1));
+  FakeStepRunner runner(LettersPlan(1));
   std::vector<int64_t> done;
   const auto measured = MeasureDecode(
       runner, 1, 5, 3,
@@ -103,7 +103,7 @@ TEST(MeasureSpeed, DecodingFeedsBackWhatTheModelChose) {
 }
 
 TEST(MeasureSpeed, ManySequencesDecodeInOneStepForAll) {
-  FakeStepRunner runner(FakePlan(3));
+  FakeStepRunner runner(LettersPlan(3));
   const auto measured = MeasureDecode(runner, 3, 5, 2, {.repetitions = 1});
   ASSERT_TRUE(measured.ok()) << measured.status();
   EXPECT_THAT(Shapes(runner),
@@ -119,7 +119,7 @@ TEST(MeasureSpeed, ManySequencesDecodeInOneStepForAll) {
 }
 
 TEST(MeasureSpeed, NoNumbersAreNoSpeed) {
-  FakeStepRunner runner(FakePlan(2));
+  FakeStepRunner runner(LettersPlan(2));
   runner.chooses = false;
   ASSERT_TRUE(MeasureDecode(runner, 2, 0, 2, {.repetitions = 1}).ok());
   runner.largest = std::numeric_limits<float>::quiet_NaN();
@@ -130,7 +130,7 @@ TEST(MeasureSpeed, NoNumbersAreNoSpeed) {
 
 // 2 prompts of 6 tokens, 3 generated behind each, in steps of 4.
 TEST(MeasureSpeed, ServingGoesOnWithOneWhileItReadsAnother) {
-  FakeStepRunner runner(FakePlan(2));
+  FakeStepRunner runner(LettersPlan(2));
   const auto measured = MeasureServing(runner, 2, 6, 3, {.repetitions = 1});
   ASSERT_TRUE(measured.ok()) << measured.status();
   // The last tokens are never fed back. The first sequence goes on as soon as it has been read.
@@ -152,7 +152,7 @@ TEST(MeasureSpeed, ServingGoesOnWithOneWhileItReadsAnother) {
 }
 
 TEST(MeasureSpeed, WhatTheDeviceTakesIsNotTheHosts) {
-  FakeStepRunner runner(FakePlan(1));
+  FakeStepRunner runner(LettersPlan(1));
   // Runs of a millisecond, with some microseconds of work between them: most of a run's time would
   // have to be lost to other programs, in most repetitions, to make that half.
   const auto measured = MeasureServing(runner, 1, 4, 8, {.repetitions = 9});
@@ -161,7 +161,7 @@ TEST(MeasureSpeed, WhatTheDeviceTakesIsNotTheHosts) {
 }
 
 TEST(MeasureSpeed, WhatDoesNotFitIsRefused) {
-  FakeStepRunner runner(FakePlan(2));
+  FakeStepRunner runner(LettersPlan(2));
   EXPECT_TRUE(MeasureDecode(runner, 2, 18, 2, {.repetitions = 1}).ok());
   EXPECT_THAT(ToStd(MeasureDecode(runner, 1, 18, 3, {}).status().message()),
               HasSubstr("expected room for 21 tokens, got 20"));

@@ -17,7 +17,7 @@ using testing::HasSubstr;
 using testing::SizeIs;
 
 TEST(SequenceGroup, PromptsFillSteps) {
-  FakeStepRunner runner(FakePlan(3));
+  FakeStepRunner runner(LettersPlan(3));
   SequenceGroup group = SequenceGroup::Create(runner, 3).value();
   ASSERT_TRUE(group.Read({1, 2, 3, 4, 5, /**/ 6, 7, 8, 9, 0, /**/ 2, 2, 2, 2, 3}, true).ok());
   EXPECT_THAT(runner.calls, ElementsAre("0:1234", "4:5+ 0:678", "3:90+ 0:22", "2:223+"));
@@ -28,7 +28,7 @@ TEST(SequenceGroup, PromptsFillSteps) {
 }
 
 TEST(SequenceGroup, AStepTakesATokenOfEach) {
-  FakeStepRunner runner(FakePlan(3));
+  FakeStepRunner runner(LettersPlan(3));
   SequenceGroup group = SequenceGroup::Create(runner, 3).value();
   ASSERT_TRUE(group.Read({1, 2, 3}, false).ok());
   ASSERT_TRUE(group.Step({4, 5, 6}).ok());
@@ -46,7 +46,7 @@ TEST(SequenceGroup, AStepTakesATokenOfEach) {
 }
 
 TEST(SequenceGroup, WhatIsAlikeIsComputedOnceAndLiesInMemoryOfEach) {
-  FakeStepRunner runner(FakePlan(3));
+  FakeStepRunner runner(LettersPlan(3));
   SequenceGroup group = SequenceGroup::Create(runner, 3).value();
   ASSERT_TRUE(group.ReadAlike({1, 2, 3, 4, 5, 6}).ok());
   EXPECT_THAT(runner.calls, ElementsAre("0:1234", "4:56"));
@@ -65,7 +65,7 @@ TEST(SequenceGroup, WhatIsAlikeIsComputedOnceAndLiesInMemoryOfEach) {
 }
 
 TEST(SequenceGroup, WithoutAChoiceOfTheModelTheLargestLogitIsTaken) {
-  FakeStepRunner runner(FakePlan(2));
+  FakeStepRunner runner(LettersPlan(2));
   runner.chooses = false;
   SequenceGroup group = SequenceGroup::Create(runner, 2).value();
   ASSERT_TRUE(group.Step({4, 5}).ok());
@@ -83,7 +83,7 @@ TEST(SequenceGroup, SaysHowToCompileForMore) {
     EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
     return std::string(ToStd(status.message()));
   };
-  plan::Plan plan = FakePlan(3);
+  plan::Plan plan = LettersPlan(3);
   EXPECT_TRUE(CheckGroupFits(plan, 3, 20).ok());
   EXPECT_THAT(says(plan, 1, 21), HasSubstr("context: expected room for 21 tokens, got 20"));
   EXPECT_THAT(says(plan, 4, 20), HasSubstr("expected a plan for 4 sequences"));
@@ -92,10 +92,10 @@ TEST(SequenceGroup, SaysHowToCompileForMore) {
   EXPECT_THAT(says(plan, 4, 20), HasSubstr("renga compile a.gguf --max-seqs 4 -o X.plan"));
   plan.geometry.max_step_tokens = 2;
   EXPECT_THAT(says(plan, 3, 20), HasSubstr("3 sequences, 2 tokens and 2 rows"));
-  plan = FakePlan(3);
+  plan = LettersPlan(3);
   plan.symbols.push_back({"R", 2});
   EXPECT_THAT(says(plan, 3, 20), HasSubstr("3 sequences, 4 tokens and 2 rows"));
-  plan = FakePlan(3);
+  plan = LettersPlan(3);
   plan.symbols = {{"C", 5 * 4}};
   EXPECT_TRUE(CheckGroupFits(plan, 2, 8).ok());
   // 9 tokens take three pages, of which there are five.

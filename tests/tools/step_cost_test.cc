@@ -85,7 +85,7 @@ TEST(StepCost, ShapesAreWhatTheInputsSay) {
 // What is counted while a fake device runs is what follows from the plan by hand.
 TEST(StepCost, MeasuredRunsCountAsTheyAreRun) {
   const StepCosts costs = CostsOf(CompileModel("stories260K.gguf"));
-  FakeStepRunner runner(FakePlan(3));
+  FakeStepRunner runner(LettersPlan(3));
   const auto decode = MeasureDecode(runner, 3, 5, 2, {.repetitions = 1, .costs = &costs});
   ASSERT_TRUE(decode.ok()) << decode.status();
   const double weights = 4 * (5 * kLayerProducts + kHead + 11 * 64 /* norms */);

@@ -231,6 +231,24 @@ TEST_F(Machines, ParanoidReadsTheWeightsBack) {
             0);
 }
 
+// Also behind a depth, which is computed once and copied to the other sequences' pages.
+TEST_F(Machines, BenchTakesManySequencesAtATime) {
+  CompileOptions options;
+  options.max_sequences = 3;
+  const std::string plan =
+      WritePlan(folder_.File("three.plan"), FakePlan("sm_90a", std::move(options)));
+  const ProcessResult result = Renga({"bench", plan, "--device", "cuda", "-p", "8", "-n", "3", "-d",
+                                      "0,70", "-b", "1,3", "--serve", "10,4", "-r", "1", "--json"},
+                                     OnFake());
+  ASSERT_EQ(result.exit_code, 0) << result.Describe();
+  const Json json = Json::parse(result.out);
+  std::vector<std::string> tests;
+  for (const Json& row : json["rows"]) tests.push_back(row["test"]);
+  EXPECT_EQ(tests, (std::vector<std::string>{"pp8", "tg3", "tg3@70", "serve10+4", "pp8x3", "tg3x3",
+                                             "tg3x3@70", "serve10+4x3"}));
+  EXPECT_GT(json["rows"][7]["host_percent"], 0);
+}
+
 TEST(Linking, NamesNoCudaLibrary) {
   const ProcessResult ldd = RunProcess("/usr/bin/ldd", {RengaBinary()});
   ASSERT_EQ(ldd.exit_code, 0) << ldd.Describe();
