@@ -31,10 +31,6 @@ std::string NumberText(const std::optional<double>& number) {
   return number ? NumberText(*number) : "-";
 }
 
-std::string PercentText(const std::optional<double>& percent) {
-  return percent ? absl::StrFormat("%.1f", *percent) : "-";
-}
-
 // Rates with their units: "18.2 GB/s", "798 TFLOP/s".
 std::string RatesText(const DeviceRates& rates) {
   std::string text;
@@ -98,7 +94,7 @@ std::string ToText(const BenchReport& report) {
     beyond |= percent.value_or(0) > 100;
     rows.push_back({row.test, NumberText(row.speed.median), NumberText(row.speed.deviation),
                     NumberText(row.token_cost.bytes / 1e6), NumberText(row.token_cost.flops / 1e6),
-                    NumberText(row.bound), PercentText(percent)});
+                    NumberText(row.bound), percent ? absl::StrFormat("%.1f", *percent) : "-"});
     serves |= row.host_share.has_value();
   }
   if (serves) {
@@ -106,7 +102,7 @@ std::string ToText(const BenchReport& report) {
     for (size_t i = 0; i < report.rows.size(); ++i) {
       std::optional<double> percent = report.rows[i].host_share;
       if (percent) *percent *= 100;
-      rows[i + 1].push_back(PercentText(percent));
+      rows[i + 1].push_back(NumberText(percent));
     }
   }
   std::string text =
