@@ -131,7 +131,7 @@ absl::StatusOr<Measured> MeasureDecode(StepRunner& runner, int64_t sequences, in
 
 absl::StatusOr<Measured> MeasureServing(StepRunner& runner, int64_t sequences, int64_t prompt,
                                         int64_t tokens, const SpeedOptions& options) {
-  RENGA_RETURN_IF_ERROR(CheckGroupFits(runner.plan(), sequences, prompt + tokens));
+  RENGA_RETURN_IF_ERROR(CheckStepTakes(runner.plan(), sequences, prompt + tokens));
   const std::vector<int32_t> ids = RandomIds(sequences * prompt, runner.plan().model.vocab);
   RENGA_ASSIGN_OR_RETURN(const auto tokenizer, EndlessTokenizer(runner.plan()));
   StepTally tally;

@@ -37,8 +37,9 @@ struct Measured {
 // Of numbers, one a repetition; at least one.
 Speed SummarizeSpeed(std::vector<double> rates);
 
-// All three begin with CheckGroupFits (sequence_group.h) and return errors of the device.
-// `sequences` is 1 or more; tokens a second are those of all sequences together.
+// All three begin with CheckGroupFits (sequence_group.h), or serving with CheckStepTakes, and
+// return errors of the device. `sequences` is 1 or more; tokens a second are those of all sequences
+// together.
 
 // Reads prompts of `tokens` random ids, one for each sequence, in steps as large as the model
 // takes, up to the choices of the tokens after them. The sequences are emptied before each.
@@ -55,9 +56,9 @@ absl::StatusOr<Measured> MeasureDecode(StepRunner& runner, int64_t sequences, in
 
 // Serves as many requests as there are sequences, through Engine: all are there at the beginning,
 // each with a prompt of its own of `prompt` random ids, behind which `tokens` are generated
-// greedily; no token ends a text. The time is that from the first request to the last result, the
-// tokens a second are the generated ones. The plan must hold its tokenizer. Errors of the engine
-// and of its requests.
+// greedily; no token ends a text. Where the caches cannot hold them all, some wait. The time is
+// that from the first request to the last result, the tokens a second are the generated ones. The
+// plan must hold its tokenizer. Errors of the engine and of its requests.
 absl::StatusOr<Measured> MeasureServing(StepRunner& runner, int64_t sequences, int64_t prompt,
                                         int64_t tokens, const SpeedOptions& options);
 

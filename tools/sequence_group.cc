@@ -7,30 +7,42 @@
 #include "ir/base/status.h"
 
 namespace renga {
+namespace {
 
-absl::Status CheckGroupFits(const plan::Plan& plan, int64_t sequences, int64_t tokens) {
+std::string HowToCompile(const plan::Plan& plan, int64_t sequences) {
+  return StrCat("; compile for more: renga compile ",
+                plan.files.empty() ? "MODEL.gguf" : plan.files[0].path, " --max-seqs ", sequences,
+                " -o X.plan");
+}
+
+}  // namespace
+
+absl::Status CheckStepTakes(const plan::Plan& plan, int64_t sequences, int64_t tokens) {
   const plan::Geometry& geometry = plan.geometry;
   if (tokens > geometry.context) {
     return absl::InvalidArgumentError(StrCat("context: expected room for ", tokens, " tokens, got ",
                                              geometry.context, "; use fewer or a larger context"));
   }
-  const std::string compile = StrCat("; compile for more: renga compile ",
-                                     plan.files.empty() ? "MODEL.gguf" : plan.files[0].path,
-                                     " --max-seqs ", sequences, " -o X.plan");
   const int64_t rows = MaxRows(plan);
-  if (sequences > std::min({geometry.max_sequences, geometry.max_step_tokens, rows})) {
-    return absl::InvalidArgumentError(StrCat(
-        "a step: expected a plan for ", sequences, " sequences, a token and a row of logits for ",
-        "each, got one for at most ", geometry.max_sequences, " sequences, ",
-        geometry.max_step_tokens, " tokens and ", rows, " rows", compile));
+  if (sequences <= std::min({geometry.max_sequences, geometry.max_step_tokens, rows})) {
+    return absl::OkStatus();
   }
+  return absl::InvalidArgumentError(
+      StrCat("a step: expected a plan for ", sequences,
+             " sequences, a token and a row of logits for each, got one for at most ",
+             geometry.max_sequences, " sequences, ", geometry.max_step_tokens, " tokens and ", rows,
+             " rows", HowToCompile(plan, sequences)));
+}
+
+absl::Status CheckGroupFits(const plan::Plan& plan, int64_t sequences, int64_t tokens) {
+  RENGA_RETURN_IF_ERROR(CheckStepTakes(plan, sequences, tokens));
   const KvPages pages(plan);
   const int64_t page = pages.page_tokens();
   const int64_t needed = sequences * ((tokens + page - 1) / page * page);
   if (needed <= pages.cells()) return absl::OkStatus();
   return absl::InvalidArgumentError(StrCat("caches: expected ", needed, " cells, for ", sequences,
                                            " sequences of ", tokens, " tokens, got ", pages.cells(),
-                                           compile));
+                                           HowToCompile(plan, sequences)));
 }
 
 SequenceGroup::SequenceGroup(StepRunner& runner, int64_t count)

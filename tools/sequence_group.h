@@ -13,8 +13,11 @@
 
 namespace renga {
 
-// Whether a step of the plan can take a token of each of so many sequences, and all of them can
-// hold `tokens` tokens at the same time. InvalidArgument, saying how to compile the model.
+// Whether a step of the plan can take a token of each of so many sequences, each of which may grow
+// to `tokens`. InvalidArgument, saying how to compile the model.
+absl::Status CheckStepTakes(const plan::Plan& plan, int64_t sequences, int64_t tokens);
+
+// And whether all of them can have as many at the same time. Errors likewise.
 absl::Status CheckGroupFits(const plan::Plan& plan, int64_t sequences, int64_t tokens);
 
 // Errors are those of the runner and of KvPages. Nothing else may run on the runner meanwhile.

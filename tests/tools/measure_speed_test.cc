@@ -4,6 +4,7 @@
 #include <limits>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "gmock/gmock.h"
@@ -149,6 +150,17 @@ TEST(MeasureSpeed, ServingGoesOnWithOneWhileItReadsAnother) {
   EXPECT_LE(measured->speed.median, 6 / (0.001 * static_cast<double>(measured->steps)));
   EXPECT_GE(measured->host_share, 0);
   EXPECT_LT(measured->host_share, 1);
+}
+
+// Pages for two of three, in the end.
+TEST(MeasureSpeed, ServingNeedsNoRoomForAllAtOnce) {
+  plan::Plan plan = LettersPlan(3);
+  plan.symbols = {{"C", 6 * 4}};
+  FakeStepRunner runner(std::move(plan));
+  EXPECT_FALSE(MeasureDecode(runner, 3, 6, 4, {.repetitions = 1}).ok());
+  const auto measured = MeasureServing(runner, 3, 6, 4, {.repetitions = 1});
+  ASSERT_TRUE(measured.ok()) << measured.status();
+  EXPECT_GE(measured->computed_tokens, 3 * (6 + 3)) << "or more, where one gave its pages back";
 }
 
 TEST(MeasureSpeed, WhatTheDeviceTakesIsNotTheHosts) {

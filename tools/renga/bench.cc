@@ -133,8 +133,10 @@ absl::Status CheckTests(const std::vector<Test>& tests, int64_t context, const p
           test.name, ": expected at most ", context, " tokens in all, the context of ", model,
           ", got ", needs, "; ask for fewer, or for a larger context with -c ", needs));
     }
-    RENGA_RETURN_IF_ERROR(Annotate(CheckGroupFits(plan, test.sequences, needs),
-                                   StrCat("-b ", test.sequences, ": ", model)));
+    const absl::Status fits = test.kind == TestKind::kServing
+                                  ? CheckStepTakes(plan, test.sequences, needs)
+                                  : CheckGroupFits(plan, test.sequences, needs);
+    RENGA_RETURN_IF_ERROR(Annotate(fits, StrCat("-b ", test.sequences, ": ", model)));
   }
   return absl::OkStatus();
 }
