@@ -156,6 +156,13 @@ absl::StatusOr<std::vector<GeneratedToken>> Engine::Poll(RequestId id) {
   return since;
 }
 
+absl::StatusOr<const GenerateResult*> Engine::Look(RequestId id) const {
+  RENGA_ASSIGN_OR_RETURN(const Request* request, Find(id));
+  if (!request->result) return &request->completion.result();
+  RENGA_RETURN_IF_ERROR(request->result->status());
+  return &**request->result;
+}
+
 absl::StatusOr<GenerateResult> Engine::Take(RequestId id) {
   RENGA_ASSIGN_OR_RETURN(Request * request, Find(id));
   if (!request->result) {

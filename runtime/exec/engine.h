@@ -77,6 +77,9 @@ class Engine {
   bool finished(RequestId id) const;
   // Tokens that the request generated since the last call. NotFound.
   absl::StatusOr<std::vector<GeneratedToken>> Poll(RequestId id);
+  // What there is of the request, and all of it when it has finished; valid until the engine is
+  // called again. NotFound; the error that ended the request.
+  absl::StatusOr<const GenerateResult*> Look(RequestId id) const;
   // Of a finished request, which is forgotten: its result, or the error that ended it. NotFound;
   // FailedPrecondition while it goes on.
   absl::StatusOr<GenerateResult> Take(RequestId id);

@@ -174,6 +174,25 @@ TEST_F(EngineTest, ALongPromptHoldsNobodyUp) {
   }
 }
 
+TEST_F(EngineTest, WhatThereIsCanBeLookedAtBeforeAndAfterTheEnd) {
+  const std::unique_ptr<Engine> engine = Open();
+  GenerateOptions options;
+  options.max_tokens = 3;
+  options.ignore_eos = true;
+  const RequestId id = engine->Add({1, 2}, options).value();
+  EXPECT_THAT(engine->Look(id).value()->ids, SizeIs(0));
+  ASSERT_TRUE(engine->Step().value());
+  const GenerateResult one = *engine->Look(id).value();
+  EXPECT_THAT(one.ids, SizeIs(1));
+  RunAll(*engine);
+  const GenerateResult all = *engine->Look(id).value();
+  EXPECT_THAT(all.ids, SizeIs(3));
+  EXPECT_EQ(all.ids[0], one.ids[0]);
+  EXPECT_TRUE(all.text.starts_with(one.text));
+  ExpectSame(engine->Take(id).value(), all);
+  EXPECT_EQ(engine->Look(id).status().message(), "request 0: was taken");
+}
+
 class FewPages : public EngineTest, public ::testing::WithParamInterface<int> {
  protected:
   FewPages() : few_(ForMany(GetParam())) {}
@@ -547,6 +566,7 @@ TEST_F(EngineTest, AnErrorEndsItsRequestAlone) {
   ASSERT_TRUE((*engine)->Add({1, 7}, job.options).ok());
   ASSERT_TRUE((*engine)->Add(job.prompt, job.options).ok());
   RunAll(**engine);
+  EXPECT_EQ((*engine)->Look(0).status().code(), absl::StatusCode::kDataLoss);
   EXPECT_THAT(std::string((*engine)->Take(0).status().message()),
               HasSubstr("the logit of token 3 is nan"));
   ExpectSame((*engine)->Take(1).value(), Alone(job));
