@@ -19,9 +19,9 @@ int32_t ReasonOf(FinishReason reason) {
       {FinishReason::kEos, RENGA_FINISH_EOS},
       {FinishReason::kInterrupted, RENGA_FINISH_CANCELLED},
   };
-  return std::find_if(std::begin(kReasons), std::end(kReasons),
-                      [&](const auto& row) { return row.first == reason; })
-      ->second;
+  const auto row = std::find_if(std::begin(kReasons), std::end(kReasons),
+                                [&](const auto& row) { return row.first == reason; });
+  return row == std::end(kReasons) ? RENGA_FINISH_FAILED : row->second;
 }
 
 }  // namespace
