@@ -24,14 +24,16 @@
 #include "tools/cache_folder.h"
 #include "tools/cuda_device.h"
 #include "tools/nvrtc.h"
+#include "tools/own_file.h"
 #include "tools/reference_runner.h"
 
 namespace renga {
 namespace {
 
-// Identifies this build, so that a cached plan of another version is never used.
+// Identifies this build, so that a cached plan of another version is never used. (Of a program that
+// has loaded Renga as a shared library, that library counts.)
 std::string ProgramIdentity() {
-  const auto self = MappedFile::Open("/proc/self/exe");
+  const auto self = MappedFile::Open(OwnFile());
   return self.ok() ? DigestOf(self->bytes()).ToHex() : "unknown";
 }
 
