@@ -134,6 +134,7 @@ absl::Status EmitCudaAttention(const Node& node, std::string_view kernel, PlanBu
   RENGA_ASSIGN_OR_RETURN(CudaStep step, CudaStep::Create(node, kernel, node.results[0], builder));
   RENGA_RETURN_IF_ERROR(step.RequireF32({"q", "sinks"}));
   RENGA_RETURN_IF_ERROR(RequireCausal(step));
+  RENGA_RETURN_IF_ERROR(RequireWholeKeys(step));
   RENGA_ASSIGN_OR_RETURN(const Heads heads, HeadsOf(step));
   const std::optional<AttentionShape> decode = FittingShape(step, heads, true);
   const std::optional<AttentionShape> prefill = FittingShape(step, heads, false);

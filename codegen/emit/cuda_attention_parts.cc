@@ -45,6 +45,7 @@ ValueId PositionsOf(const Graph& graph, ValueId scores) {
 absl::Status EmitCudaScores(const Node& node, std::string_view kernel, PlanBuilder& builder) {
   RENGA_ASSIGN_OR_RETURN(CudaStep step, CudaStep::Create(node, kernel, node.results[0], builder));
   RENGA_RETURN_IF_ERROR(step.RequireF32({"q"}));
+  RENGA_RETURN_IF_ERROR(RequireWholeKeys(step));
   RENGA_ASSIGN_OR_RETURN(const int64_t heads, step.ConstSize("q", 1));
   RENGA_ASSIGN_OR_RETURN(const int64_t head_dim, step.ConstSize("q", 2));
   RENGA_ASSIGN_OR_RETURN(const int64_t kv_heads, step.ConstSize("k_cache", 1));

@@ -95,9 +95,9 @@ ValueId Attention(ModelBuilder& b, int layer, ValueId x, const AttentionParams& 
   if (!b.ok()) return kNoValue;
   const ValueId k_cells = Append(b, layer, "k", b.options().k_type, k);
   const ValueId v_cells = Append(b, layer, "v", b.options().v_type, v);
-  const ValueId scores =
-      b.Op("attn_scores", InLayer(layer, "scores"), {q, k_cells, b.sequences(), b.pages()},
-           {{"page_tokens", page_tokens}, {"scale", p.scale}, {"span", std::string("L")}});
+  const ValueId scores = b.Op(
+      "attn_scores", InLayer(layer, "scores"), {q, k_cells, b.sequences(), b.pages(), kNoValue},
+      {{"page_tokens", page_tokens}, {"scale", p.scale}, {"span", std::string("L")}});
   const ValueId probs =
       b.Op("masked_softmax", InLayer(layer, "probs"), {scores, b.positions(), kNoValue},
            {{"causal", true}, {"window", p.window}});

@@ -22,23 +22,4 @@ float RoundTo(DType dtype, float value) {
   return value;
 }
 
-void RoundRow(DType dtype, absl::Span<float> row) {
-  if (dtype != DType::kQ8_0) {
-    for (float& value : row) value = RoundTo(dtype, value);
-    return;
-  }
-  constexpr double kMostQuants = 127;
-  const size_t block = static_cast<size_t>(Info(dtype).block_elements);
-  for (size_t first = 0; first < row.size(); first += block) {
-    const absl::Span<float> values = row.subspan(first, block);
-    double largest = 0;
-    for (const float value : values) largest = std::max(largest, std::abs(double{value}));
-    const double step = largest / kMostQuants;
-    const float stored = HalfToFloat(FloatToHalf(static_cast<float>(step)));
-    for (float& value : values) {
-      value = step == 0 ? 0 : static_cast<float>(std::nearbyint(value / step) * stored);
-    }
-  }
-}
-
 }  // namespace renga

@@ -90,8 +90,4 @@ class EvalCall {
 // Rounds to what `dtype` (f32, f16 or bf16) can hold.
 float RoundTo(DType dtype, float value);
 
-// Rounds a row to what a cache of `dtype` can hold: as RoundTo, or for q8_0 (whole blocks of 32)
-// to n d, n a whole number of -127..127 and d the block's largest size / 127 as f16.
-void RoundRow(DType dtype, absl::Span<float> row);
-
 }  // namespace renga

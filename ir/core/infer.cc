@@ -1,8 +1,10 @@
 #include "ir/core/infer.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "ir/base/status.h"
+#include "ir/core/cache_rounding.h"
 
 namespace renga {
 
@@ -46,8 +48,11 @@ absl::Status InferCall::ExpectPlain(int operand) const {
 }
 
 absl::Status InferCall::ExpectCached(int operand) const {
-  if (type(operand).dtype == DType::kQ8_0 || ExpectPlain(operand).ok()) return absl::OkStatus();
-  return OperandError(operand, "f32, f16, bf16 or q8_0");
+  const absl::Span<const DType> types = CacheTypes();
+  if (std::find(types.begin(), types.end(), type(operand).dtype) != types.end()) {
+    return absl::OkStatus();
+  }
+  return OperandError(operand, CacheTypeNames());
 }
 
 absl::Status InferCall::ExpectOneOf(std::string_view attr,

@@ -37,7 +37,7 @@ class InferCall {
   absl::Status ExpectShape(int operand, const std::vector<Dim>& shape) const;
   absl::Status ExpectDim(int operand, int axis, const Dim& dim) const;
   absl::Status ExpectPlain(int operand) const;   // f32, f16 or bf16: something arithmetic works on
-  absl::Status ExpectCached(int operand) const;  // as ExpectPlain, or q8_0: what caches can be
+  absl::Status ExpectCached(int operand) const;  // one of CacheTypes
   absl::Status ExpectOneOf(std::string_view attr, absl::Span<const std::string_view> names) const;
   absl::Status ExpectPositive(std::string_view attr) const;  // int or finite float attribute > 0
   absl::Status ExpectAttr(std::string_view attr, std::string_view because) const;

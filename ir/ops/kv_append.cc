@@ -1,9 +1,10 @@
 // kv_append(cache, x, cells):  cache[cells[t],:,:] = x[t,:,:], in place
-// Rounded to the cache's type, which may be q8_0 (RoundRow in ir/core/eval.h).
+// Rounded to what a cache of its type keeps (RoundRow in ir/core/cache_rounding.h).
 // The result is the cache with the new entries; the operand must not be used afterwards.
 #include <algorithm>
 
 #include "ir/base/status.h"
+#include "ir/core/cache_rounding.h"
 #include "ir/core/eval.h"
 #include "ir/core/infer.h"
 #include "ir/ops/ops.h"

@@ -5,7 +5,8 @@
 //   q[t]    = rope(heads(q h[t] + q_bias)), head by head rms_norm {head_eps} by q_norm before it
 //   k_cache[cells[t]] = rope(heads(k h[t] + k_bias)), normed by k_norm likewise
 //   v_cache[cells[t]] = heads(v h[t] + v_bias)
-// Everything between a layer's input and its attention. The three weights may differ in type.
+// Everything between a layer's input and its attention. The three weights may differ in type. The
+// bias of k may be missing where q and v have theirs: attention may add it (ir/ops/attn_scores.cc).
 #include "ir/core/decompose.h"
 #include "ir/ops/ops.h"
 
@@ -60,7 +61,7 @@ const OpDef kQkvRope = {
                  {"cells"},
                  {"norm", false, /*optional=*/true},
                  {"q_bias", false, /*optional=*/true, false, "biases"},
-                 {"k_bias", false, /*optional=*/true, false, "biases"},
+                 {"k_bias", false, /*optional=*/true},
                  {"v_bias", false, /*optional=*/true, false, "biases"},
                  {"q_norm", false, /*optional=*/true, false, "head norms"},
                  {"k_norm", false, /*optional=*/true, false, "head norms"},

@@ -10,15 +10,21 @@
 #include "passes/fuse/fuse_qkv_rope.h"
 #include "passes/layout/pack_weights.h"
 #include "passes/simplify/dead_nodes.h"
+#include "passes/simplify/key_bias_apart.h"
 #include "passes/simplify/rows_asked.h"
 
 namespace renga {
 namespace {
 
+constexpr std::string_view kKeyBiasApart = "key-bias-apart";
+constexpr std::string_view kPackWeights = "pack-weights";
+
 constexpr Pass kPipeline[] = {
     // First, so that a dead user does not keep a live node from being rewritten.
     {"remove-dead-nodes", RemoveDeadNodes, "drops nodes whose results nothing uses"},
     {"rows-asked", RowsAsked, "computes logits only for the rows asked for"},
+    // Before the fusion of what it takes apart.
+    {kKeyBiasApart, KeyBiasApart, "keeps the bias of keys out of quantised caches"},
     {"fuse-qkv-rope", FuseQkvRope, "joins Q, K and V with RoPE and the writes of the cache"},
     {"fuse-attention", FuseAttention, "computes attention without a matrix of scores"},
     {"fuse-gate-up", FuseGateUp, "joins the two projections of a gated MLP"},
@@ -27,7 +33,7 @@ constexpr Pass kPipeline[] = {
     // After the fusions whose nodes then take the norm in.
     {"fuse-norm", FuseNorm, "norms where the normed value is projected"},
     // Last: how a weight lies is a question of what reads it in the end.
-    {"pack-weights", PackWeights, "gives products weights in the layout that suits the target"},
+    {kPackWeights, PackWeights, "gives products weights in the layout that suits the target"},
 };
 
 }  // namespace
@@ -37,7 +43,10 @@ absl::Span<const Pass> DefaultPipeline() { return kPipeline; }
 absl::Span<const Pass> GpuPipeline() {
   static constexpr auto kGpuPipeline = [] {
     auto pipeline = std::to_array(kPipeline);
-    pipeline.back().run = PackWeightsForGpu;
+    for (Pass& pass : pipeline) {
+      if (pass.name == kKeyBiasApart) pass.run = KeyBiasStays;
+      if (pass.name == kPackWeights) pass.run = PackWeightsForGpu;
+    }
     return pipeline;
   }();
   return kGpuPipeline;

@@ -32,13 +32,30 @@ def narrow(dtype, x):
 
 
 def narrow_all(dtype, xs):
-    if dtype != "q8_0":
+    if dtype not in ("q8_0", "q4_0"):
         return [narrow(dtype, x) for x in xs]
     out = []
     for i in range(0, len(xs), 32):
-        step = max(abs(x) for x in xs[i:i + 32]) / 127
-        out += [round(x / step) * narrow("f16", step) if step else 0.0 for x in xs[i:i + 32]]
+        block = xs[i:i + 32]
+        if dtype == "q8_0":
+            step = max(abs(x) for x in block) / 127
+            out += [round(x / step) * narrow("f16", step) if step else 0.0 for x in block]
+        else:
+            turned = hadamard(block)
+            step = max(turned, key=abs) / -8
+            quants = [min(7, math.floor(x / step + 0.5)) if step else 0 for x in turned]
+            out += hadamard([n * narrow("f16", step) for n in quants])
     return out
+
+
+def hadamard(xs):
+    """Sylvester's construction: [[H, H], [H, -H]] of half the size."""
+    if len(xs) == 1:
+        return xs
+    half = len(xs) // 2
+    a, b = hadamard(xs[:half]), hadamard(xs[half:])
+    return [(p + q) / math.sqrt(2) for p, q in zip(a, b)] + [
+        (p - q) / math.sqrt(2) for p, q in zip(a, b)]
 
 
 class Array:
@@ -249,15 +266,28 @@ def kv_append(cache, x, cells):
                  lambda c, k, d: x.at(rows[c], k, d) if c in rows else cache.at(c, k, d))
 
 
-def attn_scores(q, k_cache, sequences, pages, *, page_tokens, scale, span, symbols):
+def bias_of_keys(k_cache, k_bias, positions, rotation):
+    """The bias of each head, turned by every position: [positions, K, D]; None without a bias."""
+    if not k_bias:
+        return None
+    _, kv_heads, dim = k_cache.shape
+    spread = build([positions, kv_heads, dim], lambda j, h, d: k_bias.at(h * dim + d))
+    return rope(spread, Array([positions], range(positions), "i32"), **rotation)
+
+
+def attn_scores(q, k_cache, sequences, pages, k_bias=None, *, page_tokens, scale, span, symbols,
+                **rotation):
     _, heads, dim = q.shape
     group = heads // k_cache.shape[1]
+    bias = bias_of_keys(k_cache, k_bias, symbols[span], rotation)
 
     def one(t, h, j):
         at = cell(sequences, pages, page_tokens, t, j)
         if at is None:
             return 0.0
-        return scale * sum(q.at(t, h, d) * k_cache.at(at, h // group, d) for d in range(dim))
+        return scale * sum(
+            q.at(t, h, d) * (k_cache.at(at, h // group, d) + (bias.at(j, h // group, d) if bias else 0))
+            for d in range(dim))
 
     return build([q.shape[0], heads, symbols[span]], one)
 
@@ -294,10 +324,11 @@ def attn_values(p, v_cache, sequences, pages, *, page_tokens):
     return build([p.shape[0], heads, v_cache.shape[2]], one)
 
 
-def attention(q, k_cache, v_cache, positions, sequences, pages, sinks=None, *, causal, page_tokens,
-              scale, span, window, symbols):
+def attention(q, k_cache, v_cache, positions, sequences, pages, sinks=None, k_bias=None, *, causal,
+              page_tokens, scale, span, window, symbols, **rotation):
     _, heads, dim = q.shape
     group = heads // k_cache.shape[1]
+    bias = bias_of_keys(k_cache, k_bias, symbols[span], rotation)
 
     def mix(t, h):
         """All dims of one token and head, one key at a time, as a sum that is divided at the end."""
@@ -311,7 +342,10 @@ def attention(q, k_cache, v_cache, positions, sequences, pages, sinks=None, *, c
             where = cell(sequences, pages, page_tokens, t, j)
             dot, row = 0.0, [0.0] * v_cache.shape[2]
             if where is not None:
-                dot = sum(q.at(t, h, d) * k_cache.at(where, h // group, d) for d in range(dim))
+                key = [k_cache.at(where, h // group, d) for d in range(dim)]
+                if bias:
+                    key = [e + bias.at(j, h // group, d) for d, e in enumerate(key)]
+                dot = sum(q.at(t, h, d) * e for d, e in enumerate(key))
                 row = [v_cache.at(where, h // group, d) for d in range(v_cache.shape[2])]
             terms.append((scale * dot, row))
         if len(terms) == (1 if sinks else 0):

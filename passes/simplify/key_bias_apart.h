@@ -1,0 +1,27 @@
+// Keys are W x + b, turned by their position. Turning is linear, so they are rope(W x) + rope(b),
+// and the second part depends on nothing but the position. Some models (Qwen2) have b a hundred
+// times as large as W x, and then a cache whose blocks share a scale keeps of W x next to nothing
+// (docs/kv-types.md). This pass takes b out of what such a cache keeps; attn_scores adds it again:
+//
+//   linear(x, w, bias=b), split_heads, rope, kv_append, attn_scores(q, cells)
+//   linear(x, w),         split_heads, rope, kv_append, attn_scores(q, cells, k_bias=b)
+//
+// The values in between keep their names and are without the bias then. Caches of numbers (f32,
+// f16, bf16) need none of this and are left alone.
+#pragma once
+
+#include "passes/core/pass.h"
+
+namespace renga {
+
+// For the cpu.
+absl::StatusOr<bool> KeyBiasApart(Graph& graph, Ledger& ledger);
+
+// For GPUs, whose attention has no kernel that adds a bias: changes nothing, and the ledger says of
+// which keys the bias stays in the cache.
+absl::StatusOr<bool> KeyBiasStays(Graph& graph, Ledger& ledger);
+
+// KeyBiasApart for caches of every type, so that tests can tell the rewrite from the rounding.
+absl::StatusOr<bool> KeyBiasApartOfAll(Graph& graph, Ledger& ledger);
+
+}  // namespace renga
