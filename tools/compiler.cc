@@ -12,12 +12,14 @@
 #include <thread>
 #include <utility>
 
+#include "codegen/emit/cuda_cache.h"
 #include "codegen/emit/emitter.h"
 #include "codegen/lower/lower.h"
 #include "frontend/gguf/gguf.h"
 #include "ir/base/digest.h"
 #include "ir/base/output_file.h"
 #include "ir/base/status.h"
+#include "ir/core/cache_rounding.h"
 #include "ir/text/print.h"
 #include "passes/core/pipeline.h"
 #include "passes/core/runner.h"
@@ -122,11 +124,13 @@ absl::Status CheckOptions(const CompileOptions& options) {
   }
   RENGA_ASSIGN_OR_RETURN(const auto gpus, codegen::GpusOf(options.target));
   for (const DType type : {options.k_type, options.v_type}) {
-    if (type == DType::kQ8_0 && gpus.empty()) {
-      return absl::InvalidArgumentError(
-          "--kv-type: expected f32, f16 or bf16, which the cpu's "
-          "kernels have, got q8_0; compile for a GPU (--target)");
-    }
+    const absl::Span<const DType> types = gpus.empty() ? CacheTypes() : codegen::GpuCacheTypes();
+    if (std::find(types.begin(), types.end(), type) != types.end()) continue;
+    std::vector<std::string_view> names;
+    for (const DType known : types) names.push_back(Name(known));
+    return absl::InvalidArgumentError(StrCat("--kv-type: expected one of ", StrJoin(names, ", "),
+                                             ", which kernels for ", options.target, " have, got ",
+                                             Name(type)));
   }
   const std::vector<std::string>& disabled = options.disabled_passes;
   if (!gpus.empty() &&

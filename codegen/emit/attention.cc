@@ -22,7 +22,7 @@ int64_t SizeOf(const Node& node, const Graph& graph, size_t operand, size_t axis
 }  // namespace
 
 absl::Status EmitAttention(const Node& node, std::string_view kernel, PlanBuilder& builder) {
-  constexpr size_t kQ = 0, kKeys = 1, kValues = 2;
+  constexpr size_t kQ = 0, kKeys = 1, kValues = 2, kKeyBias = 7;
   const Graph& graph = builder.graph();
   const int64_t heads = SizeOf(node, graph, kQ, 1), kv_heads = SizeOf(node, graph, kKeys, 1);
   const int64_t k_width = SizeOf(node, graph, kKeys, 2);
@@ -31,7 +31,14 @@ absl::Status EmitAttention(const Node& node, std::string_view kernel, PlanBuilde
   const std::string direct = StrCat(kernel, kDirect);
   std::string chosen(kernel), reason;
   const std::string sharing = StrCat(shared, " query heads share a key head");
-  if (k_width % kWholeVectors != 0 || v_width % kWholeVectors != 0) {
+  const auto in_blocks = [&](size_t operand) {
+    return Info(graph.value(node.operands[operand]).type.dtype).block_elements > 1;
+  };
+  if (in_blocks(kKeys) || in_blocks(kValues)) {
+    reason = "a cache is quantised: unpacking it once serves all query heads";
+  } else if (node.operands[kKeyBias] != kNoValue) {
+    reason = "the bias of keys is added to them once for all query heads";
+  } else if (k_width % kWholeVectors != 0 || v_width % kWholeVectors != 0) {
     reason = StrCat("heads of ", k_width, " and ", v_width, " are no multiples of ", kWholeVectors,
                     ", so that their rows must be padded");
   } else if (shared > kMostHeads) {

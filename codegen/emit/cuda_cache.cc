@@ -1,6 +1,7 @@
 #include "codegen/emit/cuda_cache.h"
 
 #include <algorithm>
+#include <array>
 
 #include "ir/base/status.h"
 #include "runtime/plan/cache_layout.h"
@@ -18,7 +19,15 @@ constexpr CacheType kTypes[] = {{DType::kF16, "Half", 1},
                                 {DType::kF32, "float", 2},
                                 {DType::kQ8_0, "Q8", 2}};
 
+constexpr auto kDTypes = [] {
+  std::array<DType, std::size(kTypes)> types;
+  for (size_t i = 0; i < types.size(); ++i) types[i] = kTypes[i].type;
+  return types;
+}();
+
 }  // namespace
+
+absl::Span<const DType> GpuCacheTypes() { return kDTypes; }
 
 plan::Arg CudaCache::Scales(std::string_view name) const {
   if (scales_at == 0) return Pointer(name, -1);
@@ -48,6 +57,13 @@ absl::StatusOr<CudaCache> CacheOf(const CudaStep& step, std::string_view name) {
     cache.scales_at = plan::ScalesOffset(step.plan(), step.plan().caches[buffer.index]);
   }
   return cache;
+}
+
+absl::Status RequireWholeKeys(const CudaStep& step) {
+  if (!step.has("k_bias")) return absl::OkStatus();
+  return absl::UnimplementedError(
+      StrCat(RefText(step.graph().value(step.node().results[0])),
+             ": keys whose bias is apart (k_bias) have no kernel on GPUs; use --target cpu"));
 }
 
 absl::Status RequireCausal(const CudaStep& step) {

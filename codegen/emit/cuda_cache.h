@@ -19,9 +19,15 @@ struct CudaCache {
   plan::Arg Scales(std::string_view name) const;
 };
 
+// Types of caches that kernels for GPUs have.
+absl::Span<const DType> GpuCacheTypes();
+
 // Operand `name` of the step, a cache [C, heads, head_dim]. Unimplemented, with its name, for types
 // that have no kernel.
 absl::StatusOr<CudaCache> CacheOf(const CudaStep& step, std::string_view name);
+
+// Unimplemented where the node has an operand `k_bias`, which no kernel adds to keys.
+absl::Status RequireWholeKeys(const CudaStep& step);
 
 // Unimplemented where the node's attribute `causal` is false. In a graph of launches the keys are
 // told to be more than they are (Launch, runtime/plan/gpu.h), and positions alone say where they

@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_split.h"
 #include "ir/base/status.h"
+#include "ir/core/cache_rounding.h"
 #include "tools/renga/pass_names.h"
 
 namespace renga {
@@ -12,15 +13,13 @@ namespace {
 absl::Status ParseKvType(const std::string& text, CompileOptions* options) {
   const auto wrong = [&text] {
     return absl::InvalidArgumentError(
-        StrCat("--kv-type: expected k=TYPE,v=TYPE with f32, f16, bf16 or q8_0, got '", text, "'"));
+        StrCat("--kv-type: expected k=TYPE,v=TYPE with ", CacheTypeNames(), ", got '", text, "'"));
   };
   for (const std::string& part : std::vector<std::string>(absl::StrSplit(text, ','))) {
     if (part.size() < 3 || part[1] != '=' || (part[0] != 'k' && part[0] != 'v')) return wrong();
     const std::optional<DType> type = DTypeFromName(std::string_view(part).substr(2));
-    constexpr DType kTypes[] = {DType::kF32, DType::kF16, DType::kBF16, DType::kQ8_0};
-    if (!type || std::find(std::begin(kTypes), std::end(kTypes), *type) == std::end(kTypes)) {
-      return wrong();
-    }
+    const absl::Span<const DType> types = CacheTypes();
+    if (!type || std::find(types.begin(), types.end(), *type) == types.end()) return wrong();
     (part[0] == 'k' ? options->k_type : options->v_type) = *type;
   }
   return absl::OkStatus();
@@ -96,8 +95,9 @@ void AddCompileFlags(CLI::App& app, CompileFlags* flags) {
                  "--max-seqs)");
   app.add_option("--max-rows", flags->max_rows,
                  "rows of logits that one step may ask for (default: --max-seqs, at least 16)");
-  app.add_option("--kv-type", flags->kv_type,
-                 "element types of the KV cache: k=f16,v=f16 (f32, f16, bf16; q8_0 on GPUs)");
+  app.add_option(
+      "--kv-type", flags->kv_type,
+      "element types of the KV cache: k=f16,v=f16 (f32, f16, bf16, q8_0; q4_0 on the cpu)");
   app.add_option("--passes", flags->passes,
                  "run these passes only, separated by commas; \"\" runs none");
   app.add_option("--disable-pass", flags->disabled_passes, "leave this pass out; may be repeated")

@@ -18,6 +18,7 @@
 #include "ir/base/strings.h"
 #include "runtime/device/cpu/attention_math.h"
 #include "runtime/device/cpu/kernels.h"
+#include "runtime/device/cpu/key_bias.h"
 #include "runtime/device/cpu/paged_cache.h"
 #include "runtime/device/cpu/scratch_carver.h"
 #include "runtime/device/cpu/shapes.h"
@@ -46,6 +47,7 @@ struct Visible {
 
 struct Attention {
   PagedCache keys, values;
+  KeyBias key_bias;
   const StoredRows* stored_keys = nullptr;  // both are set for attention_direct
   const StoredRows* stored_values = nullptr;
   float scale = 1;
@@ -63,7 +65,8 @@ class Call {
         positions_(call.inputs[3].as<const int32_t>()),
         sequences_(call.inputs[4].as<const int32_t>()),
         pages_(call.inputs[5].as<const int32_t>()),
-        sinks_(call.inputs.size() > 6 ? call.inputs[6].as<const float>() : nullptr),
+        sinks_(Optional(6)),
+        k_bias_(Optional(7)),
         tokens_(call.inputs[0].dims[0]),
         heads_(call.inputs[0].dims[1]),
         kv_heads_(call.inputs[1].dims[1]),
@@ -113,6 +116,10 @@ class Call {
     size_t max, sum, acc;
   };
 
+  const float* Optional(size_t operand) const {
+    return operand < call_.inputs.size() ? call_.inputs[operand].as<const float>() : nullptr;
+  }
+
   State AddState(ScratchCarver& carver, int64_t rows) const {
     return {carver.Add<float>(rows), carver.Add<float>(rows), carver.Add<float>(rows * v_stride_)};
   }
@@ -161,6 +168,7 @@ class Call {
     int32_t *begin, *end;
     float* block;        // keys, then values: they share a place that fits into a first level cache
     float* weights;      // of the block's positions
+    float* bias;         // for KeyBias
     SoftmaxState part;   // of the chunk at hand
     SoftmaxState whole;  // of all chunks so far
     bool direct;         // keys and values are not converted
@@ -175,6 +183,7 @@ class Call {
     const size_t end_at = carver.Add<int32_t>(work.rows);
     const size_t block_at = carver.Add<float>(kPositions * std::max(k_stride_, v_stride_));
     const size_t weights_at = carver.Add<float>(work.rows * kPositions);
+    const size_t bias_at = carver.Add<float>(k_bias_ == nullptr ? 0 : op_.key_bias.scratch());
     const State part_at = AddState(carver, work.rows), whole_at = AddState(carver, work.rows);
     std::byte* base = call_.pool.Scratch(worker, carver.bytes());
     work.q = ScratchCarver::At<float>(base, q_at);
@@ -182,6 +191,7 @@ class Call {
     work.end = ScratchCarver::At<int32_t>(base, end_at);
     work.block = ScratchCarver::At<float>(base, block_at);
     work.weights = ScratchCarver::At<float>(base, weights_at);
+    work.bias = ScratchCarver::At<float>(base, bias_at);
     work.part = At(base, part_at);
     work.whole = At(base, whole_at);
     work.direct = op_.stored_keys != nullptr && work.rows <= kDirectRows;
@@ -228,6 +238,10 @@ class Call {
       }
       op_.keys.Load(call_.inputs[1].data, pages, table_width_, kv_head, at + from, to - from,
                     k_width_, work.block + from * k_stride_, missing + from);
+      if (k_bias_ != nullptr) {
+        op_.key_bias.Add(k_bias_ + kv_head * k_width_, at + from, to - from, k_stride_, work.bias,
+                         work.block + from * k_stride_);
+      }
       const bool all = std::find(missing + from, missing + to, true) == missing + to;
       WeighKeys(rows, work.block, all ? nullptr : missing, work.part);
       op_.values.Load(call_.inputs[2].data, pages, table_width_, kv_head, at + from, to - from,
@@ -304,6 +318,7 @@ class Call {
   const int32_t* sequences_;
   const int32_t* pages_;
   const float* sinks_;
+  const float* k_bias_;
   const int64_t tokens_, heads_, kv_heads_, group_, k_width_, v_width_, k_stride_, v_stride_;
   const int64_t table_width_;
   int64_t span_ = 0;  // key positions of this run: one more than the last
@@ -311,7 +326,9 @@ class Call {
 
 absl::StatusOr<Attention> Check(const StepCheck& check) {
   RENGA_RETURN_IF_ERROR(check.Counts(6));
-  RENGA_RETURN_IF_ERROR(check.OnlyAttrs({"causal", "page_tokens", "scale", "window"}));
+  RENGA_RETURN_IF_ERROR(check.OnlyAttrs({"base", "beta_fast", "beta_slow", "causal", "dims",
+                                         "factor", "magnitude", "original_context", "page_tokens",
+                                         "pairing", "scale", "scaling", "window"}));
   RENGA_RETURN_IF_ERROR(check.InType(0, {DType::kF32}, 3));
   RENGA_RETURN_IF_ERROR(check.InType(3, {DType::kI32}, 1));
   RENGA_RETURN_IF_ERROR(check.OutType(0, {DType::kF32}, 3));
@@ -319,6 +336,7 @@ absl::StatusOr<Attention> Check(const StepCheck& check) {
   Attention op;
   RENGA_ASSIGN_OR_RETURN(op.keys, PreparePagedCache(check, {1, 4, 5}, q.shape[0], q.shape[1]));
   RENGA_ASSIGN_OR_RETURN(op.values, PreparePagedCache(check, {2, 4, 5}, q.shape[0], q.shape[1]));
+  RENGA_ASSIGN_OR_RETURN(op.key_bias, KeyBias::Prepare(check, 7, check.In(1)));
   RENGA_ASSIGN_OR_RETURN(const double scale, check.Float("scale"));
   op.scale = static_cast<float>(scale);
   RENGA_ASSIGN_OR_RETURN(op.causal, check.Bool("causal"));
@@ -338,7 +356,8 @@ absl::StatusOr<Attention> Check(const StepCheck& check) {
 }
 
 StepCheck CheckOf(const StepSignature& step) {
-  return StepCheck(step, {"q", "k_cache", "v_cache", "pos", "seq", "pages", "sinks"}, {"y"});
+  return StepCheck(step, {"q", "k_cache", "v_cache", "pos", "seq", "pages", "sinks", "k_bias"},
+                   {"y"});
 }
 
 absl::StatusOr<PreparedKernel> Prepare(const StepSignature& step) {
@@ -351,10 +370,17 @@ absl::StatusOr<PreparedKernel> PrepareDirect(const StepSignature& step) {
   RENGA_ASSIGN_OR_RETURN(Attention op, Check(check));
   const std::pair<size_t, std::string_view> caches[] = {{1, "k_cache"}, {2, "v_cache"}};
   for (const auto& [operand, name] : caches) {
+    if (FindStoredRows(check.In(operand).dtype) == nullptr) {
+      return check.Error(
+          StrCat(name, " has type ", Name(check.In(operand).dtype), ", expected f32, f16, bf16"));
+    }
     RENGA_ASSIGN_OR_RETURN(const int64_t width, check.ConstDim(operand, 2));
     if (width == FloatStride(width)) continue;
     return check.Error(StrCat(name, " has shape ", check.ShapeText(check.In(operand)),
                               ", expected a multiple of 16 at axis 2"));
+  }
+  if (check.Optional(7) != nullptr) {
+    return check.Error("input k_bias is given, expected none: nothing is added to stored keys");
   }
   op.stored_keys = FindStoredRows(check.In(1).dtype);
   op.stored_values = FindStoredRows(check.In(2).dtype);

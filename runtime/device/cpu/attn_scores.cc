@@ -1,8 +1,9 @@
-// attn_scores: s[t,h,j] = scale * q[t,h] . k[j], over pages.
+// attn_scores: s[t,h,j] = scale * q[t,h] . k[j], over pages; k_bias is added to what they hold.
 #include <algorithm>
 
 #include "ir/base/status.h"
 #include "runtime/device/cpu/kernels.h"
+#include "runtime/device/cpu/key_bias.h"
 #include "runtime/device/cpu/paged_cache.h"
 #include "runtime/device/cpu/scratch_carver.h"
 #include "runtime/device/cpu/simd.h"
@@ -46,6 +47,7 @@ namespace {
 
 struct Scores {
   PagedCache paged;
+  KeyBias key_bias;
   float scale = 1;
 
   void Run(const KernelCall& call) const;
@@ -63,6 +65,8 @@ void Scores::Block(const KernelCall& call, const PagedShape& shape, int64_t head
   ScratchCarver carver;
   const size_t rows_at = carver.Add<float>(PagedCache::kPositions * stride);
   const size_t q_at = carver.Add<float>(stride);
+  const float* const k_bias = call.inputs.size() > 4 ? call.inputs[4].as<const float>() : nullptr;
+  const size_t bias_at = carver.Add<float>(k_bias == nullptr ? 0 : key_bias.scratch());
   std::byte* base = call.pool.Scratch(worker, carver.bytes());
   float* rows = ScratchCarver::At<float>(base, rows_at);
   float* q = ScratchCarver::At<float>(base, q_at);
@@ -75,6 +79,10 @@ void Scores::Block(const KernelCall& call, const PagedShape& shape, int64_t head
     if (t == from || seq[t] != seq[t - 1]) {
       paged.Load(call.inputs[1].data, call.inputs[3].as<const int32_t>() + seq[t] * table_width,
                  table_width, head, position, count, shape.width, rows, missing);
+      if (k_bias != nullptr) {
+        key_bias.Add(k_bias + head * shape.width, position, count, stride,
+                     ScratchCarver::At<float>(base, bias_at), rows);
+      }
     }
     for (int64_t h = head * shape.group(); h < (head + 1) * shape.group(); ++h) {
       const int64_t row = t * shape.heads + h;
@@ -106,14 +114,17 @@ void Scores::Run(const KernelCall& call) const {
 }
 
 absl::StatusOr<PreparedKernel> Prepare(const StepSignature& step) {
-  const StepCheck check(step, {"q", "k_cache", "seq", "pages"}, {"s"});
+  const StepCheck check(step, {"q", "k_cache", "seq", "pages", "k_bias"}, {"s"});
   RENGA_RETURN_IF_ERROR(check.Counts(4));
-  RENGA_RETURN_IF_ERROR(check.OnlyAttrs({"page_tokens", "scale"}));
+  RENGA_RETURN_IF_ERROR(
+      check.OnlyAttrs({"base", "beta_fast", "beta_slow", "dims", "factor", "magnitude",
+                       "original_context", "page_tokens", "pairing", "scale", "scaling"}));
   RENGA_RETURN_IF_ERROR(check.InType(0, {DType::kF32}, 3));
   RENGA_RETURN_IF_ERROR(check.OutType(0, {DType::kF32}, 3));
   const plan::TensorType& q = check.In(0);
   Scores scores;
   RENGA_ASSIGN_OR_RETURN(scores.paged, PreparePagedCache(check, {}, q.shape[0], q.shape[1]));
+  RENGA_ASSIGN_OR_RETURN(scores.key_bias, KeyBias::Prepare(check, 4, check.In(1)));
   RENGA_ASSIGN_OR_RETURN(const double scale, check.Float("scale"));
   scores.scale = static_cast<float>(scale);
   RENGA_RETURN_IF_ERROR(check.SameDim("q", q, 2, "k_cache", check.In(1).shape[2]));

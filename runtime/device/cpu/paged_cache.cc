@@ -27,7 +27,7 @@ void PagedCache::Load(const uint8_t* cache, const int32_t* pages, int64_t table_
       for (int64_t at = 0; soon != nullptr && at < head_bytes; at += kLineBytes) {
         __builtin_prefetch(soon + head * head_bytes + at);
       }
-      ops->unpack(cell + r * cell_bytes + head * head_bytes, width, rows + (i + r) * stride);
+      ops.unpack(cell + r * cell_bytes + head * head_bytes, width, rows + (i + r) * stride);
     }
     i += here;
   }
@@ -50,7 +50,7 @@ absl::StatusOr<PagedCache> PreparePagedCache(const StepCheck& check, const Paged
                                              const plan::Dim& tokens, const plan::Dim& heads) {
   PagedCache paged;
   const auto [cache_at, sequences_at, pages_at] = operands;
-  RENGA_RETURN_IF_ERROR(check.InType(cache_at, {DType::kF32, DType::kF16, DType::kBF16}, 3));
+  RENGA_RETURN_IF_ERROR(CheckCache(check, cache_at));
   RENGA_RETURN_IF_ERROR(check.InType(sequences_at, {DType::kI32}, 1));
   RENGA_RETURN_IF_ERROR(check.InType(pages_at, {DType::kI32}, 2));
   RENGA_RETURN_IF_ERROR(check.SameDim("seq", check.In(sequences_at), 0, "the tokens", tokens));
@@ -66,7 +66,7 @@ absl::StatusOr<PagedCache> PreparePagedCache(const StepCheck& check, const Paged
     return check.Error(StrCat("got ", check.DimText(heads), " query heads, expected a multiple of ",
                               kv_heads, " key and value heads"));
   }
-  paged.ops = FindFloatOps(cache.dtype);
+  paged.ops = *FindCacheOps(cache.dtype);
   paged.head_bytes = RowBytes(cache.dtype, width);
   paged.cell_bytes = paged.head_bytes * kv_heads;
   return paged;

@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "absl/status/statusor.h"
+#include "runtime/device/cpu/cache_ops.h"
 #include "runtime/device/cpu/float_ops.h"
 #include "runtime/device/cpu/kernel.h"
 #include "runtime/device/cpu/step_check.h"
@@ -22,8 +23,8 @@ struct PagedShape {
 
 // What is fixed at load.
 struct PagedCache {
-  const FloatOps* ops = nullptr;  // of the cache's type
-  int64_t cell_bytes = 0;         // one cell's K heads of D
+  CacheOps ops;            // of the cache's type
+  int64_t cell_bytes = 0;  // one cell's K heads of D
   int64_t head_bytes = 0;
   int64_t page_tokens = 0;
 

@@ -10,8 +10,8 @@
 #include "ir/base/status.h"
 #include "ir/base/strings.h"
 #include "runtime/device/cpu/add.h"
+#include "runtime/device/cpu/cache_ops.h"
 #include "runtime/device/cpu/kernels.h"
-#include "runtime/device/cpu/kv_append.h"
 #include "runtime/device/cpu/rms_norm.h"
 #include "runtime/device/cpu/rope.h"
 #include "runtime/device/cpu/scratch_carver.h"
@@ -36,6 +36,7 @@ struct Part {
   WeightProduct product;
   int64_t heads = 0;
   int64_t width = 0;  // of a head
+  CacheOps cache;     // of k and v
 
   bool cached() const { return number != 0; }
   bool rotated() const { return number != 2; }
@@ -219,8 +220,8 @@ class Call {
     }
     if (part.rotated()) op_.rope.Rotate(row, width, angles, row);
     const int64_t cell = call_.inputs[kCells].as<const int32_t>()[token];
-    StoreFloats(row, width, out.dtype,
-                out.data + (cell * part.heads + head) * RowBytes(out.dtype, width));
+    part.cache.store(row, width,
+                     out.data + (cell * part.heads + head) * RowBytes(out.dtype, width));
   }
 
   const QkvRope& op_;
@@ -275,7 +276,8 @@ absl::StatusOr<Part> CheckPart(const StepCheck& check, size_t number) {
     const size_t at = kCache + number - 1;
     const plan::TensorType& cache = check.In(at);
     const std::string cache_name = StrCat(name, "_cache");
-    RENGA_RETURN_IF_ERROR(check.InType(at, {DType::kF32, DType::kF16, DType::kBF16}, 3));
+    RENGA_RETURN_IF_ERROR(CheckCache(check, at));
+    part.cache = *FindCacheOps(cache.dtype);
     RENGA_RETURN_IF_ERROR(
         check.SameDim(cache_name, cache, 1, "attribute kv_heads", {-1, part.heads}));
     RENGA_RETURN_IF_ERROR(
@@ -307,8 +309,7 @@ absl::StatusOr<PreparedKernel> Prepare(const StepSignature& step) {
     RENGA_RETURN_IF_ERROR(
         check.SameDim(index == kCells ? "cells" : "pos", check.In(index), 0, "x", tokens));
   }
-  RENGA_RETURN_IF_ERROR(
-      CheckTogether(check, {{kBias, "q_bias"}, {kBias + 1, "k_bias"}, {kBias + 2, "v_bias"}}));
+  RENGA_RETURN_IF_ERROR(CheckTogether(check, {{kBias, "q_bias"}, {kBias + 2, "v_bias"}}));
   RENGA_RETURN_IF_ERROR(CheckTogether(check, {{kHeadNorm, "q_norm"}, {kHeadNorm + 1, "k_norm"}}));
   QkvRope op;
   RENGA_ASSIGN_OR_RETURN(op.eps,

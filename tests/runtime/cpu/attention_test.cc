@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "gtest/gtest.h"
+#include "ir/core/cache_rounding.h"
 #include "tests/runtime/cpu/kernel_harness.h"
 
 namespace renga::cpu {
@@ -26,23 +27,22 @@ std::vector<plan::Attr> Attrs(const Mask& mask, int64_t page, double scale) {
       {"causal", mask.causal}, {"page_tokens", page}, {"scale", scale}, {"window", mask.window}};
 }
 
-std::vector<float> CacheValues(const Tensor& cache) {
-  std::vector<float> out(cache.bytes.size() / (cache.type.dtype == DType::kF32 ? 4 : 2));
-  for (size_t i = 0; i < out.size(); ++i) {
-    uint16_t bits = 0;
-    if (cache.type.dtype == DType::kF32) {
-      std::memcpy(&out[i], cache.bytes.data() + 4 * i, 4);
-    } else {
-      std::memcpy(&bits, cache.bytes.data() + 2 * i, 2);
-      out[i] = cache.type.dtype == DType::kF16 ? HalfToFloat(bits) : BFloat16ToFloat(bits);
-    }
-  }
-  return out;
+// How the bias of keys is turned, where there is one.
+constexpr double kBase = 700;
+std::vector<plan::Attr> BiasAttrs(int64_t dims) {
+  return {{"base", kBase},     {"dims", dims},      {"factor", 1.0},
+          {"magnitude", 1.25}, {"pairing", "norm"}, {"scaling", "none"}};
 }
+
+struct Caches {
+  DType k, v;
+  int64_t width, v_width;
+  int64_t bias_dims = 0;  // of a bias of keys; 0: none
+};
 
 // Two sequences of up to 700 positions in pages of 7 that lie in no order, one page of the first
 // missing, one cell page that neither has.
-class AttentionKernelTest : public ::testing::TestWithParam<std::tuple<DType, DType, int64_t>> {
+class AttentionKernelTest : public ::testing::TestWithParam<Caches> {
  protected:
   static constexpr int64_t kPage = 7, kColumns = 100, kCells = kPage * (2 * kColumns + 1);
   static constexpr int64_t kHeads = 8, kKv = 2, kMost = 90;
@@ -54,13 +54,12 @@ class AttentionKernelTest : public ::testing::TestWithParam<std::tuple<DType, DT
     std::iota(pages_.begin(), pages_.end(), 1);  // page 0 is nobody's
     std::shuffle(pages_.begin(), pages_.end(), random);
     pages_[1] = -1;
-    const auto [k_type, v_type, width] = GetParam();
-    width_ = width;
-    v_width_ = width + 3;
-    k_ = Cache(k_type, width_, 1);
-    v_ = Cache(v_type, v_width_, 2);
-    k_values_ = CacheValues(k_);
-    v_values_ = CacheValues(v_);
+    const Caches& caches = GetParam();
+    width_ = caches.width;
+    v_width_ = caches.v_width;
+    k_ = Cache(caches.k, width_, 1, &k_values_);
+    v_ = Cache(caches.v, v_width_, 2, &v_values_);
+    bias_ = RandomFloats(kKv * width_, 6, 5);
     // Nobody may read the page that is nobody's.
     std::fill_n(k_.bytes.begin(), k_.bytes.size() / (2 * kColumns + 1), 0xFF);
     std::fill_n(v_.bytes.begin(), v_.bytes.size() / (2 * kColumns + 1), 0xFF);
@@ -74,10 +73,13 @@ class AttentionKernelTest : public ::testing::TestWithParam<std::tuple<DType, DT
     sinks_ = RandomFloats(kHeads, 5);
   }
 
-  static Tensor Cache(DType type, int64_t width, int seed) {
+  // `kept`: what the reference keeps.
+  static Tensor Cache(DType type, int64_t width, int seed, std::vector<float>* kept) {
     ThreadPool pool(1);
+    *kept = RandomFloats(kCells * kKv * width, seed, 2);
     Tensor cache = Tensor::Make(type, {kCells, kKv, width});
-    Tensor x = Tensor::Floats({kCells, kKv, width}, RandomFloats(kCells * kKv * width, seed, 2));
+    Tensor x = Tensor::Floats({kCells, kKv, width}, *kept);
+    RoundRow(type, absl::MakeSpan(*kept));
     std::vector<int32_t> cells(kCells);
     std::iota(cells.begin(), cells.end(), 0);
     Tensor tc = Tensor::Ints({kCells}, cells);
@@ -96,10 +98,30 @@ class AttentionKernelTest : public ::testing::TestWithParam<std::tuple<DType, DT
     Tensor pages = Tensor::Ints({2, kColumns}, pages_);
     Tensor sinks = Tensor::Floats({kHeads}, sinks_);
     Tensor y = Tensor::Make(DType::kF32, {tokens, kHeads, v_width_});
+    Tensor bias = Tensor::Floats({kKv * width_}, bias_);
+    std::vector<plan::Attr> attrs = Attrs(mask, kPage, kScale);
+    const int64_t dims = GetParam().bias_dims;
+    if (dims > 0) {
+      for (plan::Attr& attr : BiasAttrs(dims)) attrs.push_back(std::move(attr));
+    }
     RunStep("attention",
-            {&q, &k_, &v_, &positions, &sequences, &pages, mask.sinks ? &sinks : nullptr}, {&y},
-            Attrs(mask, kPage, kScale), pool);
+            {&q, &k_, &v_, &positions, &sequences, &pages, mask.sinks ? &sinks : nullptr,
+             dims > 0 ? &bias : nullptr},
+            {&y}, attrs, pool);
     return y.floats();
+  }
+
+  // Number d of the bias of keys of head `kv`, turned by position j.
+  double Bias(int64_t kv, int64_t j, int64_t d) const {
+    const int64_t dims = GetParam().bias_dims;
+    const float* bias = bias_.data() + kv * width_;
+    if (dims == 0) return 0;
+    if (d >= dims) return bias[d];
+    const double angle =
+        static_cast<double>(j) * std::pow(kBase, -static_cast<double>(d / 2 * 2) / dims);
+    const double a = bias[d / 2 * 2], b = bias[d / 2 * 2 + 1];
+    return 1.25 * (d % 2 == 0 ? a * std::cos(angle) - b * std::sin(angle)
+                              : a * std::sin(angle) + b * std::cos(angle));
   }
 
   // One head of one token, in double. Keys end at `span`. `slack`: how far a float may be off.
@@ -115,8 +137,8 @@ class AttentionKernelTest : public ::testing::TestWithParam<std::tuple<DType, DT
       const int32_t page = pages_[sequences_[t] * kColumns + j / kPage];
       double sum = 0, magnitude = 0;
       for (int64_t d = 0; page >= 0 && d < width_; ++d) {
-        const double product = double{q_[(t * kHeads + h) * width_ + d]} *
-                               k_values_[((page * kPage + j % kPage) * kKv + kv) * width_ + d];
+        const double key = k_values_[((page * kPage + j % kPage) * kKv + kv) * width_ + d];
+        const double product = q_[(t * kHeads + h) * width_ + d] * (key + Bias(kv, j, d));
         sum += product;
         magnitude += std::abs(product);
       }
@@ -146,14 +168,19 @@ class AttentionKernelTest : public ::testing::TestWithParam<std::tuple<DType, DT
   int64_t width_ = 0, v_width_ = 0;
   std::vector<int32_t> pages_, positions_, sequences_;
   Tensor k_, v_;
-  std::vector<float> k_values_, v_values_, q_, sinks_;
+  std::vector<float> k_values_, v_values_, q_, sinks_, bias_;
 };
 
 INSTANTIATE_TEST_SUITE_P(Caches, AttentionKernelTest,
-                         ::testing::Values(std::tuple(DType::kF32, DType::kF16, int64_t{1}),
-                                           std::tuple(DType::kF16, DType::kF16, int64_t{64}),
-                                           std::tuple(DType::kBF16, DType::kF32, int64_t{20}),
-                                           std::tuple(DType::kF16, DType::kBF16, int64_t{128})));
+                         ::testing::Values(Caches{DType::kF32, DType::kF16, 1, 4},
+                                           Caches{DType::kF16, DType::kF16, 64, 67},
+                                           Caches{DType::kBF16, DType::kF32, 20, 23},
+                                           Caches{DType::kF16, DType::kBF16, 128, 131},
+                                           Caches{DType::kQ8_0, DType::kQ4_0, 64, 32},
+                                           Caches{DType::kF32, DType::kQ8_0, 5, 32},
+                                           Caches{DType::kQ4_0, DType::kF16, 32, 35, 32},
+                                           Caches{DType::kQ8_0, DType::kQ8_0, 96, 64, 62},
+                                           Caches{DType::kBF16, DType::kQ4_0, 19, 32, 6}));
 
 constexpr Mask kMasks[] = {
     {true, 0, false}, {true, 0, true}, {true, 9, false}, {true, 300, true}, {false, 0, false}};
@@ -311,6 +338,45 @@ TEST(AttentionDirectTest, RefusesHeadsThatAreNoWholeVectors) {
       "step 'the.step': k_cache has shape [8,1,8], expected a multiple of 16 at axis 2");
 }
 
+TEST(AttentionDirectTest, RefusesWhatItCannotReadAsItIsStored) {
+  Tensor q = Tensor::Make(DType::kF32, {1, 2, 32}), k = Tensor::Make(DType::kF16, {8, 1, 32});
+  Tensor v = Tensor::Make(DType::kQ8_0, {8, 1, 32}), bias = Tensor::Make(DType::kF32, {32});
+  Tensor positions = Tensor::Make(DType::kI32, {1}), pages = Tensor::Make(DType::kI32, {1, 1});
+  std::vector<plan::Attr> attrs = Attrs({true, 0, false}, 8, 1);
+  EXPECT_EQ(Refusal("attention_direct", {&q, &k, &v, &positions, &positions, &pages}, {&q}, attrs),
+            "step 'the.step': v_cache has type q8_0, expected f32, f16, bf16");
+  EXPECT_EQ(Refusal("attention_direct", {&q, &v, &k, &positions, &positions, &pages}, {&q}, attrs),
+            "step 'the.step': k_cache has type q8_0, expected f32, f16, bf16");
+  for (plan::Attr& attr : BiasAttrs(32)) attrs.push_back(std::move(attr));
+  const std::vector<Tensor*> in = {&q, &k, &k, &positions, &positions, &pages, nullptr, &bias};
+  EXPECT_EQ(Refusal("attention", in, {&q}, attrs), "");
+  EXPECT_EQ(
+      Refusal("attention_direct", in, {&q}, attrs),
+      "step 'the.step': input k_bias is given, expected none: nothing is added to stored keys");
+}
+
+TEST(KeyBiasRefusalTest, NamesWhatIsWrongWithTheBias) {
+  Tensor q = Tensor::Make(DType::kF32, {1, 2, 32}), k = Tensor::Make(DType::kF16, {8, 1, 32});
+  Tensor bias = Tensor::Make(DType::kF32, {32}), wide = Tensor::Make(DType::kF32, {64});
+  Tensor half = Tensor::Make(DType::kF16, {32}), pages = Tensor::Make(DType::kI32, {1, 1});
+  Tensor sequences = Tensor::Make(DType::kI32, {1}), s = Tensor::Make(DType::kF32, {1, 2, 8});
+  const auto refusal = [&](Tensor* given, std::vector<plan::Attr> attrs) {
+    attrs.push_back({"page_tokens", int64_t{8}});
+    attrs.push_back({"scale", 1.0});
+    return Refusal("attn_scores", {&q, &k, &sequences, &pages, given}, {&s}, attrs);
+  };
+  EXPECT_EQ(refusal(&bias, BiasAttrs(32)), "");
+  EXPECT_EQ(refusal(nullptr, {}), "");
+  EXPECT_EQ(refusal(nullptr, BiasAttrs(32)),
+            "step 'the.step': attribute base is given, expected none without k_bias");
+  EXPECT_EQ(refusal(&bias, {}), "step 'the.step': attribute dims is missing");
+  EXPECT_THAT(refusal(&bias, BiasAttrs(34)), HasSubstr("expected an even number in 2..32"));
+  EXPECT_EQ(refusal(&wide, BiasAttrs(32)),
+            "step 'the.step': k_bias has shape [64], expected 32 at axis 0 as in all heads of "
+            "k_cache");
+  EXPECT_EQ(refusal(&half, BiasAttrs(32)), "step 'the.step': k_bias has type f16, expected f32");
+}
+
 TEST(AttentionRefusalTest, NamesWhatIsWrongWithTheFusedStep) {
   Tensor q = Tensor::Make(DType::kF32, {2, 6, 8}), k = Tensor::Make(DType::kF16, {10, 2, 8});
   Tensor v = Tensor::Make(DType::kF16, {10, 2, 5}), pos = Tensor::Make(DType::kI32, {2});
@@ -328,11 +394,11 @@ TEST(AttentionRefusalTest, NamesWhatIsWrongWithTheFusedStep) {
             at + "got 5 query heads, expected a multiple of 2 key and value heads");
   EXPECT_EQ(refusal(q4, k, v, pos, sinks, y),
             at + "q has shape [2,6,4], expected 8 at axis 2 as in k_cache");
-  Tensor v3 = Tensor::Make(DType::kF16, {10, 3, 5}), v8 = Tensor::Make(DType::kQ8_0, {10, 2, 32});
+  Tensor v3 = Tensor::Make(DType::kF16, {10, 3, 5}), v5 = Tensor::Make(DType::kQ5_0, {10, 2, 32});
   EXPECT_EQ(refusal(q, k, v3, pos, sinks, y),
             at + "v_cache has shape [10,3,5], expected 2 at axis 1 as in k_cache");
-  EXPECT_EQ(refusal(q, k, v8, pos, sinks, y),
-            at + "v_cache has type q8_0, expected f32, f16, bf16");
+  EXPECT_EQ(refusal(q, k, v5, pos, sinks, y),
+            at + "v_cache has type q5_0, expected f32, f16, bf16, q8_0, q4_0");
   EXPECT_EQ(refusal(q, k, v, seq, sinks, q),
             at + "y has shape [2,6,8], expected 5 at axis 2 as in v_cache");
   Tensor pos3 = Tensor::Make(DType::kI32, {3}), sinks2 = Tensor::Make(DType::kF32, {2});

@@ -1,7 +1,10 @@
 #include <algorithm>
+#include <bit>
 #include <cmath>
 
 #include "gtest/gtest.h"
+#include "ir/core/cache_rounding.h"
+#include "ir/reference/dequant.h"
 #include "tests/runtime/cpu/kernel_harness.h"
 
 namespace renga::cpu {
@@ -271,30 +274,26 @@ struct Paged {
 
 class AttentionTest : public ::testing::TestWithParam<std::tuple<DType, int64_t>> {
  protected:
+  static constexpr int64_t kCells = 9 * Paged::kPage;
+
+  std::vector<float> Entries(int seed) const {
+    return RandomFloats(kCells * Paged::kKv * std::get<1>(GetParam()), seed);
+  }
   Tensor Cache(int seed) {
     const auto [type, width] = GetParam();
-    Tensor cache = Tensor::Make(type, {9 * Paged::kPage, Paged::kKv, width});
-    Tensor x = Tensor::Floats({9 * Paged::kPage, Paged::kKv, width},
-                              RandomFloats(9 * Paged::kPage * Paged::kKv * width, seed));
-    std::vector<int32_t> cells(9 * Paged::kPage);
+    Tensor cache = Tensor::Make(type, {kCells, Paged::kKv, width});
+    Tensor x = Tensor::Floats({kCells, Paged::kKv, width}, Entries(seed));
+    std::vector<int32_t> cells(kCells);
     for (size_t i = 0; i < cells.size(); ++i) cells[i] = static_cast<int32_t>(i);
-    Tensor tc = Tensor::Ints({9 * Paged::kPage}, cells);
+    Tensor tc = Tensor::Ints({kCells}, cells);
     RunStep("kv_append", {&cache, &x, &tc}, {&cache}, {}, pool_);
     return cache;
   }
-  std::vector<float> CacheValues(const Tensor& cache) {
-    const size_t count = 9 * Paged::kPage * Paged::kKv * std::get<1>(GetParam());
-    std::vector<float> out(count);
-    for (size_t i = 0; i < count; ++i) {
-      uint16_t bits = 0;
-      if (cache.type.dtype == DType::kF32) {
-        std::memcpy(&out[i], cache.bytes.data() + 4 * i, 4);
-      } else {
-        std::memcpy(&bits, cache.bytes.data() + 2 * i, 2);
-        out[i] = cache.type.dtype == DType::kF16 ? HalfToFloat(bits) : BFloat16ToFloat(bits);
-      }
-    }
-    return out;
+  // What the reference keeps of the same.
+  std::vector<float> CacheValues(int seed) const {
+    std::vector<float> values = Entries(seed);
+    RoundRow(std::get<0>(GetParam()), absl::MakeSpan(values));
+    return values;
   }
   // Tokens 0.. of the two sequences, in runs.
   static std::vector<int32_t> Sequences(int64_t tokens) {
@@ -312,11 +311,14 @@ INSTANTIATE_TEST_SUITE_P(Caches, AttentionTest,
                          ::testing::Combine(::testing::Values(DType::kF32, DType::kF16,
                                                               DType::kBF16),
                                             ::testing::Values(1, 20, 64, 128)));
+INSTANTIATE_TEST_SUITE_P(CachesInBlocks, AttentionTest,
+                         ::testing::Combine(::testing::Values(DType::kQ8_0, DType::kQ4_0),
+                                            ::testing::Values(32, 64, 128)));
 
 TEST_P(AttentionTest, ScoresMatchDoubleAndDoNotDependOnTheBatch) {
   const int64_t width = std::get<1>(GetParam());
   Tensor cache = Cache(1);
-  const std::vector<float> k = CacheValues(cache);
+  const std::vector<float> k = CacheValues(1);
   std::vector<float> first;
   for (const int64_t tokens : {70, 1, 2, 3, 33}) {
     const std::vector<int32_t> seq = Sequences(tokens);
@@ -351,7 +353,7 @@ TEST_P(AttentionTest, ScoresMatchDoubleAndDoNotDependOnTheBatch) {
 TEST_P(AttentionTest, ValuesMatchDoubleSkipZerosAndDoNotDependOnTheBatch) {
   const int64_t width = std::get<1>(GetParam());
   Tensor cache = Cache(3);
-  const std::vector<float> v = CacheValues(cache);
+  const std::vector<float> v = CacheValues(3);
   // Cells of page 0 (the second sequence never has it, the first at 20..22) hold garbage.
   std::fill_n(cache.bytes.begin(), cache.bytes.size() / 9, 0xFF);
   std::vector<float> first;
@@ -405,9 +407,9 @@ TEST(AttentionRefusalTest, NamesWhatIsWrong) {
   Tensor q4 = Tensor::Make(DType::kF32, {2, 6, 4});
   EXPECT_EQ(refusal(q4, cache, seq, 5),
             "step 'the.step': q has shape [2,6,4], expected 8 at axis 2 as in k_cache");
-  Tensor q8 = Tensor::Make(DType::kQ8_0, {10, 2, 32});
-  EXPECT_EQ(refusal(q, q8, seq, 5),
-            "step 'the.step': k_cache has type q8_0, expected f32, f16, bf16");
+  Tensor five = Tensor::Make(DType::kQ5_0, {10, 2, 32});
+  EXPECT_EQ(refusal(q, five, seq, 5),
+            "step 'the.step': k_cache has type q5_0, expected f32, f16, bf16, q8_0, q4_0");
   Tensor seq3 = Tensor::Make(DType::kI32, {3});
   EXPECT_EQ(refusal(q, cache, seq3, 5),
             "step 'the.step': seq has shape [3], expected 2 at axis 0 as in the tokens");
@@ -440,6 +442,68 @@ TEST(KvAppendTest, RoundsAndPlaces) {
   Tensor full = Tensor::Make(DType::kF32, {4, 1, 3});
   EXPECT_EQ(Refusal("kv_append", {&cache, &tx, &cells}, {&full}, {}),
             "step 'the.step': cache has type f32, expected f16");
+}
+
+// Bytes as GGUF has them, read by the reference's own dequantiser: what it keeps, to the bit in
+// q8_0. In q4_0 the block is turned by Hadamard's matrix, whose sums differ in the last place.
+TEST(KvAppendTest, KeepsBlocksAsTheReferenceDoes) {
+  ThreadPool pool(1);
+  constexpr int64_t kTokens = 40, kHeads = 3, kWidth = 64;
+  std::vector<float> x = RandomFloats(kTokens * kHeads * kWidth, 6, 3);
+  for (size_t i = 0; i < x.size(); i += 257) x[i] *= 100;  // one large among small
+  std::fill_n(x.begin() + 64, 32, 0.0f);
+  Tensor tx = Tensor::Floats({kTokens, kHeads, kWidth}, x);
+  std::vector<int32_t> all(kTokens);
+  for (size_t i = 0; i < all.size(); ++i) all[i] = static_cast<int32_t>(i);
+  Tensor cells = Tensor::Ints({kTokens}, all);
+  for (const DType type : {DType::kQ8_0, DType::kQ4_0}) {
+    SCOPED_TRACE(std::string(Name(type)));
+    Tensor cache = Tensor::Make(type, {kTokens, kHeads, kWidth});
+    RunStep("kv_append", {&cache, &tx, &cells}, {&cache}, {}, pool);
+    std::vector<float> want = x, got(x.size());
+    RoundRow(type, absl::MakeSpan(want));
+    ASSERT_TRUE(DequantRow(type, cache.bytes, absl::MakeSpan(got)).ok());
+    if (type == DType::kQ8_0) {
+      EXPECT_EQ(got, want);
+    }
+    for (size_t block = 0; type == DType::kQ4_0 && block < got.size(); block += 32) {
+      for (size_t i = 0; i < 32; ++i) {
+        double sum = 0;
+        for (size_t j = 0; j < 32; ++j) {
+          sum += std::popcount(i & j) % 2 == 0 ? got[block + j] : -got[block + j];
+        }
+        ASSERT_NEAR(sum / std::sqrt(32.0), want[block + i],
+                    1e-6 * std::abs(want[block + i]) + 1e-6);
+      }
+    }
+  }
+}
+
+TEST(KvAppendTest, WhatIsNotFiniteShowsInItsBlock) {
+  ThreadPool pool(1);
+  for (const DType type : {DType::kQ8_0, DType::kQ4_0}) {
+    for (const float bad : {NAN, INFINITY, -INFINITY}) {
+      std::vector<float> x = RandomFloats(64, 7);
+      x[40] = bad;
+      Tensor tx = Tensor::Floats({1, 1, 64}, x), cells = Tensor::Ints({1}, {0});
+      Tensor cache = Tensor::Make(type, {1, 1, 64}), q = Tensor::Floats({1, 1, 64}, x);
+      RunStep("kv_append", {&cache, &tx, &cells}, {&cache}, {}, pool);
+      Tensor p = Tensor::Floats({1, 1, 1}, {1}), zero = Tensor::Ints({1}, {0});
+      Tensor pages = Tensor::Ints({1, 1}, {0}), y = Tensor::Make(DType::kF32, {1, 1, 64});
+      RunStep("attn_values", {&p, &cache, &zero, &pages}, {&y}, {{"page_tokens", int64_t{1}}},
+              pool);
+      for (int64_t i = 0; i < 64; ++i) EXPECT_EQ(std::isnan(y.floats()[i]), i >= 32) << i;
+    }
+  }
+}
+
+TEST(KvAppendTest, RefusesHeadsThatAreNoWholeBlocks) {
+  Tensor x = Tensor::Make(DType::kF32, {1, 4, 16}), cells = Tensor::Make(DType::kI32, {1});
+  Tensor cache = Tensor::Make(DType::kQ4_0, {1, 2, 32});
+  cache.type.shape = {{-1, 1}, {-1, 4}, {-1, 16}};
+  EXPECT_EQ(Refusal("kv_append", {&cache, &x, &cells}, {&cache}, {}),
+            "step 'the.step': a cache of q4_0 has shape [1,4,16], expected a multiple of 32 at "
+            "axis 2");
 }
 
 TEST(RowsTest, GatherAndSlice) {

@@ -19,8 +19,10 @@ using ::testing::HasSubstr;
 struct Shape {
   DType q = DType::kF32, k = DType::kF32, v = DType::kF32;
   DType cache = DType::kF16;
+  std::optional<DType> v_cache = std::nullopt;  // else as k's
   int64_t input = 64, heads = 4, kv_heads = 2, width = 16, v_width = 16, dims = 16;
   bool norm = true, biases = true, head_norms = true, factors = true;
+  bool k_biased = true;  // where there are biases
   std::string pairing = "neox", scaling = "none";
 };
 
@@ -28,8 +30,8 @@ std::string ToString(const Shape& s) {
   return StrCat(Name(s.q), " ", Name(s.k), " ", Name(s.v), " cache ", Name(s.cache), " input ",
                 s.input, " heads ", s.heads, "/", s.kv_heads, " x ", s.width, "/", s.v_width,
                 " dims ", s.dims, s.norm ? " norm" : "", s.biases ? " biases" : "",
-                s.head_norms ? " head_norms" : "", s.factors ? " factors" : "", " ", s.pairing, " ",
-                s.scaling);
+                s.k_biased ? "" : " but on k", s.head_norms ? " head_norms" : "",
+                s.factors ? " factors" : "", " ", s.pairing, " ", s.scaling);
 }
 
 constexpr int64_t kCells = 96;
@@ -50,7 +52,7 @@ struct Layer {
     k = RandomWeight(s.k, k_rows, s.input, 3);
     v = RandomWeight(s.v, v_rows, s.input, 4);
     k_cache = Tensor::Make(s.cache, {kCells, s.kv_heads, s.width});
-    v_cache = Tensor::Make(s.cache, {kCells, s.kv_heads, s.v_width});
+    v_cache = Tensor::Make(s.v_cache.value_or(s.cache), {kCells, s.kv_heads, s.v_width});
     std::vector<int32_t> at(tokens), cell(tokens);
     for (int64_t t = 0; t < tokens; ++t) {
       at[t] = static_cast<int32_t>(t % 3 == 0 ? 3 + t : 1000 * t + 7);
@@ -82,7 +84,7 @@ struct Layer {
             &cells,
             when(s.norm, norm),
             when(s.biases, q_bias),
-            when(s.biases, k_bias),
+            when(s.biases && s.k_biased, k_bias),
             when(s.biases, v_bias),
             when(s.head_norms, q_norm),
             when(s.head_norms, k_norm),
@@ -140,8 +142,9 @@ Tensor Chain(Layer& layer, ThreadPool& pool) {
   Tensor h = layer.x;
   if (s.norm) RunStep("rms_norm", {&layer.x, &layer.norm}, {&h}, {{"eps", kEps}}, pool);
   const auto heads = [&](Tensor& weight, Tensor& bias, int64_t count) {
+    const bool biased = s.biases && (&bias != &layer.k_bias || s.k_biased);
     Tensor y = Tensor::Make(DType::kF32, {tokens, weight.sizes[0]});
-    RunStep("linear", {&h, &weight, s.biases ? &bias : nullptr}, {&y}, {}, pool);
+    RunStep("linear", {&h, &weight, biased ? &bias : nullptr}, {&y}, {}, pool);
     return Reshaped(std::move(y), {tokens, count, weight.sizes[0] / count});
   };
   const auto rotated = [&](Tensor y, Tensor& norm) {
@@ -236,6 +239,20 @@ TEST(QkvRopeTest, EqualsTheStepsItReplacesForEveryShape) {
   }
 }
 
+TEST(QkvRopeTest, EqualsTheStepsItReplacesForCachesInBlocks) {
+  const Shape shape = {.heads = 6, .kv_heads = 3, .width = 64, .v_width = 32, .dims = 48};
+  for (const auto& [k, v] : {std::pair(DType::kQ8_0, DType::kQ4_0),
+                             {DType::kQ4_0, DType::kF16},
+                             {DType::kF32, DType::kQ8_0},
+                             {DType::kQ4_0, DType::kQ4_0}}) {
+    Shape cached = shape;
+    cached.cache = k;
+    cached.v_cache = v;
+    cached.k_biased = v == DType::kF16;
+    for (const int64_t tokens : {1, 7, 40}) ExpectEqualsChain(cached, tokens);
+  }
+}
+
 // Three types at once: what they want of the activations is the same, covers one another, or not.
 TEST(QkvRopeTest, EqualsTheStepsItReplacesForTypesMixed) {
   const size_t count = kTypes.size();
@@ -282,7 +299,7 @@ std::string GraphText(const Layer& layer) {
   const std::pair<std::string_view, const Tensor*> optional[] = {
       {"norm", s.norm ? &layer.norm : nullptr},
       {"q_bias", s.biases ? &layer.q_bias : nullptr},
-      {"k_bias", s.biases ? &layer.k_bias : nullptr},
+      {"k_bias", s.biases && s.k_biased ? &layer.k_bias : nullptr},
       {"v_bias", s.biases ? &layer.v_bias : nullptr},
       {"q_norm", s.head_norms ? &layer.q_norm : nullptr},
       {"k_norm", s.head_norms ? &layer.k_norm : nullptr},
@@ -517,8 +534,10 @@ TEST(QkvRopeTest, RefusesSizesThatDisagree) {
             "k_cache has shape [96,3,16], expected 2 at axis 1 as in attribute kv_heads");
   EXPECT_EQ(RefusalAfter([](In& in, In&, Attrs&) { in[5]->type.shape[2].value = 15; }),
             "v_cache has shape [96,2,15], expected 16 at axis 2 as in a head of v");
-  EXPECT_EQ(RefusalAfter([](In& in, In&, Attrs&) { in[4]->type.dtype = DType::kQ8_0; }),
-            "k_cache has type q8_0, expected f32, f16, bf16");
+  EXPECT_EQ(RefusalAfter([](In& in, In&, Attrs&) { in[4]->type.dtype = DType::kQ5_0; }),
+            "k_cache has type q5_0, expected f32, f16, bf16, q8_0, q4_0");
+  EXPECT_EQ(RefusalAfter([](In& in, In&, Attrs&) { in[5]->type.dtype = DType::kQ4_0; }),
+            "a cache of q4_0 has shape [96,2,16], expected a multiple of 32 at axis 2");
   EXPECT_EQ(RefusalAfter([](In&, In& out, Attrs&) { out[1] = out[0]; }),
             "output k_cache has type f32, expected f16");
   EXPECT_EQ(RefusalAfter([](In& in, In& out, Attrs&) {
@@ -545,8 +564,9 @@ TEST(QkvRopeTest, RefusesSizesThatDisagree) {
 }
 
 TEST(QkvRopeTest, RefusesPartsAndAttributesThatDisagree) {
-  EXPECT_EQ(RefusalAfter([](In& in, In&, Attrs&) { in[10] = nullptr; }),
-            "input k_bias is absent, expected a tensor as there is q_bias");
+  EXPECT_EQ(RefusalAfter([](In& in, In&, Attrs&) { in[10] = nullptr; }), "");  // attention adds it
+  EXPECT_EQ(RefusalAfter([](In& in, In&, Attrs&) { in[11] = nullptr; }),
+            "input v_bias is absent, expected a tensor as there is q_bias");
   EXPECT_EQ(RefusalAfter([](In& in, In&, Attrs&) { in[9] = in[10] = nullptr; }),
             "input q_bias is absent, expected a tensor as there is v_bias");
   EXPECT_EQ(RefusalAfter([](In& in, In&, Attrs&) { in[12] = nullptr; }),
