@@ -60,9 +60,13 @@ TEST(BadInput, WrongUsage) {
   ExpectError({"run", StoryModel(), "-p", "a", "--logit-bias", "512=1"}, 2, {"512"});
   ExpectError({"run", StoryModel(), "-p", "a", "--logits", "513"}, 2, {"512", "513"});
   ExpectError({"run", StoryModel(), "-p", "a", "-c", "0"}, 2, {"-c"});
-  ExpectError({"run", StoryModel(), "-p", "a", "--kv-type", "k=q4_0"}, 2, {"--kv-type", "q8_0"});
-  ExpectError({"run", StoryModel(), "-p", "a", "--kv-type", "k=q8_0"}, 2,
-              {"--kv-type", "expected f32, f16 or bf16", "--target"});
+  ExpectError({"run", StoryModel(), "-p", "a", "--kv-type", "k=q5_0"}, 2,
+              {"--kv-type", "with f32, f16, bf16, q8_0 or q4_0, got 'k=q5_0'"});
+  ExpectError({"run", StoryModel(), "-p", "a", "--kv-type", "k=f32,v=q4_0"}, 2,
+              {"%0.v_cache", "a multiple of 32 in q4_0, got 8", "f32, f16 and bf16 take any"});
+  ExpectError(
+      {"compile", StoryModel(), "-o", "/dev/null", "--target", "sm_80", "--kv-type", "k=q4_0"}, 2,
+      {"--kv-type", "expected one of f16, bf16, f32, q8_0", "sm_80", "got q4_0"});
   ExpectError(
       {"compile", StoryModel(), "-o", "/dev/null", "--target", "sm_80", "--kv-type", "v=q8_0"}, 2,
       {"%0.v_cache", "a multiple of 32 in q8_0, got 8"});
