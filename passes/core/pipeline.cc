@@ -16,7 +16,6 @@
 namespace renga {
 namespace {
 
-constexpr std::string_view kKeyBiasApart = "key-bias-apart";
 constexpr std::string_view kPackWeights = "pack-weights";
 
 constexpr Pass kPipeline[] = {

@@ -175,8 +175,8 @@ absl::StatusOr<bool> KeyBiasApartOfAll(Graph& graph, Ledger& ledger) {
 
 absl::StatusOr<bool> KeyBiasStays(Graph& graph, Ledger& ledger) {
   ForEachKeys(graph, Caches::kQuantised, [&](const Keys& keys, std::string why) {
-    if (why.empty()) why = "attention on GPUs has no kernel that adds a bias to keys: it stays";
-    ledger.Rejected(NodeName(graph, graph.nodes[keys.scores]), std::move(why));
+    ledger.Rejected(NodeName(graph, graph.nodes[keys.scores]),
+                    why.empty() ? std::string(kKeyBiasStays) : std::move(why));
   });
   return false;
 }

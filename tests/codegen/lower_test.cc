@@ -283,28 +283,70 @@ graph @step(%tokens: i32[T], %positions: i32[T], %sequences: i32[T], %pages: i32
   }
 }
 
-// The choice for heads of `width`, `heads` of them for two key heads, and the kernel of the step.
-plan::Choice AttentionChoice(int64_t heads, int64_t width) {
-  const Graph graph =
-      Parse(
-          StrCat(
-              R"(ir 1
+// Nothing on GPUs adds a bias to the keys of a cache: without it they would be other keys.
+TEST_F(LowerTest, KeysWhoseBiasIsApartAreRefusedForGpus) {
+  target_ = "sm_90a";
+  weights_.clear();
+  const std::string rotation =
+      "{base=10000.0, causal=true, dims=16, factor=1.0, magnitude=1.0, page_tokens=4, "
+      "pairing=neox, scale=0.5, scaling=none, span=L, window=0}";
+  std::string parts = rotation;
+  parts.erase(parts.find("causal=true, "), std::string_view("causal=true, ").size());
+  parts.erase(parts.find(", window=0"), std::string_view(", window=0").size());
+  for (const std::string& node :
+       {StrCat("%3.y: f32[T,4,16] = attention(%q, %k, %v, %positions, %sequences, %pages, "
+               "k_bias=%bias) ",
+               rotation),
+        StrCat("%3.y: f32[T,4,L] = attn_scores(%q, %k, %sequences, %pages, k_bias=%bias) ",
+               parts)}) {
+    const absl::StatusOr<Graph> graph = Parse(StrCat(R"(ir 1
 dim T = 1..8
 dim S = 1..1
 dim L = 1..32
 dim P = 1..8
-cache %k: f16[32,2,)",
-              width, R"(]
-cache %v: bf16[32,2,16]
+dim C = 1..32
+cache %k: f16[C,2,16]
+cache %v: f16[C,2,16]
+graph @step(%tokens: i32[T], %positions: i32[T], %sequences: i32[T], %pages: i32[S,P], %q: f32[T,4,16], %bias: f32[32]) {
+  )",
+                                                     node, "\n  return %3.y\n}\n"),
+                                              "bias.ir");
+    ASSERT_TRUE(graph.ok()) << graph.status();
+    graph_ = *graph;
+    const absl::Status refused = Run().status();
+    EXPECT_EQ(refused.code(), absl::StatusCode::kUnimplemented);
+    EXPECT_THAT(ToStd(refused.message()),
+                HasSubstr("%3.y: keys whose bias is apart (k_bias) have no kernel on GPUs; use "
+                          "--target cpu"));
+  }
+}
+
+// The choice for heads of `width`, `heads` of them for two key heads, and the kernel of the step.
+// `bias` comes behind the operands, with the attributes it needs.
+plan::Choice AttentionChoice(int64_t heads, int64_t width, std::string_view k_type = "f16",
+                             std::string_view v_type = "bf16", std::string_view bias = "",
+                             std::string_view attrs = "") {
+  const int64_t v_width = v_type == "q4_0" ? 32 : 16;
+  const Graph graph =
+      Parse(StrCat(
+                R"(ir 1
+dim T = 1..8
+dim S = 1..1
+dim L = 1..32
+dim P = 1..8
+cache %k: )",
+                k_type, "[32,2,", width, "]\ncache %v: ", v_type, "[32,2,", v_width, R"(]
 graph @step(%q: f32[T,)",
-              heads, ",", width, R"(], %positions: i32[T], %sequences: i32[T], %pages: i32[S,P]) {
+                heads, ",", width,
+                R"(], %positions: i32[T], %sequences: i32[T], %pages: i32[S,P], %bias: f32[)",
+                2 * width, R"(]) {
   %3.mix: f32[T,)",
-              heads,
-              R"(,16] = attention(%q, %k, %v, %positions, %sequences, %pages) {causal=true, page_tokens=4, scale=0.5, span=L, window=0}
+                heads, ",", v_width, "] = attention(%q, %k, %v, %positions, %sequences, %pages",
+                bias, ") {causal=true, ", attrs, R"(page_tokens=4, scale=0.5, span=L, window=0}
   return %3.mix, %k, %v
 }
 )"),
-          "attention.ir")
+            "attention.ir")
           .value();
   plan::Plan plan;
   for (const SymbolDef& symbol : graph.symbols) plan.symbols.push_back({symbol.name, symbol.max});
@@ -342,6 +384,16 @@ TEST(CpuEmitters, AttentionIsChosenByHeadsAndSaysWhy) {
   EXPECT_EQ(choice.chosen, "attention");
   EXPECT_EQ(choice.reason,
             "heads of 24 and 16 are no multiples of 16, so that their rows must be padded");
+  for (const auto& [k, v] : {std::pair("q8_0", "f16"), {"f32", "q4_0"}}) {
+    choice = AttentionChoice(14, 64, k, v);
+    EXPECT_EQ(choice.chosen, "attention");
+    EXPECT_EQ(choice.reason, "a cache is quantised: unpacking it once serves all query heads");
+  }
+  choice = AttentionChoice(14, 64, "f16", "f16", ", k_bias=%bias",
+                           "base=10000.0, dims=64, factor=1.0, magnitude=1.0, pairing=neox, "
+                           "scaling=none, ");
+  EXPECT_EQ(choice.chosen, "attention");
+  EXPECT_EQ(choice.reason, "the bias of keys is added to them once for all query heads");
 }
 
 TEST(CpuEmitters, EveryOperatorHasOne) {

@@ -8,10 +8,12 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "passes/simplify/key_bias_apart.h"
 #include "runtime/plan/launch.h"
 #include "runtime/plan/layout.h"
 #include "runtime/plan/serialize.h"
 #include "runtime/plan/validate.h"
+#include "tests/support/biased_keys_model.h"
 #include "tests/support/header_plan.h"
 #include "tests/support/llama_8b.h"
 #include "tests/support/pass_subsets.h"
@@ -109,6 +111,30 @@ TEST(GpuLowering, PackingIsNotLeftOut) {
   EXPECT_THAT(
       ToStd(Compile(kStories, options).status().message()),
       HasSubstr("--disable-pass pack-weights: kernels for sm_90a read packed weights only"));
+}
+
+// Their attention adds no bias to keys: it stays in a quantised cache, and the plan says so.
+TEST(GpuLowering, QuantisedKeysKeepTheirBias) {
+  TinyModel model = BiasedKeysModel();
+  CompileOptions options;
+  options.target = "sm_90a";
+  options.only_lower = true;
+  options.k_type = DType::kQ8_0;
+  const absl::StatusOr<Compilation> gpu = Compile(model.Write(), options);
+  ASSERT_TRUE(gpu.ok()) << gpu.status();
+  EXPECT_THAT(gpu->plan.ir, HasSubstr("k_bias=@blk.1.attn_k.bias, v_bias"));
+  int64_t stays = 0;
+  for (const plan::LedgerEntry& entry : gpu->plan.ledger) {
+    if (entry.pass != kKeyBiasApart) continue;
+    EXPECT_EQ(entry.result, plan::LedgerResult::kRejected);
+    EXPECT_EQ(entry.reason, kKeyBiasStays);
+    ++stays;
+  }
+  EXPECT_EQ(stays, model.layers);
+  options.k_type = DType::kQ4_0;
+  EXPECT_THAT(ToStd(Compile(model.Write(), options).status().message()),
+              HasSubstr("--kv-type: expected one of f16, bf16, f32, q8_0, which kernels for sm_90a "
+                        "have, got q4_0"));
 }
 
 TEST(GpuLowering, UnknownTargetsAreNamed) {

@@ -1,7 +1,6 @@
 // Every pair of types that K and V caches can have, on a tiny qwen2 whose key biases are a hundred
 // times its keys: the cpu against the interpreter of the same graph, to the bit whatever the steps
 // and threads, and both against what f32 caches give.
-#include <cstring>
 #include <memory>
 #include <string>
 #include <tuple>
@@ -10,43 +9,14 @@
 
 #include "gtest/gtest.h"
 #include "ir/core/cache_rounding.h"
+#include "tests/support/biased_keys_model.h"
 #include "tests/support/logits.h"
 #include "tests/support/pass_subsets.h"
-#include "tests/support/tiny_model.h"
 
 namespace renga {
 namespace {
 
 constexpr int64_t kTokens = 75;  // more than a page, and than the angles a table of biases has
-
-void Scale(GgufWriter::Tensor& tensor, float factor) {
-  std::vector<float> values(tensor.data.size() / sizeof(float));
-  std::memcpy(values.data(), tensor.data.data(), tensor.data.size());
-  for (float& value : values) value *= factor;
-  std::memcpy(tensor.data.data(), values.data(), tensor.data.size());
-}
-
-// Queries and keys of about 1, so that attention looks at many tokens, and key biases up to 60.
-TinyModel Model() {
-  TinyModel model;
-  model.architecture = "qwen2";
-  model.embedding = 128;
-  model.heads = 4;
-  model.kv_heads = 2;
-  model.head_dim = 32;
-  model.hidden = 40;
-  model.vocab = 24;
-  model.Fill();
-  model.SetU32("context_length", 128);
-  for (int64_t layer = 0; layer < model.layers; ++layer) {
-    const std::string block = StrCat("blk.", layer, ".");
-    for (const std::string_view name : {"attn_q", "attn_k", "attn_v", "attn_output", "ffn_down"}) {
-      Scale(model.Tensor(StrCat(block, name, ".weight")), 0.15f);
-    }
-    Scale(model.Tensor(StrCat(block, "attn_k.bias")), 60);
-  }
-  return model;
-}
 
 absl::StatusOr<std::vector<float>> Logits(const std::string& path, DType k, DType v,
                                           const std::string& device, PassSet passes,
@@ -84,7 +54,7 @@ class KvTypesTest : public testing::TestWithParam<std::tuple<DType, DType>> {
     return logits.ok() ? *std::move(logits) : std::vector<float>();
   }
 
-  TinyModel model_ = Model();
+  TinyModel model_ = BiasedKeysModel();
   std::string path_ = model_.Write();
 };
 
@@ -124,7 +94,7 @@ INSTANTIATE_TEST_SUITE_P(
 // many tokens gives the logits less: half of it is the limit. With the bias inside the largest is
 // some 60 times what the keys are.
 TEST(KvTypesOfKeys, AreFaithfulWithoutTheirBias) {
-  TinyModel model = Model();
+  TinyModel model = BiasedKeysModel();
   const std::string path = model.Write();
   PassSet without = AllPasses();
   for (int i = 0; i < PassCount(); ++i) {

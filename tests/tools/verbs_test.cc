@@ -8,6 +8,7 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tests/support/biased_keys_model.h"
 #include "tests/tools/process.h"
 
 namespace renga {
@@ -16,6 +17,7 @@ namespace {
 using Json = nlohmann::json;
 using testing::Contains;
 using testing::HasSubstr;
+using testing::Not;
 using testing::StartsWith;
 
 std::string ReadFile(const std::string& path) {
@@ -111,6 +113,27 @@ TEST(Compile, JsonHasTheDocumentedFields) {
             2 * small["memory"]["kv"].get<int64_t>());
   EXPECT_EQ(compile({"-c", "64", "--max-seqs", "3"})["memory"]["kv"],
             3 * small["memory"]["kv"].get<int64_t>());
+}
+
+TEST(Compile, SaysWhereTheBiasOfQuantisedKeysIs) {
+  const TempFolder folder;
+  TinyModel model = BiasedKeysModel();
+  const std::string path = model.Write();
+  const auto compile = [&](std::vector<std::string> more) {
+    std::vector<std::string> args = {"compile", path, "-o", folder.File("m.plan")};
+    args.insert(args.end(), more.begin(), more.end());
+    return args;
+  };
+  EXPECT_THAT(Output(compile({"--kv-type", "k=q8_0,v=q4_0"})),
+              HasSubstr("keys   quantised without their bias in 2 layers\n"));
+  EXPECT_THAT(Output(compile({"--kv-type", "v=q4_0"})), Not(HasSubstr("keys ")));
+  const Json quantised = JsonOutput(compile({"--kv-type", "k=q4_0", "--json"}));
+  EXPECT_EQ(quantised["key_bias"], (Json{{"apart", 2}, {"inside", 0}}));
+  // As many bytes as the blocks have: K 18 for 32 numbers in q4_0, V 2 each in f16.
+  const Json plain = JsonOutput(compile({"--json"}));
+  EXPECT_EQ(plain["key_bias"], (Json{{"apart", 0}, {"inside", 0}}));
+  EXPECT_EQ(128 * quantised["memory"]["kv"].get<int64_t>(),
+            (64 + 18) * plain["memory"]["kv"].get<int64_t>());
 }
 
 TEST(Compile, DumpDirHoldsTheGraphAfterEveryPass) {

@@ -8,6 +8,7 @@
 #include "absl/strings/str_format.h"
 #include "ir/base/digest.h"
 #include "ir/base/status.h"
+#include "passes/simplify/key_bias_apart.h"
 #include "runtime/plan/layout.h"
 #include "runtime/plan/serialize.h"
 #include "tools/compiler.h"
@@ -176,6 +177,35 @@ std::string KvTokensText(const plan::Plan& plan) {
   return text;
 }
 
+// Layers of a quantised cache of keys, by where the bias of the keys is.
+struct KeyBiases {
+  int64_t apart = 0, inside = 0;
+};
+
+KeyBiases CountKeyBiases(const plan::Plan& plan) {
+  KeyBiases biases;
+  for (const plan::LedgerEntry& entry : plan.ledger) {
+    if (entry.pass != kKeyBiasApart) continue;
+    if (entry.result == plan::LedgerResult::kMatched) ++biases.apart;
+    if (entry.reason == kKeyBiasStays) ++biases.inside;
+  }
+  return biases;
+}
+
+std::string KeysText(const plan::Plan& plan) {
+  const KeyBiases biases = CountKeyBiases(plan);
+  std::string text;
+  const auto layers = [](int64_t n) { return StrCat(n, n == 1 ? " layer" : " layers"); };
+  if (biases.apart > 0) {
+    StrAppend(&text, "keys   quantised without their bias in ", layers(biases.apart), "\n");
+  }
+  if (biases.inside > 0) {
+    StrAppend(&text, "keys   quantised with their bias in ", layers(biases.inside),
+              ", which may cost much (docs/kv-types.md); k=f16 does not\n");
+  }
+  return text;
+}
+
 std::string Text(const Flags& flags, const Compilation& compilation, uint64_t bytes) {
   const plan::Plan& plan = compilation.plan;
   const ModelInfo& model = plan.model;
@@ -187,7 +217,7 @@ std::string Text(const Flags& flags, const Compilation& compilation, uint64_t by
              model.file_type.empty() ? "" : StrCat(EscapeForTerminal(model.file_type), " "), "(",
              TypesText(plan), ")\n");
   StrAppend(&text, "fused  ", FusionText(SummarizeFusion(plan.passes, plan.ledger)), "\n",
-            "plan   ", StepsText(compilation), "\n");
+            KeysText(plan), "plan   ", StepsText(compilation), "\n");
   StrAppend(&text, "needs  weights ", BytesText(memory.weights), " + kv ", BytesText(memory.kv),
             " (", KvTokensText(plan), ", ", KvTypes(plan), ") + activations ",
             BytesText(memory.activations), " = ", BytesText(memory.total()),
@@ -204,6 +234,7 @@ Json ToJson(const Flags& flags, const Compilation& compilation, const Digest& di
   const plan::Plan& plan = compilation.plan;
   const CompileSeconds& seconds = compilation.seconds;
   const FusionSummary fusion = SummarizeFusion(plan.passes, plan.ledger);
+  const KeyBiases biases = CountKeyBiases(plan);
   // The cpu target's kernels are part of the program: none is compiled or cached.
   const size_t kernels = plan.gpu.targets.empty() ? plan.kernels.size() : plan.gpu.kernels.size();
   return {{"plan", flags.output},
@@ -218,6 +249,7 @@ Json ToJson(const Flags& flags, const Compilation& compilation, const Digest& di
           {"steps", plan.steps.size()},
           {"fusion", FusionJson(fusion)},
           {"rejected", fusion.rejected.size()},
+          {"key_bias", {{"apart", biases.apart}, {"inside", biases.inside}}},
           {"seconds",
            {{"read", seconds.read},
             {"passes", seconds.passes},

@@ -8,6 +8,7 @@
 
 #include "ir/base/status.h"
 #include "ir/trace/write_trace.h"
+#include "passes/simplify/key_bias_apart.h"
 #include "tools/renga/command.h"
 #include "tools/renga/interrupt.h"
 #include "tools/renga/model_flags.h"
@@ -40,8 +41,9 @@ absl::StatusOr<Trace> Record(const Flags& flags, const TokenIds& tokens,
   RENGA_ASSIGN_OR_RETURN(options.open, flags.model.Options());
   CompileOptions& compile = options.open.compile;
   if (!flags.fused && !compile.only_passes && compile.disabled_passes.empty()) {
-    // Every value, also those that fused nodes keep inside. A plan is what it is.
-    compile.only_passes.emplace();
+    // Every value, also those that fused nodes keep inside; but caches keep what they keep in a
+    // run. A plan is what it is.
+    compile.only_passes = {std::string(kKeyBiasApart)};
   }
   options.ids = tokens.ids;
   options.prompt = tokens.text;
