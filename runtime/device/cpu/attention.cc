@@ -239,7 +239,7 @@ class Call {
       op_.keys.Load(call_.inputs[1].data, pages, table_width_, kv_head, at + from, to - from,
                     k_width_, work.block + from * k_stride_, missing + from);
       if (k_bias_ != nullptr) {
-        op_.key_bias.Add(k_bias_ + kv_head * k_width_, at + from, to - from, k_stride_, work.bias,
+        op_.key_bias.Add(k_bias_ + kv_head * k_width_, at + from, to - from, work.bias,
                          work.block + from * k_stride_);
       }
       const bool all = std::find(missing + from, missing + to, true) == missing + to;

@@ -80,7 +80,7 @@ void Scores::Block(const KernelCall& call, const PagedShape& shape, int64_t head
       paged.Load(call.inputs[1].data, call.inputs[3].as<const int32_t>() + seq[t] * table_width,
                  table_width, head, position, count, shape.width, rows, missing);
       if (k_bias != nullptr) {
-        key_bias.Add(k_bias + head * shape.width, position, count, stride,
+        key_bias.Add(k_bias + head * shape.width, position, count,
                      ScratchCarver::At<float>(base, bias_at), rows);
       }
     }

@@ -2,8 +2,8 @@
 // and added to what was read.
 //
 // A key at position p0 + r, p0 a multiple of kTurns, gets the bias turned by p0 and then by r. The
-// cosines of r are a table, those of p0 are computed once for kTurns keys; so a cosine a pair and
-// key is saved, and no angle is rounded to float before its cosine is taken.
+// first is done once for kTurns keys, the cosines of r are a table: no cosine is computed for a
+// key, and no angle is rounded to float before its cosine is taken.
 #pragma once
 
 #include <cstddef>
@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "runtime/device/cpu/float_ops.h"
 #include "runtime/device/cpu/rope.h"
 #include "runtime/device/cpu/step_check.h"
 
@@ -26,19 +27,25 @@ class KeyBias {
                                          const plan::TensorType& cache);
 
   // Floats that Add needs besides.
-  int64_t scratch() const { return width_ + 2 * rope_.pairs(); }
+  int64_t scratch() const { return 2 * FloatStride(width_) + 2 * rope_.pairs(); }
 
   // Adds the bias of one head, `bias` [width], to rows of positions [begin, begin + count),
-  // `stride` floats apart.
-  void Add(const float* bias, int64_t begin, int64_t count, int64_t stride, float* scratch,
-           float* rows) const;
+  // FloatStride(width) floats apart. What pads a row stays.
+  void Add(const float* bias, int64_t begin, int64_t count, float* scratch, float* rows) const;
 
  private:
-  void AddTurned(const float* bias, int64_t turn, float* row) const;
+  // Positions whose multiples of kTurns have a table too; beyond, their cosines are computed.
+  static constexpr int64_t kTabled = 4096;
+
+  // The other number of the pair that number d of a head belongs to; d itself where none does.
+  int64_t Partner(int64_t d) const;
 
   int64_t width_ = 0;
   Rope rope_;
-  std::vector<float> turns_;  // [kTurns, 2, pairs]: cosines and sines, of magnitude 1
+  // Of turn r, for every number d of a padded head: turned[d] = x[d] cosine[d] + x[partner]
+  // sine[d].
+  std::vector<float> turns_;  // [kTurns, 2, FloatStride(width)], of magnitude 1
+  std::vector<float> bases_;  // [kTabled / kTurns, 2 pairs]: Rope::Angles
 };
 
 }  // namespace renga::cpu

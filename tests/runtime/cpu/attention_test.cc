@@ -338,6 +338,41 @@ TEST(AttentionDirectTest, RefusesHeadsThatAreNoWholeVectors) {
       "step 'the.step': k_cache has shape [8,1,8], expected a multiple of 16 at axis 2");
 }
 
+// Keys of zeros, so that their bias is all there is: at the ends of what shares a rotation, and
+// where angles are no longer in a table.
+TEST(KeyBiasTest, TurnsToTheLastPosition) {
+  ThreadPool pool(2);
+  constexpr int64_t kSpan = 4200, kWidth = 34, kDims = 32;
+  const std::vector<float> q = RandomFloats(kWidth, 1), bias = RandomFloats(kWidth, 2, 50);
+  Tensor tq = Tensor::Floats({1, 1, kWidth}, q), tb = Tensor::Floats({kWidth}, bias);
+  Tensor k = Tensor::Make(DType::kF16, {kSpan, 1, kWidth}), seq = Tensor::Ints({1}, {0});
+  Tensor pages = Tensor::Ints({1, 1}, {0}), s = Tensor::Make(DType::kF32, {1, 1, kSpan});
+  for (const std::string pairing : {"neox", "norm"}) {
+    std::vector<plan::Attr> attrs = BiasAttrs(kDims);
+    attrs[4].value = pairing;
+    attrs.push_back({"page_tokens", kSpan});
+    attrs.push_back({"scale", 0.5});
+    RunStep("attn_scores", {&tq, &k, &seq, &pages, &tb}, {&s}, attrs, pool);
+    const std::vector<float> got = s.floats();
+    for (int64_t j = 0; j < kSpan; j += j % 64 == 63 ? 1 : 31) {
+      double want = 0, magnitude = 0;
+      for (int64_t d = kDims; d < kWidth; ++d) want += double{q[d]} * bias[d];
+      for (int64_t p = 0; p < kDims / 2; ++p) {
+        const int64_t first = pairing == "neox" ? p : 2 * p;
+        const int64_t second = pairing == "neox" ? p + kDims / 2 : 2 * p + 1;
+        const double angle =
+            static_cast<double>(j) * std::pow(kBase, -2 * static_cast<double>(p) / kDims);
+        const double c = 1.25 * std::cos(angle), sine = 1.25 * std::sin(angle);
+        want += q[first] * (bias[first] * c - bias[second] * sine);
+        want += q[second] * (bias[first] * sine + bias[second] * c);
+        magnitude += std::abs(q[first]) + std::abs(q[second]);
+      }
+      // Two rotations and a sum, each rounded to float: some 5 times 2^-24 of 100 or so.
+      ASSERT_NEAR(got[j], 0.5 * want, 4e-5 * magnitude) << pairing << " at " << j;
+    }
+  }
+}
+
 TEST(AttentionDirectTest, RefusesWhatItCannotReadAsItIsStored) {
   Tensor q = Tensor::Make(DType::kF32, {1, 2, 32}), k = Tensor::Make(DType::kF16, {8, 1, 32});
   Tensor v = Tensor::Make(DType::kQ8_0, {8, 1, 32}), bias = Tensor::Make(DType::kF32, {32});
