@@ -1,5 +1,6 @@
 // Speed of the cpu target's attention: one fused step, and its variant that reads the caches as
-// they are stored, against the three steps they replace.
+// they are stored, against the three steps they replace; and the fused step with caches in q8_0 and
+// in q4_0, keys without their bias (docs/kv-types.md).
 //
 //   cpu_attention_bench [threads]
 //
@@ -12,6 +13,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <ctime>
+#include <memory>
 #include <numeric>
 #include <random>
 #include <string>
@@ -59,8 +61,8 @@ class Step {
        std::vector<plan::Attr> attrs) {
     std::vector<const plan::TensorType*> types;
     for (Tensor* tensor : in) {
-      types.push_back(&tensor->type);
-      in_.push_back(tensor->Ref());
+      types.push_back(tensor == nullptr ? nullptr : &tensor->type);
+      in_.push_back(tensor == nullptr ? TensorRef() : tensor->Ref());
     }
     const plan::TensorType* out_type = &out->type;
     out_ = out->Ref();
@@ -85,6 +87,10 @@ void Fill(Tensor& tensor, int seed) {
   if (tensor.type.dtype == DType::kF32) {
     float* to = reinterpret_cast<float*>(tensor.bytes.data());
     std::generate_n(to, tensor.bytes.size() / 4, next);
+  } else if (Info(tensor.type.dtype).block_elements > 1) {
+    // Blocks whatever they hold, scales among them small numbers.
+    std::generate(tensor.bytes.begin(), tensor.bytes.end(),
+                  [&] { return static_cast<uint8_t>(random() % 48); });
   } else {
     uint16_t* to = reinterpret_cast<uint16_t*>(tensor.bytes.data());
     std::generate_n(to, tensor.bytes.size() / 2, [&] { return FloatToHalf(next()); });
@@ -98,6 +104,36 @@ double Time(const std::vector<std::vector<Step>>& layers, int64_t calls, ThreadP
     for (const Step& step : layers[i % layers.size()]) step.Run(pool);
   }
   return static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC / static_cast<double>(calls);
+}
+
+// The fused step of each layer with caches of `type` and a bias of keys. What it reads is kept in
+// `tensors`.
+std::vector<std::vector<Step>> Quantised(const Case& c, DType type, std::vector<Tensor*> in,
+                                         Tensor* y, std::vector<plan::Attr> attrs,
+                                         std::vector<std::unique_ptr<Tensor>>* tensors) {
+  const std::vector<int64_t> sizes = {in[1]->sizes[0], c.kv_heads, c.width};
+  const auto add = [&](DType dtype, std::vector<int64_t> shape) {
+    tensors->push_back(std::make_unique<Tensor>(dtype, std::move(shape)));
+    Fill(*tensors->back(), static_cast<int>(tensors->size()));
+    return tensors->back().get();
+  };
+  for (plan::Attr& attr : std::vector<plan::Attr>{{"base", 1e6},
+                                                  {"dims", c.width},
+                                                  {"factor", 1.0},
+                                                  {"magnitude", 1.0},
+                                                  {"pairing", std::string("neox")},
+                                                  {"scaling", std::string("none")}}) {
+    attrs.push_back(std::move(attr));
+  }
+  in.push_back(nullptr);  // sinks
+  in.push_back(add(DType::kF32, {c.kv_heads * c.width}));
+  std::vector<std::vector<Step>> steps(kLayers);
+  for (std::vector<Step>& step : steps) {
+    in[1] = add(type, sizes);
+    in[2] = add(type, sizes);
+    step.emplace_back(kAttention, in, y, attrs);
+  }
+  return steps;
 }
 
 void Measure(const Case& c, ThreadPool& pool) {
@@ -119,7 +155,9 @@ void Measure(const Case& c, ThreadPool& pool) {
   const plan::Attr page_tokens{"page_tokens", kPage}, scale{"scale", 0.125};
   const plan::Attr causal{"causal", true}, window{"window", int64_t{0}};
   std::vector<std::vector<Step>> apart(kLayers), fused(kLayers), direct(kLayers);
-  const bool whole_vectors = c.width % 16 == 0;
+  const bool whole_vectors = c.width % 16 == 0, whole_blocks = c.width % 32 == 0;
+  std::vector<std::vector<Step>> q8, q4;
+  std::vector<std::unique_ptr<Tensor>> quantised;
   for (int64_t i = 0; i < kLayers; ++i) {
     Tensor *k = &caches[2 * i], *v = &caches[2 * i + 1];
     apart[i].emplace_back(kAttnScores, std::vector<Tensor*>{&q, k, &sequences, &table}, &s,
@@ -132,25 +170,33 @@ void Measure(const Case& c, ThreadPool& pool) {
     const std::vector<plan::Attr> attrs = {causal, page_tokens, scale, window};
     fused[i].emplace_back(kAttention, in, &y, attrs);
     direct[i].emplace_back(whole_vectors ? kAttentionDirect : kAttention, in, &y, attrs);
+    if (i > 0 || !whole_blocks) continue;
+    q8 = Quantised(c, DType::kQ8_0, in, &y, attrs, &quantised);
+    q4 = Quantised(c, DType::kQ4_0, in, &y, attrs, &quantised);
   }
   const int64_t calls =
       std::max<int64_t>(kLayers, static_cast<int64_t>(0.02 / (Time(apart, kLayers, pool) + 1e-6)));
-  double best_apart = 1e9, best_fused = 1e9, best_direct = 1e9;
+  double best_apart = 1e9, best_fused = 1e9, best_direct = 1e9, best_q8 = 1e9, best_q4 = 1e9;
   for (int turn = 0; turn < 7; ++turn) {
     best_apart = std::min(best_apart, Time(apart, calls, pool));
     best_fused = std::min(best_fused, Time(fused, calls, pool));
     best_direct = std::min(best_direct, Time(direct, calls, pool));
+    if (!whole_blocks) continue;
+    best_q8 = std::min(best_q8, Time(q8, calls, pool));
+    best_q4 = std::min(best_q4, Time(q4, calls, pool));
   }
   const double macs = 2.0 * static_cast<double>(c.heads * c.width) *
                       static_cast<double>(c.tokens * (2 * c.span - c.tokens + 1) / 2);
   std::printf(
       "%2lld/%lld heads of %3lld  T %3lld  L %4lld  three steps %9.1f us  attention %9.1f us "
-      "%6.1f GFLOP/s  ratio %.2f  direct %9.1f us  ratio %.2f\n",
+      "%6.1f GFLOP/s  ratio %.2f  direct %9.1f us  ratio %.2f",
       static_cast<long long>(c.heads), static_cast<long long>(c.kv_heads),
       static_cast<long long>(c.width), static_cast<long long>(c.tokens),
       static_cast<long long>(c.span), best_apart * 1e6, best_fused * 1e6,
       2 * macs / best_fused / 1e9, best_apart / best_fused, best_direct * 1e6,
       best_fused / best_direct);
+  if (whole_blocks) std::printf("  q8_0 %9.1f us  q4_0 %9.1f us", best_q8 * 1e6, best_q4 * 1e6);
+  std::printf("\n");
 }
 
 int Main(int argc, char** argv) {
