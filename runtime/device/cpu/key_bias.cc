@@ -70,6 +70,11 @@ absl::StatusOr<KeyBias> KeyBias::Prepare(const StepCheck& check, size_t operand,
   }
   RENGA_RETURN_IF_ERROR(
       check.SameDim("k_bias", *given, 0, "all heads of k_cache", {-1, heads.value * width.value}));
+  constexpr int64_t kMaxWidth = 65536;  // tables of that many are kept; no model comes near
+  if (width.value > kMaxWidth) {
+    return check.Error(StrCat("k_cache has shape ", check.ShapeText(cache),
+                              ", expected no more than ", kMaxWidth, " at axis 2 with k_bias"));
+  }
   bias.width_ = width.value;
   RENGA_ASSIGN_OR_RETURN(bias.rope_, PrepareRope(check, width.value, kNoFactors));
   const int64_t pairs = bias.rope_.pairs(), stride = FloatStride(width.value);

@@ -410,6 +410,9 @@ TEST(KeyBiasRefusalTest, NamesWhatIsWrongWithTheBias) {
             "step 'the.step': k_bias has shape [64], expected 32 at axis 0 as in all heads of "
             "k_cache");
   EXPECT_EQ(refusal(&half, BiasAttrs(32)), "step 'the.step': k_bias has type f16, expected f32");
+  constexpr int64_t kHuge = int64_t{1} << 30;  // of which a table would be kept
+  for (Tensor* tensor : {&q, &k, &bias}) tensor->type.shape.back().value = kHuge;
+  EXPECT_THAT(refusal(&bias, BiasAttrs(32)), HasSubstr("expected no more than 65536 at axis 2"));
 }
 
 TEST(AttentionRefusalTest, NamesWhatIsWrongWithTheFusedStep) {
