@@ -24,13 +24,18 @@ class PassSetsTest : public testing::TestWithParam<ModelOfSets> {
     }
   }
 
-  std::unique_ptr<Forward> Open(PassSet set) const {
+  std::shared_ptr<const plan::Plan> PlanOf(PassSet set) const {
     CompileOptions options;
     options.context = 256;
     const auto plan = CompileWith(GetParam().path, set, options);
     EXPECT_TRUE(plan.ok()) << TextOf(set) << ": " << plan.status();
-    if (!plan.ok()) return nullptr;
-    auto forward = OpenPlanOn("cpu", *plan, /*threads=*/2);
+    return plan.ok() ? *plan : nullptr;
+  }
+
+  std::unique_ptr<Forward> Open(PassSet set) const {
+    const auto plan = PlanOf(set);
+    if (plan == nullptr) return nullptr;
+    auto forward = OpenPlanOn("cpu", plan, /*threads=*/2);
     EXPECT_TRUE(forward.ok()) << TextOf(set) << ": " << forward.status();
     return forward.ok() ? *std::move(forward) : nullptr;
   }
@@ -68,10 +73,12 @@ std::vector<int32_t> Chosen(Forward& forward, const std::vector<int32_t>& prompt
 
 TEST_P(PassSetsTest, EachLeftOutAndAllLeftOut) {
   std::vector<nlohmann::json> records = ReadExactRecord(GetParam().record);
-  // The others reach the same nodes at more expense.
-  std::erase_if(records,
-                [](const nlohmann::json& record) { return record["prompt_ids"].size() > 60; });
-  ASSERT_GT(records.size(), 3u);
+  // The others reach the same nodes at more expense; of the larger model three are enough.
+  const size_t longest = GetParam().path == QwenCoder() ? 45 : 60;
+  std::erase_if(records, [longest](const nlohmann::json& record) {
+    return record["prompt_ids"].size() > longest;
+  });
+  ASSERT_GE(records.size(), 3u);
   const auto run = [&](PassSet set) {
     std::vector<std::vector<int32_t>> chosen;
     const std::unique_ptr<Forward> forward = Open(set);
@@ -86,7 +93,12 @@ TEST_P(PassSetsTest, EachLeftOutAndAllLeftOut) {
   std::vector<PassSet> sets = {0};
   for (int i = 0; i < PassCount(); ++i) sets.push_back(AllPasses() & ~(PassSet{1} << i));
   int64_t compared = 0, apart = 0;
+  const auto whole = PlanOf(AllPasses());
+  ASSERT_TRUE(whole != nullptr);
   for (const PassSet set : sets) {
+    const auto plan = PlanOf(set);
+    ASSERT_TRUE(plan != nullptr);
+    if (plan->ir == whole->ir) continue;  // the pass has nothing to do here
     const auto got = run(set);
     ASSERT_EQ(got.size(), expected.size());
     for (size_t i = 0; i < records.size(); ++i) {

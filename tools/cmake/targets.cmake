@@ -87,4 +87,37 @@ function(renga_test name)
   if(ARG_COST)
     set_tests_properties(${name} PROPERTIES COST ${ARG_COST})
   endif()
+  if("unit" IN_LIST ARG_LABELS)
+    set_property(GLOBAL APPEND PROPERTY RENGA_UNIT_TESTS ${name})
+  endif()
+endfunction()
+
+# A program of many tests as two of ctest, each with half of them, under names of their own because
+# results go by the program's.
+function(renga_split_test name)
+  if(NOT TARGET ${name})
+    return()
+  endif()
+  add_custom_command(TARGET ${name} POST_BUILD
+                     COMMAND ${CMAKE_COMMAND} -E create_symlink ${name} ${name}_2
+                     WORKING_DIRECTORY ${CMAKE_BINARY_DIR} VERBATIM)
+  add_test(NAME ${name}_2 COMMAND ${CMAKE_BINARY_DIR}/${name}_2)
+  foreach(property LABELS TIMEOUT COST)
+    get_test_property(${name} ${property} value)
+    set_tests_properties(${name}_2 PROPERTIES ${property} "${value}")
+  endforeach()
+  set_tests_properties(${name} PROPERTIES ENVIRONMENT "GTEST_TOTAL_SHARDS=2;GTEST_SHARD_INDEX=0")
+  set_tests_properties(${name}_2 PROPERTIES ENVIRONMENT "GTEST_TOTAL_SHARDS=2;GTEST_SHARD_INDEX=1")
+endfunction()
+
+# Call it last in a folder of tests: of these only the unit tests run under the sanitizers, and the
+# others need not be built for them.
+function(renga_build_unit_tests_only)
+  get_property(unit GLOBAL PROPERTY RENGA_UNIT_TESTS)
+  get_property(targets DIRECTORY PROPERTY BUILDSYSTEM_TARGETS)
+  foreach(target ${targets})
+    if(NOT target IN_LIST unit)
+      set_target_properties(${target} PROPERTIES EXCLUDE_FROM_ALL TRUE)
+    endif()
+  endforeach()
 endfunction()
