@@ -87,8 +87,15 @@ function(renga_test name)
   if(ARG_COST)
     set_tests_properties(${name} PROPERTIES COST ${ARG_COST})
   endif()
+  if("slow" IN_LIST ARG_LABELS)
+    set_target_properties(${name} PROPERTIES EXCLUDE_FROM_ALL TRUE)  # nobody waits for them by chance
+    set_property(GLOBAL APPEND PROPERTY RENGA_SLOW_TESTS ${name})
+  endif()
   if("unit" IN_LIST ARG_LABELS)
     set_property(GLOBAL APPEND PROPERTY RENGA_UNIT_TESTS ${name})
+    if(NOT "tools" IN_LIST ARG_LABELS)
+      set_property(GLOBAL APPEND PROPERTY RENGA_LIBRARY_TESTS ${name})
+    endif()
   endif()
 endfunction()
 
@@ -111,8 +118,11 @@ function(renga_split_test name)
 endfunction()
 
 # Call it last in a folder of tests: of these only the unit tests run under the sanitizers, and the
-# others need not be built for them.
+# others need not be built for them. library_tests are those without the label tools: they need
+# neither the program nor what stands behind it, which is half of the build.
 function(renga_build_unit_tests_only)
+  get_property(library GLOBAL PROPERTY RENGA_LIBRARY_TESTS)
+  add_custom_target(library_tests DEPENDS ${library})
   get_property(unit GLOBAL PROPERTY RENGA_UNIT_TESTS)
   get_property(targets DIRECTORY PROPERTY BUILDSYSTEM_TARGETS)
   foreach(target ${targets})
