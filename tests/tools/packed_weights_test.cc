@@ -23,13 +23,7 @@ const char* const kModels[] = {"qwen2-Q4_0",  "qwen2-Q4_1",   "qwen2-Q5_0", "qwe
 
 class PackedWeightsVerbTest : public testing::Test {
  protected:
-  PackedWeightsVerbTest() : folder_(fs::path(testing::TempDir()) / "packed_weights_verb") {
-    fs::remove_all(folder_);
-    fs::create_directories(folder_);
-  }
-  ~PackedWeightsVerbTest() override { fs::remove_all(folder_); }
-
-  std::string File(const std::string& name) const { return (folder_ / name).string(); }
+  std::string File(const std::string& name) const { return folder_.File(name); }
 
   static std::string Output(const std::vector<std::string>& args) {
     const ProcessResult result = Renga(args);
@@ -44,7 +38,7 @@ class PackedWeightsVerbTest : public testing::Test {
     return json.is_object() ? json["ids"].dump() : "";
   }
 
-  fs::path folder_;
+  TempFolder folder_;
 };
 
 TEST_F(PackedWeightsVerbTest, SameIdsPackedEmbeddedAndAsInTheFile) {
