@@ -32,6 +32,7 @@ class CompileErrors : public testing::Test {
     ASSERT_NE(kernel, plan_.gpu.kernels.end());
     plan_.gpu.kernels = {*kernel};
     plan_.steps.clear();
+    plan_.gpu.packers.clear();  // which name others
   }
   plan::GpuKernel& kernel() { return plan_.gpu.kernels[0]; }
 
