@@ -17,6 +17,8 @@
 #include "ir/trace/run_params.h"
 #include "ir/trace/stats.h"
 #include "ir/trace/trace_graph.h"
+#include "runtime/device/cpu/cache_ops.h"
+#include "runtime/device/cpu/float_ops.h"
 #include "runtime/exec/executor.h"
 #include "runtime/plan/layout.h"
 
@@ -142,6 +144,23 @@ class CpuRecorder {
     size_t order;  // of the graph's values
   };
 
+  // What a cache of blocks holds of the run's tokens, which `value` becomes.
+  std::vector<float> Unpacked(TracedValue* value, const cpu::TensorRef& tensor) const {
+    const int64_t width = value->shape.back();
+    value->shape[0] = std::min(value->shape[0], static_cast<int64_t>(trace_->run.ids.size()));
+    const int64_t rows = value->elements() / width, row_bytes = RowBytes(value->dtype, width);
+    // The executor took the cache, so its type is one that they know.
+    const cpu::CacheOps ops = *cpu::FindCacheOps(value->dtype);
+    value->dtype = DType::kF32;
+    std::vector<float> numbers(static_cast<size_t>(rows * width));
+    std::vector<float> row(static_cast<size_t>(cpu::FloatStride(width)));
+    for (int64_t r = 0; r < rows; ++r) {
+      ops.unpack(tensor.data + r * row_bytes, width, row.data());
+      std::copy_n(row.begin(), width, numbers.begin() + r * width);
+    }
+    return numbers;
+  }
+
   void Record(const std::string& name, int buffer) {
     const auto found = values_.find(name);
     if (found == values_.end() || (options_.keep && !options_.keep(name))) return;
@@ -151,10 +170,16 @@ class CpuRecorder {
     value.op = std::string(found->second.op);
     value.dtype = tensor.dtype;
     value.shape.assign(tensor.dims, tensor.dims + tensor.rank);
-    const int64_t bytes = value.elements() * RowBytes(value.dtype, 1);
     value.axes = AxisNames(*found->second.type);
     // A fresh sequence has its pages in order: its cells come first.
-    value.data = absl::MakeConstSpan(tensor.data, bytes);
+    std::vector<float> numbers;
+    if (Info(value.dtype).block_elements > 1) {
+      numbers = Unpacked(&value, tensor);
+      value.data = {reinterpret_cast<const uint8_t*>(numbers.data()),
+                    numbers.size() * sizeof(float)};
+    } else {
+      value.data = absl::MakeConstSpan(tensor.data, value.elements() * RowBytes(value.dtype, 1));
+    }
     auto copy = std::make_shared<std::vector<uint8_t>>(TakeKept(trace_->run, &value));
     value.data = *copy;
     value.stats = ComputeStats(value);

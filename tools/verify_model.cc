@@ -111,9 +111,12 @@ class ModelVerifier {
     report_.device = std::string(device.forward->device());
     if (report_.device == "reference" || tokens == 0) return absl::OkStatus();
     // The graph as the frontend wrote it, so that a pass that changed its meaning shows; caches
-    // have the same types.
+    // have the same types. Where those are of blocks, a pass decides what is rounded
+    // (passes/simplify/key_bias_apart.h): then the plan's own graph.
     auto plain = std::make_shared<plan::Plan>(*device.plan.plan);
-    if (!plain->source_ir.empty()) plain->ir = plain->source_ir;
+    const bool blocks = std::any_of(plain->caches.begin(), plain->caches.end(),
+                                    [](const auto& c) { return Info(c.dtype).block_elements > 1; });
+    if (!plain->source_ir.empty() && !blocks) plain->ir = plain->source_ir;
     WeightOptions weights;
     weights.plan_path = device.plan.path;
     weights.packed = false;
@@ -147,6 +150,7 @@ class ModelVerifier {
                                     ? "all at once"
                                     : StrCat(step, step == 1 ? " token" : " tokens", " a step");
       report_.fidelity.push_back(Summarise(steps, std::move(divergences), agreeing));
+      report_.fidelity.back().coarse = blocks;
     }
     return absl::OkStatus();
   }

@@ -21,8 +21,12 @@ struct Fidelity {
   double kl_mean = 0, kl_p99 = 0, kl_max = 0;  // KL(interpreter || device), in nats
   double top1 = 0;                             // share of equal arg max
 
+  // Caches of blocks round in steps, so that two right runs differ by about what the type costs,
+  // up to 0.05 in q4_0 (docs/kv-types.md).
+  bool coarse = false;
+
   // A wrong model is far beyond; llama.cpp's runs are at 0.001 to 0.005 (docs/verify.md).
-  bool ok() const { return kl_mean < 0.01 && top1 >= 0.9; }
+  bool ok() const { return coarse ? kl_mean < 0.2 && top1 >= 0.7 : kl_mean < 0.01 && top1 >= 0.9; }
 };
 
 struct VerifyModelOptions {

@@ -1,6 +1,7 @@
 #include "ir/trace/verify.h"
 
 #include <algorithm>
+#include <cmath>
 #include <thread>
 #include <utility>
 
@@ -14,6 +15,21 @@ namespace {
 
 // Of each operator: the cause of a wrong node is nearly always that of its like in other layers.
 constexpr int kMostGuesses = 8;
+
+// What a node's error can do to a number that is kept in whole steps: those near a boundary, a
+// share e s of them where s is their root mean square in steps, end up a step away, which is
+// sqrt(e s) / s of all. A block's largest number is 127 steps (q8_0) or 8 (q4_0), a third of that
+// is usual.
+double OfSteps(double largest) {
+  const double s = largest / 3;
+  return std::sqrt(kNodeTolerance * s) / s;
+}
+
+double ToleranceOf(DType type) {
+  if (type == DType::kQ8_0) return OfSteps(127);
+  if (type == DType::kQ4_0) return OfSteps(8);
+  return std::max(kNodeTolerance, Roundoff(type));
+}
 
 class Verifier {
  public:
@@ -79,8 +95,7 @@ class Verifier {
     expected.name = value.name;
     expected.axes = got.axes;
     if (value.type.dtype == DType::kI32) return CheckChoice(node, value, expected, got);
-    const double tolerance =
-        options_.rtol.value_or(std::max(kNodeTolerance, Roundoff(value.type.dtype)));
+    const double tolerance = options_.rtol.value_or(ToleranceOf(value.type.dtype));
     const absl::StatusOr<ValueError> error = CompareValues(expected, got, tolerance);
     if (!error.ok()) return Skip(value, error.status());
     if (error->relative <= tolerance && error->lone_nonfinite == 0) {

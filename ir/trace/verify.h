@@ -21,7 +21,7 @@ namespace renga {
 
 struct VerifyOptions {
   // The relative RMS error that a node may have; default kNodeTolerance, or what an element type
-  // narrower than f32 rounds off.
+  // narrower than f32 rounds off, or what that error makes of numbers kept in steps.
   std::optional<double> rtol;
   int threads = 0;                                  // 0: all cores
   std::function<bool(std::string_view name)> keep;  // which values; null: all

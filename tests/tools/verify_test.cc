@@ -198,6 +198,30 @@ TEST_F(VerifyTest, NoFalseAlarms) {
   EXPECT_GT(models, 50 / kStride);
 }
 
+// Caches of blocks are recorded as the numbers that they hold.
+TEST_F(VerifyTest, QuantisedCaches) {
+  TinyModel model;
+  model.architecture = "qwen2";
+  model.heads = 2;
+  model.head_dim = 32;
+  model.embedding = 64;
+  model.hidden = 64;
+  model.Fill();
+  const std::string path = model.Write();
+  for (const DType type : {DType::kQ8_0, DType::kQ4_0}) {
+    VerifyModelOptions options;
+    options.open.device = "cpu";
+    options.open.use_cache = false;
+    options.open.compile.k_type = options.open.compile.v_type = type;
+    options.ids = options.text_ids = {1, 4, 2, 6, 3, 5, 2, 2};
+    const auto report = VerifyModel(path, options);
+    ASSERT_TRUE(report.ok()) << report.status();
+    EXPECT_THAT(Named(*report->nodes), IsEmpty());
+    EXPECT_TRUE(report->ok());
+    EXPECT_GT(report->nodes->worst_share, 0);
+  }
+}
+
 // The two causes of the hunt that this exists for, at once, and a third.
 TEST_F(VerifyTest, SeveralFaultsAreAllNamed) {
   std::vector<std::string> biases;
