@@ -9,6 +9,7 @@
 #include "ir/base/status.h"
 #include "ir/text/parse.h"
 #include "runtime/exec/index_rules.h"
+#include "tools/file_weights.h"
 
 namespace renga {
 namespace {
@@ -38,9 +39,8 @@ class ReferenceRunner final : public StepRunner {
     }
     RENGA_ASSIGN_OR_RETURN(
         self->interpreter_,
-        Interpreter::Create(
-            self->graph_, [&](const std::string& name) { return self->WeightOf(name); },
-            {{"C", cells->max}}, threads));
+        Interpreter::Create(self->graph_, FileWeights(*self->plan_, *self->weights_),
+                            {{"C", cells->max}}, threads));
     return std::unique_ptr<StepRunner>(std::move(self));
   }
 
@@ -139,17 +139,6 @@ class ReferenceRunner final : public StepRunner {
     }
     tensor.i.assign(values.begin(), values.end());
     return tensor;
-  }
-
-  absl::StatusOr<absl::Span<const uint8_t>> WeightOf(const std::string& name) const {
-    for (size_t i = 0; i < plan_->weights.size(); ++i) {
-      const WeightSource& source = plan_->weights[i].source;
-      if (source.name == name) {
-        return absl::MakeConstSpan(weights_->data(static_cast<int>(i)), source.bytes);
-      }
-    }
-    return absl::InvalidArgumentError(StrCat(
-        "the plan's graph: expected an entry in the weight table for @", name, ", got none"));
   }
 
   std::shared_ptr<const plan::Plan> plan_;

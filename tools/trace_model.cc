@@ -21,6 +21,7 @@
 #include "runtime/device/cpu/float_ops.h"
 #include "runtime/exec/executor.h"
 #include "runtime/plan/layout.h"
+#include "tools/file_weights.h"
 
 namespace renga {
 namespace {
@@ -66,26 +67,13 @@ absl::StatusOr<Trace> TraceOnReference(const OpenedPlan& opened, const Graph& gr
   weight_options.threads = threads;
   weight_options.packed = false;
   RENGA_ASSIGN_OR_RETURN(const WeightStore store, WeightStore::Open(plan, weight_options));
-  std::map<std::string_view, int> index;
-  for (size_t i = 0; i < plan.weights.size(); ++i) {
-    index[plan.weights[i].source.name] = static_cast<int>(i);
-  }
-  const WeightBytes weights =
-      [&](const std::string& name) -> absl::StatusOr<absl::Span<const uint8_t>> {
-    const auto found = index.find(name);
-    if (found == index.end()) {
-      return absl::InvalidArgumentError(
-          StrCat("the plan's graph: @", name, ": expected a weight of the plan, got none"));
-    }
-    return absl::MakeConstSpan(store.data(found->second), plan.weights[found->second].source.bytes);
-  };
   TraceGraphOptions graph_options;
   graph_options.ids = options.ids;
   graph_options.positions = options.positions;
   graph_options.threads = threads;
   graph_options.keep = options.keep;
   graph_options.cancel = options.cancel;
-  RENGA_ASSIGN_OR_RETURN(Trace trace, TraceGraph(graph, weights, graph_options));
+  RENGA_ASSIGN_OR_RETURN(Trace trace, TraceGraph(graph, FileWeights(plan, store), graph_options));
   trace.run = RunOf(plan, options);
   trace.run.device = "reference";
   return trace;

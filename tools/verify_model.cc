@@ -4,7 +4,6 @@
 #include <chrono>
 #include <cmath>
 #include <limits>
-#include <map>
 #include <memory>
 #include <numeric>
 #include <thread>
@@ -14,6 +13,7 @@
 #include "ir/text/parse.h"
 #include "runtime/exec/sequence_forward.h"
 #include "runtime/memory/weights.h"
+#include "tools/file_weights.h"
 #include "tools/reference_runner.h"
 #include "tools/trace_model.h"
 
@@ -177,20 +177,8 @@ class ModelVerifier {
     weight_options.threads = Threads();
     RENGA_ASSIGN_OR_RETURN(const WeightStore store,
                            WeightStore::Open(*opened.plan, weight_options));
-    std::map<std::string, int, std::less<>> index;
-    for (size_t i = 0; i < opened.plan->weights.size(); ++i) {
-      index[opened.plan->weights[i].source.name] = static_cast<int>(i);
-    }
-    const WeightBytes weights =
-        [&](const std::string& name) -> absl::StatusOr<absl::Span<const uint8_t>> {
-      const auto found = index.find(name);
-      if (found == index.end()) {
-        return absl::InvalidArgumentError(StrCat("@", name, ": no weight of the plan"));
-      }
-      return absl::MakeConstSpan(store.data(found->second),
-                                 opened.plan->weights[found->second].source.bytes);
-    };
-    RENGA_ASSIGN_OR_RETURN(report_.nodes, VerifyTrace(trace, graph, weights, options_.nodes));
+    RENGA_ASSIGN_OR_RETURN(
+        report_.nodes, VerifyTrace(trace, graph, FileWeights(*opened.plan, store), options_.nodes));
     return absl::OkStatus();
   }
 
