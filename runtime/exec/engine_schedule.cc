@@ -48,7 +48,7 @@ Engine::Admission Engine::AdmitOne(Request& request) {
   if (!sequence.ok()) return Admission::kNoRoom;
   int64_t known = 0;
   if (share_prefixes_ && !request.completion.options().prompt_top) {
-    known = pages_.Reuse(*sequence, request.tokens).value_or(0);
+    known = *pages_.Reuse(*sequence, request.tokens);  // an error only of one that has tokens
   }
   const bool fits = running_.empty() || Fits(request, known);
   if (!fits || WaitsForAnother(request, known)) {
