@@ -1,6 +1,6 @@
 // attention on GPUs. Up to 8 tokens: the keys of a tile are divided among the warps of a block and,
 // where the positions are many, among blocks, so that a long context keeps the GPU busy. More
-// tokens: a tile of rows goes over all its keys.
+// tokens: a tile of rows goes over all its keys, and each of its sequences is a block's.
 #include <algorithm>
 #include <optional>
 
@@ -50,19 +50,21 @@ std::optional<AttentionShape> FittingShape(const CudaStep& step, const Heads& he
   constexpr Size kPrefill[] = {{4, 1, 32, 2}, {4, 1, 32, 1}, {2, 1, 32, 1}, {1, 1, 16, 1}};
   // What is rounded on its way to shared memory is there at once: a second stage gains nothing.
   const bool copied = heads.k_cache.parts == 1 && heads.v_cache.parts == 1;
+  // A few tokens are mostly of as many sequences, whose keys one block should not read in turn.
   for (const Size& size : decode ? absl::MakeConstSpan(kDecode) : absl::MakeConstSpan(kPrefill)) {
     if (size.stages > 1 && !copied) continue;
-    AttentionShape shape = {.q_heads = heads.q,
-                            .kv_heads = heads.kv,
-                            .head_dim = heads.dim,
-                            .row_warps = size.row_warps,
-                            .key_warps = size.key_warps,
-                            .tile_tokens = std::max<int64_t>(1, 16 * size.row_warps / group),
-                            .tile_keys = size.tile_keys,
-                            .stages = size.stages,
-                            .max_splits = 1,
-                            .key_parts = heads.k_cache.parts,
-                            .value_parts = heads.v_cache.parts};
+    AttentionShape shape = {
+        .q_heads = heads.q,
+        .kv_heads = heads.kv,
+        .head_dim = heads.dim,
+        .row_warps = size.row_warps,
+        .key_warps = size.key_warps,
+        .tile_tokens = decode ? 1 : std::max<int64_t>(1, 16 * size.row_warps / group),
+        .tile_keys = size.tile_keys,
+        .stages = size.stages,
+        .max_splits = 1,
+        .key_parts = heads.k_cache.parts,
+        .value_parts = heads.v_cache.parts};
     if (decode) {
       // So many that one token keeps the GPU busy.
       shape.max_splits =
@@ -96,7 +98,7 @@ struct Parts {
 };
 
 absl::Status AddLaunch(CudaStep& step, const Heads& heads, const AttentionShape& shape,
-                       const plan::Expr& splits, const Parts& parts, std::string_view detail) {
+                       const plan::Expr& grid_x, const Parts& parts, std::string_view detail) {
   RENGA_ASSIGN_OR_RETURN(const plan::Expr span, step.Symbol(step.NameAttr("span")));
   const Dim& page_columns = step.type("pages").shape.back();
   plan::Expr pages = plan::Constant(page_columns.value);
@@ -111,7 +113,7 @@ absl::Status AddLaunch(CudaStep& step, const Heads& heads, const AttentionShape&
                                   shape.head_dim, "_", detail),
                  .config = ConfigOf(step, heads, shape),
                  .threads = shape.threads()},
-      .grid_x = splits,
+      .grid_x = grid_x,
       .grid_y = plan::Constant(shape.grid_y()),
       .grid_z = plan::CeilDivide(step.rows(), shape.tile_tokens),
       .shared = plan::Constant(shape.shared_bytes()),
@@ -160,8 +162,15 @@ absl::Status EmitCudaAttention(const Node& node, std::string_view kernel, PlanBu
                   StrCat("few tokens: each ", decode->tile_keys, " positions a block, up to ",
                          decode->max_splits, " blocks; keys of earlier steps come early"));
   if (step.max_rows() <= kDecodeTokens) return absl::OkStatus();
-  RENGA_RETURN_IF_ERROR(AddLaunch(step, heads, *prefill, plan::Constant(1), {}, "prefill"));
-  step.EndVariant(step.max_rows(), "many tokens: tiles of rows are enough blocks");
+  // As many blocks as a tile of rows may have sequences.
+  plan::Expr sequences = plan::Constant(1);
+  if (const Dim& of_step = step.type("pages").shape[0]; of_step.is_symbol()) {
+    RENGA_ASSIGN_OR_RETURN(sequences, step.Symbol(of_step.symbol));
+  }
+  RENGA_RETURN_IF_ERROR(AddLaunch(step, heads, *prefill,
+                                  plan::Min(sequences, plan::Constant(prefill->tile_tokens)), {},
+                                  "prefill"));
+  step.EndVariant(step.max_rows(), "many tokens: tiles of rows, a block for each sequence in one");
   return absl::OkStatus();
 }
 

@@ -54,18 +54,47 @@ constexpr WgmmaTile kWgmmaTiles[] = {{64, 6, 12}, {128, 6, 9}, {256, 5, 8}};
 // Ends of ranges of rows that choose their tiles by themselves: at the end, so no range is wide.
 constexpr int64_t kWgmmaRanges[] = {64, 128, 256, 512, 1024};
 
-// The tile with which `rows` rows are done first. A multiprocessor holds one block, so what counts
+// How a product goes through matmul_wgmma.
+struct WgmmaShape {
+  WgmmaTile tile;
+  int64_t splits;  // blocks that divide k
+
+  int64_t grid_x(int64_t rows) const { return CeilDiv(rows, tile.tokens); }
+  static int64_t grid_y(const ProductWeight& weight) { return CeilDiv(weight.rows, kWgmmaRows); }
+};
+
+// k is divided where the rows are few: each split writes and reads sums of all of them.
+constexpr int64_t kMostSplits = 8, kMostSplitRows = 256;
+
+// In the time of a token in eighths of that in the largest tile, for 64 k: what a block takes
+// beside its products, and what splits take to join their sums.
+constexpr int64_t kBlockCost = 9000, kJoinCost = 8000;
+
+// The shape with which `rows` rows are done first. A multiprocessor holds one block, so what counts
 // is the number of whole waves of them.
 // The largest tile takes NVRTC seconds: only where long prompts spend their time.
-const WgmmaTile& TileOf(const GpuLimits& gpu, const ProductWeight& weight, int64_t rows) {
+WgmmaShape ShapeOf(const GpuLimits& gpu, const ProductWeight& weight, int64_t rows) {
   constexpr int64_t kRowsOfLargest = 1024;
-  const auto cost = [&](const WgmmaTile& tile) {
-    const int64_t blocks = CeilDiv(weight.rows, kWgmmaRows) * CeilDiv(rows, tile.tokens);
-    return CeilDiv(blocks, gpu.multiprocessors) * tile.tokens * tile.eighths;
-  };
-  return *std::min_element(
-      std::begin(kWgmmaTiles), std::end(kWgmmaTiles) - (rows < kRowsOfLargest ? 1 : 0),
-      [&](const WgmmaTile& a, const WgmmaTile& b) { return cost(a) < cost(b); });
+  WgmmaShape best = {kWgmmaTiles[0], 1};
+  int64_t least = 0;
+  for (const WgmmaTile& tile : kWgmmaTiles) {
+    if (tile.tokens == std::end(kWgmmaTiles)[-1].tokens && rows < kRowsOfLargest) continue;
+    for (int64_t splits = 1; splits <= (rows <= kMostSplitRows ? kMostSplits : 1); ++splits) {
+      const int64_t steps = CeilDiv(weight.layout.steps, splits);
+      if (splits > 1 && (splits - 1) * steps >= weight.layout.steps) continue;
+      const WgmmaShape shape = {tile, splits};
+      const int64_t blocks = shape.grid_x(rows) * WgmmaShape::grid_y(weight) * splits;
+      const int64_t cost =
+          CeilDiv(blocks, gpu.multiprocessors) *
+              (steps * weight.layout.step_blocks / 2 * tile.tokens * tile.eighths + kBlockCost) +
+          (splits > 1 ? kJoinCost : 0);
+      if (least == 0 || cost < least) {
+        least = cost;
+        best = shape;
+      }
+    }
+  }
+  return best;
 }
 
 // Why wgmma does not multiply by all of `weights`, for people; empty where it does.
@@ -110,25 +139,30 @@ void AddMma(CudaStep& step, bool few, const HalfRowsOf& x, const ProductWeight& 
 
 void AddWgmma(CudaStep& step, int64_t last, const HalfRowsOf& x, const ProductWeight& weight,
               const MatmulOperands& operands) {
-  const WgmmaTile& tile = TileOf(step.gpu(), weight, last);
+  const WgmmaShape shape = ShapeOf(step.gpu(), weight, last);
+  const WgmmaTile& tile = shape.tile;
   step.Launch({
       .kernel = {.header = "matmul_wgmma",
                  .call = "MatmulWgmma<Config>",
                  .args = "MatmulWgmmaArgs",
-                 .detail = StrCat("wgmma_", weight.Name(), "_", tile.tokens),
+                 .detail = StrCat("wgmma_", weight.Name(), "_", tile.tokens,
+                                  shape.splits > 1 ? StrCat("_in_", shape.splits) : ""),
                  .config = {StrCat("using Weight = ", weight.Text(), ";"),
                             StrCat("static constexpr int kTileTokens = ", tile.tokens,
-                                   ", kStages = ", tile.stages, ";")},
+                                   ", kStages = ", tile.stages, ", kSplits = ", shape.splits, ";")},
                  .threads = kWgmmaThreads,
                  .ir = ProductText(weight),
                  .has_tensor_map = true},
       .grid_x = plan::CeilDivide(step.rows(), tile.tokens),
-      .grid_y = plan::Constant(CeilDiv(weight.rows, kWgmmaRows)),
-      .shared = plan::Constant(MatmulWgmmaShared(tile.tokens, tile.stages)),
+      .grid_y = plan::Constant(WgmmaShape::grid_y(weight)),
+      .grid_z = plan::Constant(shape.splits),
+      .shared = plan::Constant(MatmulWgmmaShared(tile.tokens, tile.stages, shape.splits)),
       .args = {RowTiles("map", x.values, step.rows(), x.pitch, tile.tokens), Pointer("x", -1),
                Pointer("factors", x.factors), Pointer("weight", weight.buffer),
                Pointer("bias", operands.bias), Pointer("residual", operands.residual),
-               Pointer("y", operands.y), Int32("tokens", step.rows())},
+               Pointer("y", operands.y), Int32("tokens", step.rows()),
+               Pointer("parts", shape.splits > 1 ? x.parts : -1),
+               Pointer("tickets", shape.splits > 1 ? x.tickets : -1)},
   });
 }
 
@@ -193,10 +227,27 @@ std::string SizesConfig(int64_t rows, int64_t warps) {
   return StrCat("static constexpr int kTokens = ", rows, ", kWarps = ", warps, ";");
 }
 
-absl::StatusOr<HalfRowsOf> HalfRowsScratch(CudaStep& step, int64_t padded_k) {
-  HalfRowsOf half{.pitch = padded_k};
-  RENGA_ASSIGN_OR_RETURN(half.values, step.RowScratch("half", DType::kF16, padded_k));
+absl::StatusOr<HalfRowsOf> HalfRowsScratch(CudaStep& step,
+                                           absl::Span<const ProductWeight* const> weights,
+                                           absl::Span<const ManyRows> variants) {
+  HalfRowsOf half;
+  int64_t parts = 0, tickets = 0;
+  for (const ProductWeight* weight : weights) {
+    half.pitch = std::max(half.pitch, weight->layout.padded_k());
+    for (const ManyRows& rows : variants) {
+      if (rows.matmul != Matmul::kWgmma) continue;
+      const WgmmaShape shape = ShapeOf(step.gpu(), *weight, rows.last);
+      if (shape.splits == 1) continue;
+      parts = std::max(parts, shape.splits * rows.last * weight->rows);
+      tickets = std::max(tickets, shape.grid_x(rows.last) * WgmmaShape::grid_y(*weight));
+    }
+  }
+  RENGA_ASSIGN_OR_RETURN(half.values, step.RowScratch("half", DType::kF16, half.pitch));
   RENGA_ASSIGN_OR_RETURN(half.factors, step.RowScratch("factors", DType::kF32, 1));
+  if (tickets > 0) {
+    RENGA_ASSIGN_OR_RETURN(half.parts, step.Scratch("parts", DType::kF32, parts));
+    half.tickets = step.Persistent("wgmma.tickets", 4 * tickets);
+  }
   return half;
 }
 

@@ -62,14 +62,12 @@ std::string SizesConfig(int64_t rows, int64_t warps);
 // Shared memory as an expression of the rows.
 plan::Expr SharedBytes(const TokenBytes& bytes, const plan::Expr& rows);
 
-// Rows of x as f16 in scratch, and their factors.
+// Rows of x as f16 in scratch, and their factors; and what blocks that divide k hand over.
 struct HalfRowsOf {
   int32_t values = -1, factors = -1;
   int64_t pitch = 0;  // halves from row to row
+  int32_t parts = -1, tickets = -1;
 };
-
-// Scratch for them. `padded_k` is what the readers' weights have at most.
-absl::StatusOr<HalfRowsOf> HalfRowsScratch(CudaStep& step, int64_t padded_k);
 
 // A way to multiply them by weights.
 enum class Matmul {
@@ -89,6 +87,11 @@ struct ManyRows {
 // Variants for more than `decoded` rows by all of `weights`; none where there are never so many.
 std::vector<ManyRows> ManyRowsVariants(const CudaStep& step, int64_t decoded,
                                        absl::Span<const ProductWeight* const> weights);
+
+// Scratch for all of `variants`, one at a time.
+absl::StatusOr<HalfRowsOf> HalfRowsScratch(CudaStep& step,
+                                           absl::Span<const ProductWeight* const> weights,
+                                           absl::Span<const ManyRows> variants);
 
 // Adds the launch that fills it from operand x[rows, k], perhaps normed by operand norm. What
 // kWgmma reads in another order than the others.
@@ -110,11 +113,7 @@ absl::Status EmitManyRows(CudaStep& step, int64_t decoded,
                           absl::Span<const ProductWeight* const> weights, Products products) {
   const std::vector<ManyRows> variants = ManyRowsVariants(step, decoded, weights);
   if (variants.empty()) return absl::OkStatus();
-  int64_t padded_k = 0;
-  for (const ProductWeight* weight : weights) {
-    padded_k = std::max(padded_k, weight->layout.padded_k());
-  }
-  RENGA_ASSIGN_OR_RETURN(const HalfRowsOf half, HalfRowsScratch(step, padded_k));
+  RENGA_ASSIGN_OR_RETURN(const HalfRowsOf half, HalfRowsScratch(step, weights, variants));
   for (const ManyRows& rows : variants) {
     AddHalfRows(step, rows.matmul, half, weights[0]->k);
     products(rows, half);

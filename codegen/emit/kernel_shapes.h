@@ -63,10 +63,12 @@ struct MatmulShape {
   }
 };
 
-// Shared bytes of matmul_wgmma. Grid: tokens / tile_tokens, rows / kWgmmaRows, both rounded up.
+// Shared bytes of matmul_wgmma. Grid: tokens / tile_tokens, rows / kWgmmaRows, both rounded up;
+// splits.
 inline constexpr int64_t kWgmmaRows = 128, kWgmmaThreads = 384;
-constexpr int64_t MatmulWgmmaShared(int64_t tile_tokens, int64_t stages) {
-  return stages * tile_tokens * 128 + (8 * stages + 15) / 16 * 16 + 8 * stages;
+constexpr int64_t MatmulWgmmaShared(int64_t tile_tokens, int64_t stages, int64_t splits) {
+  const int64_t barriers = (8 * stages + 15) / 16 * 16;
+  return stages * tile_tokens * 128 + barriers + (splits > 1 ? barriers + 4 : 8 * stages);
 }
 
 // What the Config of attention says about sizes. `key_parts` and `value_parts` are 1 for caches in

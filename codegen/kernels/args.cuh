@@ -162,6 +162,9 @@ struct MatmulWgmmaArgs {
   // the 128-byte swizzle.
   TensorMap map;
   MatmulArgs product;  // whose x is not used
+  // Where several blocks divide k; else not used.
+  float* parts;       // [splits, tokens, n]
+  uint32_t* tickets;  // [grid.x * grid.y], zeros at first and afterwards
 };
 
 // rows.cuh.

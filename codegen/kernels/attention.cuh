@@ -5,7 +5,8 @@
 // value head. kKeyWarps warps divide the keys among them. Keys and values of kTileKeys positions at
 // a time go through shared memory to mma.m16n8k16: scores, softmax as it goes, weighted sum. A tile
 // may be split along the keys over several blocks (gridDim.x), of which the last to come combines
-// the parts in their order, so the result depends on the number of splits alone.
+// the parts in their order, so the result depends on the number of splits alone. Where it is not
+// (kMaxSplits is 1) they divide the sequences of the tile instead.
 //
 // At a few tokens all of this is a chain of latencies, so it is kept short. The keys of earlier
 // steps are on their way before WaitForPreviousKernel, and the next tile's while one is computed; a
@@ -27,7 +28,8 @@ namespace renga::kernels {
 // kCausal, kWindow (0: none), kScale, kSoftCap (0: none); kRowWarps, kKeyWarps, kTileTokens,
 // kTileKeys (a multiple of 16 * kKeyWarps), kStages (tiles of keys in shared memory, 1 or 2),
 // kMaxSplits.
-// Grid: splits, kKvHeads * kHeadTiles, tokens / kTileTokens rounded up.
+// Grid: splits, or where kMaxSplits is 1 any number of blocks for the sequences of a tile; kKvHeads
+// * kHeadTiles; tokens / kTileTokens rounded up.
 template <class Config>
 class AttentionKernel {
  public:
@@ -38,9 +40,13 @@ class AttentionKernel {
 
   static __device__ __forceinline__ void Run(const AttentionArgs& args) {
     AttentionKernel kernel(args);
-    KeyRun run = kernel.runs_.At(0);
-    const int splits = kernel.runs_.SplitsFrom(run);
-    if (blockIdx.x >= splits) return;  // who has keys does not wait for this one
+    if (kernel.rows_.begin >= kernel.rows_.end) return;  // another block has all there is
+    KeyRun run = kernel.runs_.At(kernel.rows_.begin);
+    int splits = 1;
+    if constexpr (Config::kMaxSplits > 1) {
+      splits = kernel.runs_.SplitsFrom(run);
+      if (blockIdx.x >= splits) return;  // who has keys does not wait for this one
+    }
     kernel.Clear();
     const bool any = kernel.runs_.Settle(run);
     if (any) kernel.LoadOldKeys(run);
@@ -60,6 +66,7 @@ class AttentionKernel {
   static constexpr int kTileKeys = Config::kTileKeys;
   static constexpr int kStages = Config::kStages;
   static constexpr int kKeysOfWarp = kTileKeys / Config::kKeyWarps;
+  static constexpr bool kKeyWarpsOnly = Config::kRowWarps == 1;  // every warp has all rows
   static_assert(kKeysOfWarp % 16 == 0 && kHeadDim % 2 == 0, "see above");
   static_assert(kStages == 1 || kStages == 2, "see above");
   using KeyTile = KvTile<typename Config::KeyCache, kTileKeys, kHeadDim>;
@@ -71,8 +78,8 @@ class AttentionKernel {
 
   __device__ __forceinline__ explicit AttentionKernel(const AttentionArgs& args)
       : args_(args),
-        rows_(args.tokens),
-        runs_(args, rows_.first_token, rows_.tokens),
+        rows_(args),
+        runs_(args, rows_.first_token, rows_.end),
         keys_(arena_.Take<uint16_t>(kKeyHalves < kSlotHalves ? kSlotHalves : kKeyHalves)),
         values_(arena_.Take<uint16_t>(kStages * ValueTile::kHalves)),
         queries_(arena_.Take<uint16_t>(2 * kRows * kPitch)),
@@ -257,12 +264,16 @@ class AttentionKernel {
           CommitCopies();
         }
       }
+      // A warp may have no row of this sequence: then all of its weights would be 0.
+      const bool any = kKeyWarpsOnly || rows_.AnyOf(row_warp_ * 16, 16, run.first, run.end);
       float scores[kKeysOfWarp / 8][4];
-      Scores(Keys(stage), scores);
-      Weigh(run.tile * kTileKeys + key_warp_ * kKeysOfWarp, run.first, run.end, scores);
+      if (any) {
+        Scores(Keys(stage), scores);
+        Weigh(run.tile * kTileKeys + key_warp_ * kKeysOfWarp, run.first, run.end, scores);
+      }
       WaitForCopies<2 * (kStages - 1)>();
       SyncThreads();  // its values are there, and all are done with its keys
-      AddValues(Values(stage), scores);
+      if (any) AddValues(Values(stage), scores);
       if (!more) return;
       if constexpr (kStages == 2) {
         stage = 1 - stage;

@@ -212,7 +212,7 @@ class AttentionJoin {
   }
 
   const AttentionArgs& args_;
-  const Rows rows_;  // a copy: a kernel that points into itself lives in memory
+  const Rows rows_;                  // a copy: a kernel that points into itself lives in memory
   RowStats* warp_stats_ = nullptr;   // [kKeyWarps, kTileRows]
   RowStats* split_stats_ = nullptr;  // [kMaxSplits, kTileRows]
   uint32_t* last_ = nullptr;

@@ -22,9 +22,9 @@ struct KeyRun {
 template <class Config>
 class KeyRuns {
  public:
-  // `first_token` and `tokens` of the block's tile.
-  __device__ __forceinline__ KeyRuns(const AttentionArgs& args, int first_token, int tokens)
-      : args_(args), first_token_(first_token), tokens_(tokens), lane_(threadIdx.x % 32) {
+  // Of the block's tile: its first token, and the end of those that are the block's.
+  __device__ __forceinline__ KeyRuns(const AttentionArgs& args, int first_token, int end)
+      : args_(args), first_token_(first_token), tokens_(end), lane_(threadIdx.x % 32) {
     step_sequence_ = 0;
     step_position_ = kNever;
     if (lane_ < args.tokens && IsFewTokens()) {

@@ -4,9 +4,14 @@
 // A block is three warpgroups for 128 rows and kTileTokens tokens. One thread of the first keeps
 // kStages tiles of 64 k under way; the others take 64 rows each. While the tensor cores work on one
 // chunk of 64 k the lanes dequantise the next, into the other of two sets of registers.
+//
+// Few tokens make few blocks, and what a multiprocessor has under way of a stream of weights is one
+// block's: so kSplits blocks may divide k among them. Each leaves its sums in memory, and the last
+// to come adds them in the order of k: the result does not depend on which that is.
 #pragma once
 
 #include "codegen/kernels/matmul.cuh"
+#include "codegen/kernels/ticket.cuh"
 
 #if defined(RENGA_EMULATOR) || defined(__CUDA_ARCH_FEAT_SM90_ALL)
 
@@ -19,21 +24,25 @@ template <int kBlocks>
 inline constexpr bool kAsLoaded<F16<kBlocks>> = true;
 
 // Config: Weight (of a type whose weights are one f16 each, not F32; padded k a multiple of 64);
-// kTileTokens (64, 128 or 256), kStages. Grid: tokens / kTileTokens, rows / 128, rounded up. Block:
-// 384 threads.
+// kTileTokens (64, 128 or 256), kStages, kSplits (none without a step of k). Grid: tokens /
+// kTileTokens, rows / 128, both rounded up; kSplits. Block: 384 threads.
 template <class Config>
 class MatmulWgmmaKernel {
  public:
   using Weight = typename Config::Weight;
   using Type = typename Weight::Type;
   static constexpr int kTileTokens = Config::kTileTokens, kStages = Config::kStages;
+  static constexpr int kSplits = Config::kSplits;
+  static constexpr int kStepsOfSplit = (Weight::kSteps + kSplits - 1) / kSplits;
   static_assert(Type::kParts == 1 && Weight::kBlocks % 2 == 0, "see above");
+  static_assert((kSplits - 1) * kStepsOfSplit < Weight::kSteps, "see above");
 
   static __device__ __forceinline__ void Run(const MatmulWgmmaArgs& args) {
     MatmulWgmmaKernel kernel(args);
     if (threadIdx.x < 128) {
       ReleaseRegisters<40>();
       if (threadIdx.x == 0) kernel.Produce();
+      if constexpr (kSplits > 1) kernel.AllDone();
       return;
     }
     ClaimRegisters<232>();
@@ -43,7 +52,6 @@ class MatmulWgmmaKernel {
  private:
   static constexpr int kTileBytes = kTileTokens * 64 * 2;
   static constexpr int kChunks = Weight::kBlocks / 2;  // of a step
-  static constexpr int kAllChunks = kChunks * Weight::kSteps;
 
   // A of the four products of a chunk.
   using ChunkFragments = Fragments[2][1];
@@ -53,6 +61,9 @@ class MatmulWgmmaKernel {
     tiles_ = arena.Take<uint8_t>(kStages * kTileBytes, 1024);
     full_ = arena.Take<uint64_t>(kStages);
     empty_ = arena.Take<uint64_t>(kStages);
+    if constexpr (kSplits > 1) last_ = arena.Take<uint32_t>(1);
+    first_step_ = blockIdx.z * kStepsOfSplit;
+    end_step_ = min(first_step_ + kStepsOfSplit, Weight::kSteps);
     if (threadIdx.x == 0) {
       for (int s = 0; s < kStages; ++s) {
         InitMbarrier(full_ + s, 1);
@@ -67,7 +78,7 @@ class MatmulWgmmaKernel {
     WaitForPreviousKernel();
     LetNextKernelStart();
     int stage = 0, parity = 0;
-    for (int chunk = 0; chunk < kAllChunks; ++chunk) {
+    for (int chunk = first_step_ * kChunks; chunk < end_step_ * kChunks; ++chunk) {
       WaitForMbarrier(empty_ + stage, parity ^ 1);
       ArriveExpectingBytes(full_ + stage, kTileBytes);
       LoadTile2d(tiles_ + stage * kTileBytes, &args_.map, chunk * 64, blockIdx.x * kTileTokens,
@@ -85,7 +96,7 @@ class MatmulWgmmaKernel {
     const int exponent = view.LoadExponent();
     const typename Type::Factor factor = Type::Factor::Of(exponent);
     typename Weight::Step next;
-    view.Load(first_item, next);
+    view.Load(first_item + first_step_, next);
     WaitForPreviousKernel();
     LetNextKernelStart();
 
@@ -93,12 +104,12 @@ class MatmulWgmmaKernel {
     ChunkFragments a[2];
     // Two steps in turn where a step is one chunk: which set of registers is never computed.
     constexpr int kUnrolled = kChunks == 1 ? 2 : 1;
-    for (int step = 0; step < Weight::kSteps; step += kUnrolled) {
+    for (int step = first_step_; step < end_step_; step += kUnrolled) {
 #pragma unroll
       for (int u = 0; u < kUnrolled; ++u) {
-        if (step + u >= Weight::kSteps) continue;
+        if (step + u >= end_step_) continue;
         const typename Weight::Step now = next;
-        if (step + u + 1 < Weight::kSteps) view.Load(first_item + step + u + 1, next);
+        if (step + u + 1 < end_step_) view.Load(first_item + step + u + 1, next);
         const typename Type::Scales scales = Type::Prepare(now.words, factor);
 #pragma unroll
         for (int c = 0; c < kChunks; ++c) {
@@ -106,7 +117,7 @@ class MatmulWgmmaKernel {
           Type::Dequantize(now.words, scales, 2 * c, set[0]);
           Type::Dequantize(now.words, scales, 2 * c + 1, set[1]);
           if constexpr (kAsLoaded<Type>) OwnRegisters(set);
-          Multiply(set, step + u + c == 0, sums);
+          Multiply(set, step + u == first_step_ && c == 0, sums);
         }
       }
     }
@@ -115,20 +126,54 @@ class MatmulWgmmaKernel {
     const float unscale = Type::Unscale(exponent);
     const int row = first_tile * 16 + lane / 4;
     const int token = blockIdx.x * kTileTokens + lane % 4 * 2;
+    if constexpr (kSplits > 1) {
+      if (!JoinSplits(row, token, sums)) return;
+    }
+    ForEachSum(row, token, [&](int r, int t, int64_t at, int i) {
+      const float bias = args_.product.bias == nullptr ? 0.0f : args_.product.bias[r];
+      float y = sums[i] * unscale * args_.product.factors[t] + bias;
+      if (args_.product.residual != nullptr) y += LoadFromL2(args_.product.residual + at);
+      args_.product.y[at] = y;
+    });
+  }
+
+  // Calls function(row, token, place in [tokens, n], index into the lane's sums) for those there
+  // are, from the lane's first row and token on.
+  template <typename Function>
+  __device__ __forceinline__ void ForEachSum(int row, int token, Function function) const {
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
       if (row + r * 8 >= Weight::kRows) continue;
-      const float bias = args_.product.bias == nullptr ? 0.0f : args_.product.bias[row + r * 8];
 #pragma unroll
       for (int i = 0; i < kTileTokens / 4; ++i) {
         const int t = token + i / 2 * 8 + i % 2;
         if (t >= args_.product.tokens) continue;
-        const int64_t at = static_cast<int64_t>(t) * Weight::kRows + row + r * 8;
-        float y = sums[i / 2 * 4 + r * 2 + i % 2] * unscale * args_.product.factors[t] + bias;
-        if (args_.product.residual != nullptr) y += LoadFromL2(args_.product.residual + at);
-        args_.product.y[at] = y;
+        function(row + r * 8, t, static_cast<int64_t>(t) * Weight::kRows + row + r * 8,
+                 i / 2 * 4 + r * 2 + i % 2);
       }
     }
+  }
+
+  // The sums of all splits in the block that comes last; false in the others.
+  __device__ __forceinline__ bool JoinSplits(int row, int token, float (&sums)[kTileTokens / 2]) {
+    const int64_t part = static_cast<int64_t>(args_.product.tokens) * Weight::kRows;
+    float* mine = args_.parts + blockIdx.z * part;
+    ForEachSum(row, token, [&](int, int, int64_t at, int i) { mine[at] = sums[i]; });
+    if (!AllDone()) return false;
+    ForEachSum(row, token, [&](int, int, int64_t at, int i) {
+      float of_split[kSplits];
+#pragma unroll
+      for (int s = 0; s < kSplits; ++s) of_split[s] = LoadFromL2(args_.parts + s * part + at);
+      sums[i] = of_split[0];
+#pragma unroll
+      for (int s = 1; s < kSplits; ++s) sums[i] += of_split[s];
+    });
+    return true;
+  }
+
+  // By all threads of the block: whether it is the last of the splits to have written its sums.
+  __device__ __forceinline__ bool AllDone() const {
+    return ComesLast(args_.tickets + blockIdx.y * gridDim.x + blockIdx.x, kSplits, last_);
   }
 
   static __device__ __forceinline__ void OwnRegisters(ChunkFragments& a) {
@@ -159,6 +204,8 @@ class MatmulWgmmaKernel {
   uint8_t* tiles_;  // [kStages, kTileTokens, 64] f16, swizzled
   uint64_t* full_;  // [kStages]
   uint64_t* empty_;
+  uint32_t* last_ = nullptr;
+  int first_step_, end_step_;   // of k
   int stage_ = 0, parity_ = 0;  // of a consumer
 };
 

@@ -273,7 +273,7 @@ TEST(GpuLowering, WgmmaForManyRows) {
 using namespace renga::kernels;
 struct Config {
   using Weight = Packed<Q4_K, 256, 256>;
-  static constexpr int kTileTokens = 64, kStages = 6;
+  static constexpr int kTileTokens = 64, kStages = 6, kSplits = 1;
 };
 extern "C" __global__ void __launch_bounds__(384, 1) )",
                                    kernel->name, R"((const __grid_constant__ MatmulWgmmaArgs args) {

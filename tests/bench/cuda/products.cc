@@ -65,12 +65,15 @@ struct Config {
 
 // Of matmul_wgmma, for sm_90a.
 struct WgmmaTile {
-  int64_t tile_tokens, stages;
+  int64_t tile_tokens, stages, splits;
 };
-constexpr WgmmaTile kWgmmaTiles[] = {{64, 6}, {128, 6}, {256, 5}};
+constexpr WgmmaTile kWgmmaTiles[] = {{64, 6, 1},  {64, 6, 2},  {64, 6, 4}, {128, 6, 1},
+                                     {128, 6, 2}, {128, 6, 4}, {256, 5, 1}};
+constexpr int64_t kMostSplitTokens = 256, kMostSplits = 4;
 
 std::string WgmmaName(DType type, const Shape& shape, const WgmmaTile& tile) {
-  return StrCat("wgmma_", Name(type), "_", shape.n, "_", shape.k, "_", tile.tile_tokens);
+  return StrCat("wgmma_", Name(type), "_", shape.n, "_", shape.k, "_", tile.tile_tokens, "_in_",
+                tile.splits);
 }
 
 // Nothing on other GPUs, where it is not launched.
@@ -83,7 +86,7 @@ struct Config {
   using Weight = )",
                 PackedName(type, shape.n, shape.k),
                 ";\n  static constexpr int kTileTokens = ", tile.tile_tokens,
-                ", kStages = ", tile.stages,
+                ", kStages = ", tile.stages, ", kSplits = ", tile.splits,
                 ";\n};\nextern \"C\" __global__ void __launch_bounds__(384, 1) ", name,
                 "(const __grid_constant__ MatmulWgmmaArgs args) { MatmulWgmma<Config>(args); }\n"
                 "#else\nextern \"C\" __global__ void ",
@@ -214,6 +217,11 @@ absl::Status BenchPrefill(const CudaBench& bench, DType type, const Shape& shape
     RENGA_ASSIGN_OR_RETURN(const cuda::Memory half_at, bench.Allocate(tokens * shape.k * 2));
     RENGA_ASSIGN_OR_RETURN(const cuda::Memory factors_at, bench.Allocate(tokens * 4));
     RENGA_ASSIGN_OR_RETURN(const cuda::Memory y_at, bench.Allocate(tokens * shape.n * 4));
+    const int64_t split_tokens = std::min(tokens, kMostSplitTokens);
+    RENGA_ASSIGN_OR_RETURN(const cuda::Memory parts_at,
+                           bench.Allocate(kMostSplits * split_tokens * shape.n * 4));
+    RENGA_ASSIGN_OR_RETURN(const cuda::Memory tickets_at,
+                           bench.Upload(std::vector<uint32_t>(shape.n / 16 * tokens / 16)));
     // Some tokens of the first and of the last tile.
     std::vector<int64_t> some_tokens;
     std::vector<double> some_x;
@@ -299,12 +307,14 @@ absl::Status BenchPrefill(const CudaBench& bench, DType type, const Shape& shape
 
     RENGA_RETURN_IF_ERROR(write_half_rows(true));
     for (const WgmmaTile& tile : kWgmmaTiles) {
+      if (tile.splits > 1 && tokens > kMostSplitTokens) continue;
       row = no_row;
       Variant variant = {WgmmaName(type, shape, tile),
-                         {blocks(tokens, tile.tile_tokens), blocks(shape.n, 128), 1},
+                         {blocks(tokens, tile.tile_tokens), blocks(shape.n, 128),
+                          static_cast<unsigned>(tile.splits)},
                          384,
-                         codegen::MatmulWgmmaShared(tile.tile_tokens, tile.stages),
-                         StrCat("wgmma, ", tile.tile_tokens, " tokens")};
+                         codegen::MatmulWgmmaShared(tile.tile_tokens, tile.stages, tile.splits),
+                         StrCat("wgmma, ", tile.tile_tokens, " tokens, k in ", tile.splits)};
       plan::TensorMapSpec spec{
           .address = reinterpret_cast<uint64_t>(half_at.data()),
           .type = DType::kF16,
@@ -319,6 +329,8 @@ absl::Status BenchPrefill(const CudaBench& bench, DType type, const Shape& shape
         kernels::MatmulWgmmaArgs args = {};
         std::memcpy(&args.map, map.data(), map.size());
         args.product = args_of(layer);
+        args.parts = reinterpret_cast<float*>(parts_at.data());
+        args.tickets = reinterpret_cast<uint32_t*>(tickets_at.data());
         return args;
       }));
       table->Add(row);

@@ -28,6 +28,8 @@ struct AttentionCase {
   float query_size = 2;
   int missing_page = -1;  // of sequence 0
   int stages = 2;
+  // Of a tile, for its sequences; only where splits are {1}.
+  std::vector<unsigned> blocks = {};
 
   int MaxSplits() const { return *std::max_element(splits.begin(), splits.end()); }
 
@@ -258,6 +260,40 @@ const std::vector<AttentionCase>& Cases() {
        .positions = Prompt(7, 40),
        .sinks = true,
        .stages = 1},
+      // Prompts and single tokens: fewer blocks than a tile has sequences, as many, and more.
+      {.name = "sequences_apart",
+       .q_heads = 4,
+       .kv_heads = 2,
+       .head_dim = 32,
+       .k_cache = "Half",
+       .v_cache = "Half",
+       .row_warps = 4,
+       .key_warps = 1,
+       .tile_tokens = 32,
+       .tile_keys = 32,
+       .splits = {1},
+       .sequences = {0, 0, 0, 1, 2, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3,
+                     3, 3, 3, 3, 3, 3, 4, 5, 5, 5, 6, 7, 8, 8, 8, 9, 0, 1},
+       .positions = {7,  8,  9,  40, 0,  20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32, 33,
+                     34, 35, 36, 37, 38, 39, 3,  64, 65, 66, 2,  9,  0,  1,  2,  5,  10, 41},
+       .blocks = {2, 9, 32}},
+      // More tokens a tile than a warp looks at at once, each of a sequence of its own.
+      {.name = "a_token_each",
+       .q_heads = 2,
+       .kv_heads = 2,
+       .head_dim = 16,
+       .k_cache = "Half",
+       .v_cache = "Bfloat16",
+       .row_warps = 4,
+       .key_warps = 1,
+       .tile_tokens = 64,
+       .tile_keys = 16,
+       .splits = {1},
+       .sequences = Prompt(0, 70),
+       .positions = std::vector<int32_t>(70, 18),
+       .sinks = true,
+       .stages = 1,
+       .blocks = {7, 64}},
   };
   return cases;
 }
@@ -429,9 +465,9 @@ void LaunchParts(const AttentionCase& c, int span, const AttentionArgs& all, Ker
   run->Launch(StrCat("AttnValues_", c.name), {heads, tokens}, 64, 0, values);
 }
 
-// Of 0 splits: in three steps.
-void TestAttention(const AttentionCase& c, int splits) {
-  SCOPED_TRACE(StrCat(c.name, " in ", splits, " splits"));
+// Of 0 splits: in three steps. `blocks`: of a tile.
+void TestAttention(const AttentionCase& c, int splits, unsigned blocks) {
+  SCOPED_TRACE(StrCat(c.name, " in ", splits, " splits, ", blocks, " blocks"));
   Random random(17);
   const int tokens = static_cast<int>(c.positions.size());
   const int last = *std::max_element(c.positions.begin(), c.positions.end());
@@ -539,7 +575,7 @@ void TestAttention(const AttentionCase& c, int splits) {
     args.part_stats = run.Output<float>("part_stats", rows * 2);
     const std::vector<uint32_t> zeros(grid_y * grid_z);
     args.tickets = run.Input("tickets", zeros);
-    run.Launch(StrCat("attention_", c.name), {static_cast<unsigned>(splits), grid_y, grid_z},
+    run.Launch(StrCat("attention_", c.name), {blocks, grid_y, grid_z},
                static_cast<unsigned>(shape.threads()), shape.shared_bytes(), args);
     if (testing::Test::HasFatalFailure()) return std::vector<float>();
     EXPECT_EQ(run.Read(args.tickets, zeros.size()), zeros);
@@ -563,13 +599,17 @@ RENGA_EACH_CASE(AttentionTest, AttentionCase, Cases(), name);
 
 TEST_P(AttentionTest, InThreeSteps) {
   RENGA_NEED_KERNELS(Library());
-  if (GetParam().soft_cap == 0) TestAttention(GetParam(), 0);  // which they do not know
+  if (GetParam().soft_cap == 0) TestAttention(GetParam(), 0, 0);  // which they do not know
 }
 
 TEST_P(AttentionTest, AgainstPlainLoops) {
   RENGA_NEED_KERNELS(Library());
   for (const int splits : GetParam().splits) {
-    TestAttention(GetParam(), splits);
+    TestAttention(GetParam(), splits, static_cast<unsigned>(splits));
+    if (HasFatalFailure()) return;
+  }
+  for (const unsigned blocks : GetParam().blocks) {
+    TestAttention(GetParam(), 1, blocks);
     if (HasFatalFailure()) return;
   }
 }

@@ -15,8 +15,12 @@ struct WgmmaCase {
   int64_t n, k;
   int tokens, tile_tokens, stages;
   bool norm = false, bias = false, residual = false;
+  int splits = 1;
 
-  std::string Name() const { return StrCat("wgmma_", renga::Name(type), "_", n, "_", k); }
+  std::string Name() const {
+    return StrCat("wgmma_", renga::Name(type), "_", n, "_", k,
+                  splits > 1 ? StrCat("_in_", splits) : "");
+  }
 };
 
 // Each type with the largest tile, which has the fewest registers to spare, and the smaller ones.
@@ -38,6 +42,10 @@ const WgmmaCase kCases[] = {
     {DType::kIQ4_NL, 20, 256, 130, 128, 3},
     {DType::kIQ4_NL, 20, 320, 5, 256, 3},
     {DType::kMXFP4, 20, 256, 5, 256, 2},
+    // Blocks that divide k: equal shares, an odd number of chunks each, a short last one.
+    {DType::kQ4_K, 150, 1024, 70, 64, 3, true, true, true, 4},
+    {DType::kF16, 140, 448, 66, 64, 3, false, false, true, 3},
+    {DType::kQ6_K, 33, 1280, 130, 128, 4, true, false, false, 2},
 };
 
 const CaseLibrary* Library() {
@@ -51,6 +59,7 @@ struct Config {
   using Weight = )",
           TestWeight{c.type, c.n, c.k, {}, {}, {}, {}, {}}.Name(),
           ";\n  static constexpr int kTileTokens = ", c.tile_tokens, ", kStages = ", c.stages,
+          ", kSplits = ", c.splits,
           ";\n};\nextern \"C\" __global__ void __launch_bounds__(384, 1) ", c.Name(),
           "(const __grid_constant__ MatmulWgmmaArgs args) { "
           "MatmulWgmma<Config>(args); }\n");
@@ -106,11 +115,19 @@ TEST_P(MatmulWgmmaTest, AgainstPlainLoops) {
     args.product.y = y;
     if (c.residual) args.product.residual = y;
     args.product.tokens = c.tokens;
-    run.Launch(c.Name(),
-               {static_cast<unsigned>((c.tokens + c.tile_tokens - 1) / c.tile_tokens),
-                static_cast<unsigned>((c.n + 127) / 128)},
-               384, codegen::MatmulWgmmaShared(c.tile_tokens, c.stages), args);
+    const unsigned grid_x = static_cast<unsigned>((c.tokens + c.tile_tokens - 1) / c.tile_tokens),
+                   grid_y = static_cast<unsigned>((c.n + 127) / 128);
+    const std::vector<uint32_t> zeros(grid_x * grid_y);
+    if (c.splits > 1) {
+      args.parts = run.Output<float>("parts", c.splits * c.tokens * c.n);
+      args.tickets = run.Input("tickets", zeros);
+    }
+    run.Launch(c.Name(), {grid_x, grid_y, static_cast<unsigned>(c.splits)}, 384,
+               codegen::MatmulWgmmaShared(c.tile_tokens, c.stages, c.splits), args);
     if (testing::Test::HasFatalFailure()) return std::vector<float>();
+    if (c.splits > 1) {
+      EXPECT_EQ(run.Read(args.tickets, zeros.size()), zeros);
+    }
     return run.Read(y, c.tokens * c.n);
   });
   if (HasFatalFailure()) return;
