@@ -18,13 +18,19 @@ struct TokenBytes {
 // Halves from row to row of staged activations (StagedRows::kPitch).
 constexpr int64_t StagedPitch(int64_t padded_k) { return (padded_k + 63) / 64 * 64 + 32; }
 
+// Floats in which StagedRows holds a row for which its threads have no registers.
+constexpr int64_t StagedRowFloats(int warps, int64_t padded_k) {
+  return padded_k <= int64_t{32} * 32 * warps || padded_k > 16384 ? 0 : padded_k;
+}
+
 // StagedRows and `sums` TileSums: what every product for a few tokens takes. `warps` of a block, at
 // most `max_tokens` tokens (the Config's kTokens), the largest padded k of its weights.
 constexpr TokenBytes ProductShared(int warps, int64_t max_tokens, int64_t padded_k, int sums) {
   const int64_t columns = (max_tokens + 1) / 2 * 2;
   // Two arrays of floats are rounded up to 16 bytes.
-  return {2 * 12 + sums * int64_t{2} * warps * 16 * columns * 4,
-          2 * StagedPitch(padded_k) + 4 + 8 * warps};
+  return {
+      2 * 12 + 4 * StagedRowFloats(warps, padded_k) + sums * int64_t{2} * warps * 16 * columns * 4,
+      2 * StagedPitch(padded_k) + 4 + 8 * warps};
 }
 
 constexpr TokenBytes LinearShared(int warps, int64_t max_tokens, int64_t padded_k) {

@@ -9,6 +9,16 @@
 
 namespace renga::kernels {
 
+// Whether what a thread loads of a row of `padded_k` fits its registers, beside the weights that
+// are under way; and where it does not, the floats of shared memory that hold it, unless these were
+// too many for a second block on the multiprocessor.
+__host__ __device__ constexpr bool StagedKeeps(int threads, int padded_k) {
+  return padded_k <= 32 * threads;
+}
+__host__ __device__ constexpr int StagedRowFloats(int threads, int padded_k) {
+  return StagedKeeps(threads, padded_k) || padded_k > 16384 ? 0 : padded_k;
+}
+
 // Rows of kK values in shared memory.
 template <int kThreads, int kK, int kPaddedK>
 struct StagedRows {
@@ -20,26 +30,39 @@ struct StagedRows {
   Half* values;    // [tokens, kPitch], zeros from kK to kPaddedK
   float* factors;  // [tokens], of the sums
   float* partial;  // [tokens, kWarps, 2]
+  float* staged;   // [kStagedRow]
 
   __device__ __forceinline__ StagedRows(SharedArena& arena, int tokens)
       : values(arena.Take<Half>(tokens * kPitch)),
         factors(arena.Take<float>(tokens)),
-        partial(arena.Take<float>(tokens * kWarps * 2)) {}
+        partial(arena.Take<float>(tokens * kWarps * 2)),
+        staged(kStagedRow > 0 ? arena.Take<float>(kStagedRow) : nullptr) {}
+
+  // Before WaitForPreviousKernel: the norm's weights, which nobody has read since the last step,
+  // are on their way to L2. A block brings a few lines of them, several blocks the same.
+  static __device__ __forceinline__ void BringNorm(const float* norm) {
+    constexpr int kLine = 32, kLines = (kK + kLine - 1) / kLine, kOfBlock = 4;
+    if (threadIdx.x >= kOfBlock) return;
+    PrefetchToL2(norm + (blockIdx.x * kOfBlock + threadIdx.x) % kLines * kLine);
+  }
 
   // From x[tokens, kK], times norm[kK] and with 1/rms in the factors where kNorm. All threads of
   // the block; ends with a barrier.
   template <bool kNorm>
   __device__ __forceinline__ void Fill(const float* x, const float* norm, float eps, int tokens) {
+    // Of the last row, which for a single token is all there is, what a thread has loaded stays.
+    // All blocks read all of x: a second time would take as long as a good part of the weights.
+    Kept kept;
     for (int t = 0; t < tokens; ++t) {
       float squares = 0, largest = 0;
-      ForEach<kNorm>(x + static_cast<int64_t>(t) * kK, norm,
-                     [&](int, const float(&in)[kVector], const float(&normed)[kVector]) {
+      const auto take = [&](const float(&in)[kVector], const float(&normed)[kVector]) {
 #pragma unroll
-                       for (int i = 0; i < kVector; ++i) {
-                         squares += in[i] * in[i];
-                         largest = max(largest, fabsf(normed[i]));
-                       }
-                     });
+        for (int i = 0; i < kVector; ++i) {
+          squares += in[i] * in[i];
+          largest = max(largest, fabsf(normed[i]));
+        }
+      };
+      Load<kNorm>(x + static_cast<int64_t>(t) * kK, norm, kept, take);
       if (kNorm) squares = WarpSum(squares);
       largest = WarpMax(largest);
       if (threadIdx.x % 32 == 0) {
@@ -49,7 +72,7 @@ struct StagedRows {
       }
     }
     SyncThreads();
-    for (int t = 0; t < tokens; ++t) {
+    for (int t = tokens - 1; t >= 0; --t) {
       float squares = 0, largest = 0;
       for (int w = 0; w < kWarps; ++w) {
         squares += partial[(t * kWarps + w) * 2];
@@ -59,17 +82,39 @@ struct StagedRows {
       if (threadIdx.x == 0) {
         factors[t] = row.inverse * (kNorm ? FastRsqrt(squares * (1.0f / kK) + eps) : 1.0f);
       }
+      const float* from = x + static_cast<int64_t>(t) * kK;
+      if (kKeeps && t < tokens - 1) {
+        Load<kNorm>(from, norm, kept, [](const float(&)[kVector], const float(&)[kVector]) {});
+      }
       Half* to = values + t * kPitch;
-      ForEach<kNorm>(x + static_cast<int64_t>(t) * kK, norm,
-                     [&](int k, const float(&)[kVector], const float(&normed)[kVector]) {
-                       if constexpr (kVector == 4) {
-                         *reinterpret_cast<uint2*>(to + k) =
-                             make_uint2(ToHalf2(normed[0] * row.scale, normed[1] * row.scale).bits,
-                                        ToHalf2(normed[2] * row.scale, normed[3] * row.scale).bits);
-                       } else {
-                         to[k] = ToHalf(normed[0] * row.scale);
-                       }
-                     });
+      const auto store = [&](int k, const float(&normed)[kVector]) {
+        if constexpr (kVector == 4) {
+          *reinterpret_cast<uint2*>(to + k) =
+              make_uint2(ToHalf2(normed[0] * row.scale, normed[1] * row.scale).bits,
+                         ToHalf2(normed[2] * row.scale, normed[3] * row.scale).bits);
+        } else {
+          to[k] = ToHalf(normed[0] * row.scale);
+        }
+      };
+      if constexpr (kKeeps) {
+#pragma unroll
+        for (int v = 0; v < kVectors; ++v) {
+          if (PlaceOf(v) < kK) store(PlaceOf(v), kept.values[v]);
+        }
+      } else {
+        const bool is_staged = kStagedRow > 0 && t == tokens - 1;
+#pragma unroll 4
+        for (int v = 0; v < kVectors; ++v) {
+          if (PlaceOf(v) >= kK) break;
+          float in[kVector], normed[kVector];
+          if (is_staged) {
+            TakeStaged(PlaceOf(v), normed);
+          } else {
+            LoadOne<kNorm>(from, norm, PlaceOf(v), in, normed);
+          }
+          store(PlaceOf(v), normed);
+        }
+      }
       for (int k = kK + threadIdx.x; k < kPaddedK; k += kThreads) to[k] = Half{0};
     }
     SyncThreads();
@@ -77,24 +122,74 @@ struct StagedRows {
 
  private:
   static constexpr int kVector = kK % 4 == 0 ? 4 : 1;
+  // Of a thread in a row.
+  static constexpr int kVectors = (kK + kThreads * kVector - 1) / (kThreads * kVector);
+  // Whether a thread has registers for them, beside the weights that are under way.
+  static constexpr bool kKeeps = StagedKeeps(kThreads, kPaddedK);
+  static constexpr int kStagedRow = StagedRowFloats(kThreads, kPaddedK);
+  struct Kept {
+    float values[kKeeps ? kVectors : 1][kVector];  // with the norm's weights
+  };
 
+  static __device__ __forceinline__ int PlaceOf(int vector) {
+    return (vector * kThreads + threadIdx.x) * kVector;
+  }
+
+  // Calls function(x, x with the norm's weights) for each vector of this thread.
   template <bool kNorm, typename Function>
-  static __device__ __forceinline__ void ForEach(const float* x, const float* norm,
-                                                 Function function) {
-#pragma unroll 4
-    for (int k = threadIdx.x * kVector; k < kK; k += kThreads * kVector) {
-      float in[kVector], normed[kVector];
-      LoadVector<false>(x + k, in);
-      if constexpr (kNorm) {
-        float weights[kVector];
-        LoadVector<true>(norm + k, weights);
+  __device__ __forceinline__ void Load(const float* x, const float* norm, Kept& kept,
+                                       Function function) const {
+    if constexpr (kKeeps) {
+      float in[kVectors][kVector];
 #pragma unroll
-        for (int i = 0; i < kVector; ++i) normed[i] = in[i] * weights[i];
-      } else {
-#pragma unroll
-        for (int i = 0; i < kVector; ++i) normed[i] = in[i];
+      for (int v = 0; v < kVectors; ++v) {
+        if (PlaceOf(v) < kK) LoadOne<kNorm>(x, norm, PlaceOf(v), in[v], kept.values[v]);
       }
-      function(k, in, normed);
+#pragma unroll
+      for (int v = 0; v < kVectors; ++v) {
+        if (PlaceOf(v) < kK) function(in[v], kept.values[v]);
+      }
+    } else {
+#pragma unroll 4
+      for (int v = 0; v < kVectors; ++v) {
+        if (PlaceOf(v) >= kK) break;
+        float in[kVector], normed[kVector];
+        LoadOne<kNorm>(x, norm, PlaceOf(v), in, normed);
+        function(in, normed);
+        if constexpr (kStagedRow > 0) PutStaged(PlaceOf(v), normed);
+      }
+    }
+  }
+
+  // Each thread takes what it put, so no barrier is between them.
+  __device__ __forceinline__ void PutStaged(int k, const float (&from)[kVector]) const {
+    if constexpr (kVector == 4) {
+      *reinterpret_cast<float4*>(staged + k) = make_float4(from[0], from[1], from[2], from[3]);
+    } else {
+      staged[k] = from[0];
+    }
+  }
+  __device__ __forceinline__ void TakeStaged(int k, float (&to)[kVector]) const {
+    if constexpr (kVector == 4) {
+      const float4 v = *reinterpret_cast<const float4*>(staged + k);
+      to[0] = v.x, to[1] = v.y, to[2] = v.z, to[3] = v.w;
+    } else {
+      to[0] = staged[k];
+    }
+  }
+
+  template <bool kNorm>
+  static __device__ __forceinline__ void LoadOne(const float* x, const float* norm, int k,
+                                                 float (&in)[kVector], float (&normed)[kVector]) {
+    LoadVector<false>(x + k, in);
+    if constexpr (kNorm) {
+      float weights[kVector];
+      LoadVector<true>(norm + k, weights);
+#pragma unroll
+      for (int i = 0; i < kVector; ++i) normed[i] = in[i] * weights[i];
+    } else {
+#pragma unroll
+      for (int i = 0; i < kVector; ++i) normed[i] = in[i];
     }
   }
 

@@ -29,6 +29,7 @@ __device__ __forceinline__ void GateUp(const GateUpArgs& args) {
   TileStream<typename Gate::Layout, kWarps, 2> gate(args.gate, Gate::kTiles, blockIdx.x, gridDim.x);
   TileStream<typename Up::Layout, kWarps, 2> up(args.up, Up::kTiles, blockIdx.x, gridDim.x);
 
+  if constexpr (Config::kNorm) Rows::BringNorm(args.norm);
   WaitForPreviousKernel();
   LetNextKernelStart();
   rows.template Fill<Config::kNorm>(args.x, args.norm, Config::kEps, args.tokens);

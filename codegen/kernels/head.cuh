@@ -30,6 +30,7 @@ __device__ __forceinline__ void Head(const HeadArgs& args) {
   TileStream<typename Weight::Layout, kWarps> stream(args.weight, Weight::kTiles, blockIdx.x,
                                                      gridDim.x);
 
+  if constexpr (Config::kNorm) Rows::BringNorm(args.norm);
   WaitForPreviousKernel();
   LetNextKernelStart();
   rows.template Fill<Config::kNorm>(args.x, args.norm, Config::kEps, args.rows);

@@ -24,24 +24,46 @@ __device__ __forceinline__ void Linear(const LinearArgs& args) {
   TileStream<typename Weight::Layout, kWarps> stream(args.weight, Weight::kTiles, blockIdx.x,
                                                      gridDim.x);
 
+  if constexpr (Config::kNorm) Rows::BringNorm(args.norm);
   WaitForPreviousKernel();
   LetNextKernelStart();
   rows.template Fill<Config::kNorm>(args.x, args.norm, Config::kEps, args.tokens);
 
   const float unscale = stream.unscale();
+  // Pairs (row of a tile, token) of a thread. What is added to their sums comes before these are
+  // there.
+  constexpr int kThreads = kWarps * 32, kPairs = (16 * kTokens + kThreads - 1) / kThreads;
   for (int tile = blockIdx.x; tile < Weight::kTiles; tile += gridDim.x) {
+    struct Pair {
+      bool there;
+      int t, n;
+      int64_t at;
+    };
+    const auto pair_of = [&](int i) {
+      const int pair = i * kThreads + threadIdx.x, t = pair / 16, n = tile * 16 + pair % 16;
+      return Pair{t < args.tokens && n < Weight::kRows, t, n,
+                  static_cast<int64_t>(t) * Weight::kRows + n};
+    };
+    float bias[kPairs], residual[kPairs];
+#pragma unroll
+    for (int i = 0; i < kPairs; ++i) {
+      const Pair pair = pair_of(i);
+      bias[i] = pair.there && args.bias != nullptr ? LoadStreaming(args.bias + pair.n) : 0.0f;
+      residual[i] =
+          pair.there && args.residual != nullptr ? LoadFromL2(args.residual + pair.at) : 0.0f;
+    }
     WarpSums<kTokens> sums;
     sums.Clear();
     stream.template Multiply<Rows::kPitch>(rows.values, args.tokens, sums);
-    tile_sums.Add(sums, args.tokens, [&](int row, int t, float sum) {
-      const int n = tile * 16 + row;
-      if (n >= Weight::kRows) return;
-      const int64_t at = static_cast<int64_t>(t) * Weight::kRows + n;
-      float y = sum * unscale * rows.factors[t];
-      if (args.bias != nullptr) y += args.bias[n];
-      if (args.residual != nullptr) y += LoadFromL2(args.residual + at);
-      args.y[at] = y;
-    });
+    const float* all = tile_sums.Put(sums);
+    SyncThreads();
+#pragma unroll
+    for (int i = 0; i < kPairs; ++i) {
+      const Pair pair = pair_of(i);
+      if (!pair.there) continue;
+      const float sum = TileSums<kWarps, kTokens>::Sum(all, pair.n % 16, pair.t);
+      args.y[pair.at] = sum * unscale * rows.factors[pair.t] + bias[i] + residual[i];
+    }
   }
 }
 

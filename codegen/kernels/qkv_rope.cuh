@@ -107,6 +107,9 @@ class QkvRopeKernel {
     const int tiles = (segment.rows + 15) / 16;
     TileStream<Layout, kWarps> stream(segment.packed, tiles, segment.block, segment.blocks);
 
+    if constexpr (Config::kNorm) Rows::BringNorm(args.norm);
+    if (segment.bias != nullptr && threadIdx.x == 0)
+      PrefetchToL2(segment.bias + segment.block * 16);
     WaitForPreviousKernel();
     LetNextKernelStart();
     rows.template Fill<Config::kNorm>(args.x, args.norm, Config::kEps, args.tokens);

@@ -44,6 +44,9 @@ const LinearCase kLinearCases[] = {
     {DType::kQ4_K, 6, 37, 512, 4, true, false, false},
     {DType::kQ5_K, 3, 37, 768, 2, false, true, false},
     {DType::kQ6_K, 8, 37, 768, 2, false, false, true},
+    // More than the threads' registers hold of a row: by single values and by fours.
+    {DType::kF16, 1, 18, 2083, 2, true, false, false},
+    {DType::kQ8_0, 3, 18, 2304, 2, false, true, true},
 };
 
 std::string NameOf(DType type, int64_t n, int64_t k) {
