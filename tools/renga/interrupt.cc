@@ -3,6 +3,8 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <cstdio>
+
 #include "tools/renga/errors.h"
 
 namespace renga {
@@ -32,6 +34,11 @@ void InstallSignalHandlers() {
   action.sa_handler = OnInterrupt;
   action.sa_flags = SA_RESTART;
   sigaction(SIGINT, &action, nullptr);
+}
+
+void LeaveInterrupted() {
+  fflush(nullptr);
+  _exit(kExitInterrupted);
 }
 
 InterruptScope::InterruptScope() {

@@ -9,6 +9,10 @@ namespace renga {
 // Call once, first thing in main. Also makes writes to a closed pipe errors instead of deaths.
 void InstallSignalHandlers();
 
+// Ends the program with exit code 130 when all that is to be kept has been written: what gigabytes
+// of memory it has the system takes back sooner than the program could give them.
+[[noreturn]] void LeaveInterrupted();
+
 // While it lives, the first SIGINT sets flag(). One at a time.
 class InterruptScope {
  public:

@@ -142,9 +142,7 @@ absl::Status Run(const RunFlags& flags) {
   }
   if (!note.empty()) fprintf(stderr, "%s\n", note.c_str());
   PrintSummary(report);
-  if (report.result.finish_reason == FinishReason::kInterrupted) {
-    return absl::CancelledError("interrupted");
-  }
+  if (report.result.finish_reason == FinishReason::kInterrupted) LeaveInterrupted();
   return absl::OkStatus();
 }
 

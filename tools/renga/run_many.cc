@@ -107,7 +107,7 @@ class Many {
         RENGA_RETURN_IF_ERROR(CancelAll());
         progress.Stop();
         RENGA_RETURN_IF_ERROR(ShowFinished());
-        return absl::CancelledError("interrupted");
+        LeaveInterrupted();
       }
       RENGA_RETURN_IF_ERROR(ShowFinished());
       progress.Update(static_cast<int64_t>(shown_), static_cast<int64_t>(tasks_.size()));
