@@ -6,6 +6,7 @@
 
 #include "codegen/emit/cuda_cache.h"
 #include "codegen/emit/cuda_families.h"
+#include "codegen/emit/cuda_key_bias.h"
 #include "codegen/emit/cuda_source.h"
 #include "codegen/emit/kernel_shapes.h"
 #include "ir/base/status.h"
@@ -20,12 +21,14 @@ constexpr int64_t kMostSplits = 32;
 struct Heads {
   int64_t q, kv, dim;
   CudaCache k_cache, v_cache;
+  CudaKeyBias k_bias;
 };
 
 absl::StatusOr<Heads> HeadsOf(const CudaStep& step) {
   Heads heads;
   RENGA_ASSIGN_OR_RETURN(heads.k_cache, CacheOf(step, "k_cache"));
   RENGA_ASSIGN_OR_RETURN(heads.v_cache, CacheOf(step, "v_cache"));
+  RENGA_ASSIGN_OR_RETURN(heads.k_bias, KeyBiasOf(step, heads.k_cache));
   RENGA_ASSIGN_OR_RETURN(heads.q, step.ConstSize("q", 1));
   RENGA_ASSIGN_OR_RETURN(heads.dim, step.ConstSize("q", 2));
   RENGA_ASSIGN_OR_RETURN(heads.kv, step.ConstSize("k_cache", 1));
@@ -64,7 +67,8 @@ std::optional<AttentionShape> FittingShape(const CudaStep& step, const Heads& he
         .stages = size.stages,
         .max_splits = 1,
         .key_parts = heads.k_cache.parts,
-        .value_parts = heads.v_cache.parts};
+        .value_parts = heads.v_cache.parts,
+        .bias_dims = heads.k_bias.dims};
     if (decode) {
       // So many that one token keeps the GPU busy.
       shape.max_splits =
@@ -77,19 +81,22 @@ std::optional<AttentionShape> FittingShape(const CudaStep& step, const Heads& he
 
 std::vector<std::string> ConfigOf(const CudaStep& step, const Heads& heads,
                                   const AttentionShape& shape) {
-  return {StrCat("static constexpr int kQueryHeads = ", shape.q_heads,
-                 ", kKvHeads = ", shape.kv_heads, ", kHeadDim = ", shape.head_dim, ";"),
-          StrCat("using KeyCache = ", heads.k_cache.element,
-                 "; using ValueCache = ", heads.v_cache.element, ";"),
-          StrCat("static constexpr int kPageTokens = ", step.Int("page_tokens"),
-                 ", kWindow = ", step.Int("window"), ";"),
-          "static constexpr bool kCausal = true;",
-          StrCat("static constexpr double kScale = ", DoubleText(step.Float("scale")),
-                 ", kSoftCap = 0.0;"),
-          StrCat("static constexpr int kRowWarps = ", shape.row_warps,
-                 ", kKeyWarps = ", shape.key_warps, ", kTileTokens = ", shape.tile_tokens,
-                 ", kTileKeys = ", shape.tile_keys, ", kStages = ", shape.stages,
-                 ", kMaxSplits = ", shape.max_splits, ";")};
+  std::vector<std::string> config = {
+      StrCat("static constexpr int kQueryHeads = ", shape.q_heads, ", kKvHeads = ", shape.kv_heads,
+             ", kHeadDim = ", shape.head_dim, ";"),
+      StrCat("using KeyCache = ", heads.k_cache.element,
+             "; using ValueCache = ", heads.v_cache.element, ";"),
+      StrCat("static constexpr int kPageTokens = ", step.Int("page_tokens"),
+             ", kWindow = ", step.Int("window"), ";"),
+      "static constexpr bool kCausal = true;",
+      StrCat("static constexpr double kScale = ", DoubleText(step.Float("scale")),
+             ", kSoftCap = 0.0;"),
+      StrCat("static constexpr int kRowWarps = ", shape.row_warps,
+             ", kKeyWarps = ", shape.key_warps, ", kTileTokens = ", shape.tile_tokens,
+             ", kTileKeys = ", shape.tile_keys, ", kStages = ", shape.stages,
+             ", kMaxSplits = ", shape.max_splits, ";")};
+  config.insert(config.end(), heads.k_bias.config.begin(), heads.k_bias.config.end());
+  return config;
 }
 
 // What the blocks of a split tile hand to the one that combines them.
@@ -105,10 +112,11 @@ absl::Status AddLaunch(CudaStep& step, const Heads& heads, const AttentionShape&
   if (page_columns.is_symbol()) {
     RENGA_ASSIGN_OR_RETURN(pages, step.Symbol(page_columns.symbol));
   }
-  step.Launch({
+  const bool biased = heads.k_bias.there();
+  CudaLaunch launch = {
       .kernel = {.header = "attention",
-                 .call = "Attention<Config>",
-                 .args = "AttentionArgs",
+                 .call = biased ? "BiasedAttention<Config>" : "Attention<Config>",
+                 .args = biased ? "BiasedAttentionArgs" : "AttentionArgs",
                  .detail = StrCat("attention_", shape.q_heads, "_", shape.kv_heads, "x",
                                   shape.head_dim, "_", detail),
                  .config = ConfigOf(step, heads, shape),
@@ -126,7 +134,9 @@ absl::Status AddLaunch(CudaStep& step, const Heads& heads, const AttentionShape&
                Pointer("part_stats", parts.stats), Pointer("tickets", parts.tickets),
                Int32("pages_of_sequence", pages), Int32("span", span),
                Int32("tokens", step.rows())},
-  });
+  };
+  if (biased) launch.args.push_back(Pointer("k_bias", heads.k_bias.buffer));
+  step.Launch(std::move(launch));
   return absl::OkStatus();
 }
 
@@ -136,14 +146,14 @@ absl::Status EmitCudaAttention(const Node& node, std::string_view kernel, PlanBu
   RENGA_ASSIGN_OR_RETURN(CudaStep step, CudaStep::Create(node, kernel, node.results[0], builder));
   RENGA_RETURN_IF_ERROR(step.RequireF32({"q", "sinks"}));
   RENGA_RETURN_IF_ERROR(RequireCausal(step));
-  RENGA_RETURN_IF_ERROR(RequireWholeKeys(step));
   RENGA_ASSIGN_OR_RETURN(const Heads heads, HeadsOf(step));
   const std::optional<AttentionShape> decode = FittingShape(step, heads, true);
   const std::optional<AttentionShape> prefill = FittingShape(step, heads, false);
   if (!decode || !prefill) {
     return absl::UnimplementedError(
         StrCat(RefText(step.value("k_cache")), ": keys of ", heads.dim, " in ",
-               Name(step.type("k_cache").dtype), " do not fit the shared memory of a block, ",
+               Name(step.type("k_cache").dtype), " and values in ",
+               Name(step.type("v_cache").dtype), " do not fit the shared memory of a block, ",
                step.gpu().shared_per_block, " bytes; use --kv-type k=f16,v=f16"));
   }
   RENGA_ASSIGN_OR_RETURN(const plan::Expr span, step.Symbol(step.NameAttr("span")));

@@ -4,6 +4,7 @@
 
 #include "codegen/emit/cuda_cache.h"
 #include "codegen/emit/cuda_families.h"
+#include "codegen/emit/cuda_key_bias.h"
 #include "codegen/emit/cuda_source.h"
 #include "ir/base/status.h"
 
@@ -45,7 +46,6 @@ ValueId PositionsOf(const Graph& graph, ValueId scores) {
 absl::Status EmitCudaScores(const Node& node, std::string_view kernel, PlanBuilder& builder) {
   RENGA_ASSIGN_OR_RETURN(CudaStep step, CudaStep::Create(node, kernel, node.results[0], builder));
   RENGA_RETURN_IF_ERROR(step.RequireF32({"q"}));
-  RENGA_RETURN_IF_ERROR(RequireWholeKeys(step));
   RENGA_ASSIGN_OR_RETURN(const int64_t heads, step.ConstSize("q", 1));
   RENGA_ASSIGN_OR_RETURN(const int64_t head_dim, step.ConstSize("q", 2));
   RENGA_ASSIGN_OR_RETURN(const int64_t kv_heads, step.ConstSize("k_cache", 1));
@@ -54,14 +54,17 @@ absl::Status EmitCudaScores(const Node& node, std::string_view kernel, PlanBuild
   RENGA_ASSIGN_OR_RETURN(const plan::Expr pages, SizeOf(step, step.type("pages").shape.back()));
   const int32_t positions = builder.buffer(PositionsOf(builder.graph(), node.results[0]));
   if (positions >= 0) step.AddInput(positions);
-  step.Launch({
-      .kernel = PartKernel(
-          "AttnScores", "attn_scores",
-          {StrCat("static constexpr int kQueryHeads = ", heads, ", kKvHeads = ", kv_heads,
-                  ", kHeadDim = ", head_dim, ";"),
-           StrCat("static constexpr int kPageTokens = ", step.Int("page_tokens"), ";"),
-           StrCat("static constexpr double kScale = ", DoubleText(step.Float("scale")), ";"),
-           StrCat("using KeyCache = ", cache.element, ";")}),
+  RENGA_ASSIGN_OR_RETURN(const CudaKeyBias bias, KeyBiasOf(step, cache));
+  std::vector<std::string> config = {
+      StrCat("static constexpr int kQueryHeads = ", heads, ", kKvHeads = ", kv_heads,
+             ", kHeadDim = ", head_dim, ";"),
+      StrCat("static constexpr int kPageTokens = ", step.Int("page_tokens"), ";"),
+      StrCat("static constexpr double kScale = ", DoubleText(step.Float("scale")), ";"),
+      StrCat("using KeyCache = ", cache.element, ";")};
+  config.insert(config.end(), bias.config.begin(), bias.config.end());
+  CudaLaunch launch = {
+      .kernel = PartKernel(bias.there() ? "BiasedAttnScores" : "AttnScores", "attn_scores",
+                           std::move(config)),
       .grid_x = plan::CeilDivide(span, kThreads),
       .grid_y = plan::Constant(heads),
       .grid_z = step.rows(),
@@ -69,7 +72,9 @@ absl::Status EmitCudaScores(const Node& node, std::string_view kernel, PlanBuild
                Pointer("sequences", step.operand("sequences")), Pointer("positions", positions),
                Pointer("pages", step.operand("pages")), Pointer("s", step.result(0)),
                Int32("pages_of_sequence", pages), Int32("span", span)},
-  });
+  };
+  if (bias.there()) launch.args.push_back(Pointer("k_bias", bias.buffer));
+  step.Launch(std::move(launch));
   step.EndVariant(step.max_rows(), std::string(kReason));
   return absl::OkStatus();
 }

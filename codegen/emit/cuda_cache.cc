@@ -59,13 +59,6 @@ absl::StatusOr<CudaCache> CacheOf(const CudaStep& step, std::string_view name) {
   return cache;
 }
 
-absl::Status RequireWholeKeys(const CudaStep& step) {
-  if (!step.has("k_bias")) return absl::OkStatus();
-  return absl::UnimplementedError(
-      StrCat(RefText(step.graph().value(step.node().results[0])),
-             ": keys whose bias is apart (k_bias) have no kernel on GPUs; use --target cpu"));
-}
-
 absl::Status RequireCausal(const CudaStep& step) {
   if (step.Bool("causal")) return absl::OkStatus();
   return absl::UnimplementedError(

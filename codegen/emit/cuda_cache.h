@@ -26,9 +26,6 @@ absl::Span<const DType> GpuCacheTypes();
 // that have no kernel.
 absl::StatusOr<CudaCache> CacheOf(const CudaStep& step, std::string_view name);
 
-// Unimplemented where the node has an operand `k_bias`, which no kernel adds to keys.
-absl::Status RequireWholeKeys(const CudaStep& step);
-
 // Unimplemented where the node's attribute `causal` is false. In a graph of launches the keys are
 // told to be more than they are (Launch, runtime/plan/gpu.h), and positions alone say where they
 // end.

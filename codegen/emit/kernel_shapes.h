@@ -83,6 +83,7 @@ struct AttentionShape {
   int64_t q_heads, kv_heads, head_dim;
   int64_t row_warps, key_warps, tile_tokens, tile_keys, stages, max_splits;
   int key_parts = 1, value_parts = 1;
+  int64_t bias_dims = 0;  // of a head's bias of keys, that are turned; 0: there is none
 
   constexpr int64_t rows() const { return 16 * row_warps; }
   constexpr int64_t group() const { return q_heads / kv_heads; }
@@ -102,10 +103,15 @@ struct AttentionShape {
       keys = std::max(keys, 4 * pitch * key_warps * tile_rows);
       join = Whole(8 * key_warps * tile_rows) + Whole(8 * max_splits * tile_rows) + 4;
     }
-    return keys + 2 * pitch * (value_parts * tile_keys * stages + 2 * rows()) + 4 * rows() + join;
+    return keys + 2 * pitch * (value_parts * tile_keys * stages + 2 * rows()) + 4 * rows() +
+           (bias_dims > 0 ? Whole(join) + bias_bytes() : join);
   }
 
  private:
+  // KeyBias, kSteps 8.
+  constexpr int64_t bias_bytes() const {
+    return Whole(8 * bias_dims / 2) + 4 * 8 * bias_dims + 4 * tile_keys / 8 * head_dim;
+  }
   static constexpr int64_t Whole(int64_t bytes) { return (bytes + 15) / 16 * 16; }
 };
 

@@ -90,6 +90,10 @@ struct AttentionArgs {
   int span;  // number of key positions of this run
   int tokens;
 };
+struct BiasedAttentionArgs {
+  AttentionArgs attention;
+  const float* k_bias;  // [kv_heads * head_dim]
+};
 
 // attention_parts.cuh.
 struct AttnScoresArgs {
@@ -102,6 +106,10 @@ struct AttnScoresArgs {
   float* s;                  // [tokens, q_heads, span]
   int pages_of_sequence;
   int span;
+};
+struct BiasedAttnScoresArgs {
+  AttnScoresArgs scores;
+  const float* k_bias;  // [kv_heads * head_dim]
 };
 struct MaskedSoftmaxArgs {
   const float* s;            // [tokens, q_heads, span]

@@ -20,6 +20,7 @@
 #include "codegen/kernels/attention_join.cuh"
 #include "codegen/kernels/attention_keys.cuh"
 #include "codegen/kernels/attention_rows.cuh"
+#include "codegen/kernels/key_bias.cuh"
 #include "codegen/kernels/kv_tile.cuh"
 
 namespace renga::kernels {
@@ -29,8 +30,9 @@ namespace renga::kernels {
 // kTileKeys (a multiple of 16 * kKeyWarps), kStages (tiles of keys in shared memory, 1 or 2),
 // kMaxSplits.
 // Grid: splits, or where kMaxSplits is 1 any number of blocks for the sequences of a tile; kKvHeads
-// * kHeadTiles; tokens / kTileTokens rounded up.
-template <class Config>
+// * kHeadTiles; tokens / kTileTokens rounded up. `Bias` is KeyBias or NoKeyBias (key_bias.cuh); the
+// former for caches of keys that are not copied, and one stage.
+template <class Config, class Bias>
 class AttentionKernel {
  public:
   using Rows = AttentionRows<Config>;
@@ -38,8 +40,8 @@ class AttentionKernel {
   static constexpr int kWarps = Config::kRowWarps * Config::kKeyWarps;
   static constexpr int kThreads = 32 * kWarps;
 
-  static __device__ __forceinline__ void Run(const AttentionArgs& args) {
-    AttentionKernel kernel(args);
+  static __device__ __forceinline__ void Run(const AttentionArgs& args, const float* k_bias) {
+    AttentionKernel kernel(args, k_bias);
     if (kernel.rows_.begin >= kernel.rows_.end) return;  // another block has all there is
     KeyRun run = kernel.runs_.At(kernel.rows_.begin);
     int splits = 1;
@@ -49,6 +51,9 @@ class AttentionKernel {
     }
     kernel.Clear();
     const bool any = kernel.runs_.Settle(run);
+    if constexpr (Bias::kThere) {
+      if (any) kernel.bias_.Start(run.tile * kTileKeys);
+    }
     if (any) kernel.LoadOldKeys(run);
     WaitForPreviousKernel();
     LetNextKernelStart();
@@ -72,11 +77,12 @@ class AttentionKernel {
   using KeyTile = KvTile<typename Config::KeyCache, kTileKeys, kHeadDim>;
   using ValueTile = KvTile<typename Config::ValueCache, kTileKeys, kHeadDim>;
   using Join = AttentionJoin<Config>;
+  static_assert(!Bias::kThere || (!KeyTile::kCopied && kStages == 1), "see above");
   static constexpr int kPitch = KeyTile::kPitch;
   static constexpr int kKeyHalves = kStages * KeyTile::kHalves;
   static constexpr int kSlotHalves = 2 * Join::kSlotFloats;
 
-  __device__ __forceinline__ explicit AttentionKernel(const AttentionArgs& args)
+  __device__ __forceinline__ AttentionKernel(const AttentionArgs& args, const float* k_bias)
       : args_(args),
         rows_(args),
         runs_(args, rows_.first_token, rows_.end),
@@ -84,7 +90,8 @@ class AttentionKernel {
         values_(arena_.Take<uint16_t>(kStages * ValueTile::kHalves)),
         queries_(arena_.Take<uint16_t>(2 * kRows * kPitch)),
         factors_(arena_.Take<float>(kRows)),
-        join_(args, rows_, arena_) {
+        join_(args, rows_, arena_),
+        bias_(k_bias, rows_.kv_head, arena_) {
     lane_ = threadIdx.x % 32;
     row_warp_ = threadIdx.x / 32 % Config::kRowWarps;
     key_warp_ = threadIdx.x / 32 / Config::kRowWarps;
@@ -239,13 +246,16 @@ class AttentionKernel {
 
   template <typename CellOf>
   __device__ __forceinline__ void LoadKeys(CellOf cell_of, int stage, int from, int to) const {
+    const auto add = [&](int row, int d, auto& key) {
+      if constexpr (Bias::kThere) bias_.Add(row, d, key);
+    };
     Keys(stage).template Load<kThreads, Config::kKvHeads>(args_.k_cache, args_.k_scales,
-                                                          rows_.kv_head, from, to, cell_of);
+                                                          rows_.kv_head, from, to, cell_of, add);
   }
   template <typename CellOf>
   __device__ __forceinline__ void LoadValues(CellOf cell_of, int stage, int from, int to) const {
-    Values(stage).template Load<kThreads, Config::kKvHeads>(args_.v_cache, args_.v_scales,
-                                                            rows_.kv_head, from, to, cell_of);
+    Values(stage).template Load<kThreads, Config::kKvHeads>(
+        args_.v_cache, args_.v_scales, rows_.kv_head, from, to, cell_of, [](int, int, auto&) {});
   }
 
   // All tiles from the one at `run` on, which is under way. Its keys and its values are a group of
@@ -278,6 +288,7 @@ class AttentionKernel {
       if constexpr (kStages == 2) {
         stage = 1 - stage;
       } else {
+        if constexpr (Bias::kThere) bias_.MoveTo(next.tile * kTileKeys);
         SyncThreads();
         LoadTile(next, 0);
       }
@@ -424,6 +435,7 @@ class AttentionKernel {
   uint16_t* queries_;  // [2, kRows, kPitch]: high parts, low parts
   float* factors_;     // [kRows]
   const Join join_;
+  const Bias bias_;
 
   int lane_, row_warp_, key_warp_;
   // Of this lane's two rows: what scores are multiplied by, token in the tile (-1: no row) and
@@ -436,7 +448,13 @@ class AttentionKernel {
 
 template <class Config>
 __device__ __forceinline__ void Attention(const AttentionArgs& args) {
-  AttentionKernel<Config>::Run(args);
+  AttentionKernel<Config, NoKeyBias<Config>>::Run(args, nullptr);
+}
+
+// With a Config that has the Rope of the bias.
+template <class Config>
+__device__ __forceinline__ void BiasedAttention(const BiasedAttentionArgs& args) {
+  AttentionKernel<Config, KeyBias<Config>>::Run(args.attention, args.k_bias);
 }
 
 }  // namespace renga::kernels

@@ -4,6 +4,7 @@
 
 #include "codegen/kernels/args.cuh"
 #include "codegen/kernels/kv_cache.cuh"
+#include "codegen/kernels/rope.cuh"
 
 namespace renga::kernels {
 
@@ -17,13 +18,31 @@ __device__ __forceinline__ int CellOf(const int32_t* pages, int pages_of_sequenc
   return at < 0 ? -1 : at * kPageTokens + j % kPageTokens;
 }
 
+// q . bias of a head, the bias turned by a position.
+template <class Rope, int kHeadDim>
+__device__ __forceinline__ float ScoreOfBias(const float* q, const float* bias, int position) {
+  constexpr bool kNeox = Rope::kPairing == RopePairing::kNeox;
+  constexpr int kPairs = Rope::kDims / 2;
+  float sum = 0;
+  for (int pair = 0; pair < kPairs; ++pair) {
+    const Rotation rotation = RotationOf<Rope>(position, pair, nullptr);
+    const int first = kNeox ? pair : 2 * pair, second = kNeox ? pair + kPairs : 2 * pair + 1;
+    const float a = bias[first], b = bias[second];
+    sum += LoadFromL2(q + first) * (a * rotation.cos - b * rotation.sin) +
+           LoadFromL2(q + second) * (a * rotation.sin + b * rotation.cos);
+  }
+  for (int d = Rope::kDims; d < kHeadDim; ++d) sum += LoadFromL2(q + d) * bias[d];
+  return sum;
+}
+
 // s[t,h,j] = scale * q[t,h] . k_cache[cell(t,j), h / group]; 0 where there is no page. With
 // positions also 0 beyond the last of the token's sequence: its last page has cells there that
-// nobody wrote yet, and that no mask lets anyone see.
+// nobody wrote yet, and that no mask lets anyone see. `score_of_bias(q, kv_head, j)` is added to a
+// key's.
 // Config: kQueryHeads, kKvHeads, kHeadDim, KeyCache, kPageTokens, kScale. Grid: any, kQueryHeads,
 // T.
-template <class Config>
-__device__ __forceinline__ void AttnScores(const AttnScoresArgs& args) {
+template <class Config, typename ScoreOfBias>
+__device__ __forceinline__ void ScoresWith(const AttnScoresArgs& args, ScoreOfBias score_of_bias) {
   WaitForPreviousKernel();
   LetNextKernelStart();
   const int64_t row = static_cast<int64_t>(blockIdx.z) * Config::kQueryHeads + blockIdx.y;
@@ -49,9 +68,24 @@ __device__ __forceinline__ void AttnScores(const AttnScoresArgs& args) {
         sum += LoadFromL2(q + d) *
                LoadElement<typename Config::KeyCache>(args.k_cache, args.k_scales, key + d);
       }
+      sum += score_of_bias(q, kv_head, j);
     }
     args.s[row * args.span + j] = sum * static_cast<float>(Config::kScale);
   }
+}
+
+template <class Config>
+__device__ __forceinline__ void AttnScores(const AttnScoresArgs& args) {
+  ScoresWith<Config>(args, [](const float*, int, int) { return 0.0f; });
+}
+
+// With a Config that has the Rope of the bias.
+template <class Config>
+__device__ __forceinline__ void BiasedAttnScores(const BiasedAttnScoresArgs& args) {
+  ScoresWith<Config>(args.scores, [&](const float* q, int kv_head, int j) {
+    return ScoreOfBias<typename Config::Rope, Config::kHeadDim>(
+        q, args.k_bias + kv_head * Config::kHeadDim, j);
+  });
 }
 
 // p[t,h,j]: softmax of s[t,h] over the visible j, with the sink; 0 for the others.

@@ -73,10 +73,11 @@ class KvTile {
 
   // Rows from `first` to `end`, row i from cell cell_of(i). By all threads; some of it
   // asynchronously, so commit and wait. What a thread reads is under way together: first the cells
-  // of some pieces, then the pieces.
-  template <int kThreads, int kHeads, typename CellOf>
+  // of some pieces, then the pieces. Where nothing is copied, add(i, d, x) may change the numbers
+  // d, d + 1, ... of row i, an array of float, on their way.
+  template <int kThreads, int kHeads, typename CellOf, typename Add>
   __device__ __forceinline__ void Load(const void* values, const Half* scales, int head, int first,
-                                       int end, CellOf cell_of) const {
+                                       int end, CellOf cell_of, Add add) const {
     constexpr int kAtOnce = 4;
     const int chunks = end * kChunks;
     for (int i = first * kChunks + threadIdx.x; i < chunks; i += kAtOnce * kThreads) {
@@ -101,6 +102,7 @@ class KvTile {
           for (int c = 0; c < kChunk; ++c) in[n][c] = 0;
         } else {
           LoadChunk(values, scales, from, in[n]);
+          add((i + n * kThreads) / kChunks, d, in[n]);
         }
       }
       if constexpr (!kCopied) {

@@ -64,24 +64,28 @@ __device__ __forceinline__ double Exp2Double(double x) {
   return sum;
 }
 
-// cos and sin of `turns` * 2 pi, |turns| <= 1/2, times the magnitude.
-__device__ __forceinline__ Rotation RotationOfTurns(double turns, float magnitude) {
-  const double quarters = RoundDouble(turns * 4);
-  const float x = static_cast<float>((turns - quarters * 0.25) * 6.283185307179586);  // within pi/4
+// cos and sin of x + `quarter` pi/2, |x| <= pi/4, quarter 0 to 3, times the magnitude.
+__device__ __forceinline__ Rotation RotationOfQuarter(float x, int quarter, float magnitude) {
   const float xx = x * x;
   const float sin =
       x + x * xx * (-1.0f / 6 + xx * (1.0f / 120 + xx * (-1.0f / 5040 + xx * (1.0f / 362880))));
   const float cos =
       1.0f + xx * (-0.5f + xx * (1.0f / 24 +
                                  xx * (-1.0f / 720 + xx * (1.0f / 40320 - xx * (1.0f / 3628800)))));
-  const int quarter = static_cast<int>(quarters) & 3;
   const float c = quarter % 2 == 0 ? cos : sin, s = quarter % 2 == 0 ? sin : cos;
   return {(quarter == 1 || quarter == 2 ? -c : c) * magnitude, (quarter >= 2 ? -s : s) * magnitude};
 }
 
-// Of pair `pair` of dims/2. `factors` may be null.
+// cos and sin of `turns` * 2 pi, |turns| <= 1/2, times the magnitude.
+__device__ __forceinline__ Rotation RotationOfTurns(double turns, float magnitude) {
+  const double quarters = RoundDouble(turns * 4);
+  const float x = static_cast<float>((turns - quarters * 0.25) * 6.283185307179586);  // within pi/4
+  return RotationOfQuarter(x, static_cast<int>(quarters) & 3, magnitude);
+}
+
+// Radians from position to position of pair `pair` of dims/2. `factors` may be null.
 template <class Rope>
-__device__ __forceinline__ Rotation RotationOf(int position, int pair, const float* factors) {
+__device__ __forceinline__ double FrequencyOf(int pair, const float* factors) {
   constexpr double kStep = -2.0 * Log2Constant(Rope::kBase) / Rope::kDims;
   double frequency = Exp2Double(pair * kStep);
   if (factors != nullptr) frequency /= static_cast<double>(factors[pair]);
@@ -93,8 +97,33 @@ __device__ __forceinline__ Rotation RotationOf(int position, int pair, const flo
     const double ramp = at < 0 ? 1 : at > 1 ? 0 : 1 - at;
     frequency *= ramp + (1 - ramp) * (1 / Rope::kFactor);
   }
+  return frequency;
+}
+
+// Of pair `pair` of dims/2. `factors` may be null.
+template <class Rope>
+__device__ __forceinline__ Rotation RotationOf(int position, int pair, const float* factors) {
+  const double frequency = FrequencyOf<Rope>(pair, factors);
   const double turns = position * frequency * 0.15915494309189535;
   return RotationOfTurns(turns - RoundDouble(turns), static_cast<float>(Rope::kMagnitude));
+}
+
+// For many positions: no f64 but once a pair. A pair's turns from position to position as a whole
+// number of 2^-64 turns; what is beyond a turn falls off by itself.
+template <class Rope>
+__device__ __forceinline__ uint64_t FixedTurnsOf(int pair) {
+  const double turns = FrequencyOf<Rope>(pair, nullptr) * 0.15915494309189535;
+  const double fraction = turns - RoundDouble(turns);
+  return static_cast<uint64_t>(static_cast<int64_t>(fraction * 4611686018427387904.0)) << 2;
+}
+
+// Of fixed turns times a position.
+__device__ __forceinline__ Rotation RotationOfFixed(uint64_t fixed, float magnitude) {
+  const uint32_t turns = static_cast<uint32_t>(fixed >> 32);
+  const uint32_t quarter = (turns + 0x20000000u) >> 30;
+  const int32_t rest = static_cast<int32_t>(turns - (quarter << 30));          // within an eighth
+  return RotationOfQuarter(static_cast<float>(rest) * 1.4629180792671596e-9f,  // 2 pi / 2^32
+                           static_cast<int>(quarter), magnitude);
 }
 
 // The values of one head in shared memory, worked on by a warp. Lane l has values l, l + 32, ...

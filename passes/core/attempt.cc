@@ -191,10 +191,10 @@ bool Attempt::MatchRest() {
     }
   }
   if (choices.empty()) {
-    return Fail(other < 0 ? StrCat(Ref(open->value), " is not read by ", want.op->name)
-                          : StrCat(Ref(open->value), " is read by ",
-                                   m_.graph_.nodes[other].op->name, " ", NodeRef(other),
-                                   ", expected ", want.op->name));
+    return Fail(other < 0
+                    ? StrCat(Ref(open->value), " is not read by ", want.op->name)
+                    : StrCat(Ref(open->value), " is read by ", m_.graph_.nodes[other].op->name, " ",
+                             NodeRef(other), ", expected ", want.op->name));
   }
   // All missing parts of this kind need a node each.
   int needed = 0;

@@ -43,7 +43,6 @@ absl::Span<const Pass> GpuPipeline() {
   static constexpr auto kGpuPipeline = [] {
     auto pipeline = std::to_array(kPipeline);
     for (Pass& pass : pipeline) {
-      if (pass.name == kKeyBiasApart) pass.run = KeyBiasStays;
       if (pass.name == kPackWeights) pass.run = PackWeightsForGpu;
     }
     return pipeline;

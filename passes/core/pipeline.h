@@ -9,8 +9,7 @@ namespace renga {
 // For the cpu.
 absl::Span<const Pass> DefaultPipeline();
 
-// For GPUs: the same passes, of which those about layouts choose others and key-bias-apart only
-// says what it leaves. pack-weights must run.
+// For GPUs: the same passes, of which those about layouts choose others. pack-weights must run.
 absl::Span<const Pass> GpuPipeline();
 
 }  // namespace renga

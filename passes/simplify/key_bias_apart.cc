@@ -173,12 +173,4 @@ absl::StatusOr<bool> KeyBiasApartOfAll(Graph& graph, Ledger& ledger) {
   return TakeOut(graph, Caches::kAll, ledger);
 }
 
-absl::StatusOr<bool> KeyBiasStays(Graph& graph, Ledger& ledger) {
-  ForEachKeys(graph, Caches::kQuantised, [&](const Keys& keys, std::string why) {
-    ledger.Rejected(NodeName(graph, graph.nodes[keys.scores]),
-                    why.empty() ? std::string(kKeyBiasStays) : std::move(why));
-  });
-  return false;
-}
-
 }  // namespace renga

@@ -17,15 +17,8 @@
 namespace renga {
 
 inline constexpr std::string_view kKeyBiasApart = "key-bias-apart";
-inline constexpr std::string_view kKeyBiasStays =
-    "attention on GPUs has no kernel that adds a bias to keys: it stays";
 
-// For the cpu.
 absl::StatusOr<bool> KeyBiasApart(Graph& graph, Ledger& ledger);
-
-// For GPUs, whose attention has no kernel that adds a bias: changes nothing, and the ledger says of
-// which keys the bias stays in the cache, for kKeyBiasStays.
-absl::StatusOr<bool> KeyBiasStays(Graph& graph, Ledger& ledger);
 
 // KeyBiasApart for caches of every type, so that tests can tell the rewrite from the rounding.
 absl::StatusOr<bool> KeyBiasApartOfAll(Graph& graph, Ledger& ledger);

@@ -113,8 +113,8 @@ TEST(GpuLowering, PackingIsNotLeftOut) {
       HasSubstr("--disable-pass pack-weights: kernels for sm_90a read packed weights only"));
 }
 
-// Their attention adds no bias to keys: it stays in a quantised cache, and the plan says so.
-TEST(GpuLowering, QuantisedKeysKeepTheirBias) {
+// The bias of keys stays out of a quantised cache, and attention adds it, fused or not.
+TEST(GpuLowering, QuantisedKeysAreWithoutTheirBias) {
   TinyModel model = BiasedKeysModel();
   CompileOptions options;
   options.target = "sm_90a";
@@ -122,15 +122,25 @@ TEST(GpuLowering, QuantisedKeysKeepTheirBias) {
   options.k_type = DType::kQ8_0;
   const absl::StatusOr<Compilation> gpu = Compile(model.Write(), options);
   ASSERT_TRUE(gpu.ok()) << gpu.status();
-  EXPECT_THAT(gpu->plan.ir, HasSubstr("k_bias=@blk.1.attn_k.bias, v_bias"));
-  int64_t stays = 0;
+  EXPECT_THAT(gpu->plan.ir, HasSubstr("k_bias=@blk.1.attn_k.bias) {"));
+  int64_t apart = 0;
   for (const plan::LedgerEntry& entry : gpu->plan.ledger) {
     if (entry.pass != kKeyBiasApart) continue;
-    EXPECT_EQ(entry.result, plan::LedgerResult::kRejected);
-    EXPECT_EQ(entry.reason, kKeyBiasStays);
-    ++stays;
+    EXPECT_EQ(entry.result, plan::LedgerResult::kMatched);
+    ++apart;
   }
-  EXPECT_EQ(stays, model.layers);
+  EXPECT_EQ(apart, model.layers);
+  const plan::GpuKernel* kernel = KernelStarting(gpu->plan, "attention_");
+  ASSERT_NE(kernel, nullptr);
+  EXPECT_THAT(kernel->source, AllOf(HasSubstr("BiasedAttention<Config>"), HasSubstr("struct Rope"),
+                                    HasSubstr("using KeyCache = Q8;")));
+  options.only_passes.emplace({std::string(kKeyBiasApart)});
+  const absl::StatusOr<Compilation> parts = Compile(model.Write(), options);
+  ASSERT_TRUE(parts.ok()) << parts.status();
+  kernel = KernelStarting(parts->plan, "attn_scores");
+  ASSERT_NE(kernel, nullptr);
+  EXPECT_THAT(kernel->source, HasSubstr("BiasedAttnScores<Config>"));
+  options.only_passes.reset();
   options.k_type = DType::kQ4_0;
   EXPECT_THAT(ToStd(Compile(model.Write(), options).status().message()),
               HasSubstr("--kv-type: expected one of f16, bf16, f32, q8_0, which kernels for sm_90a "

@@ -177,33 +177,18 @@ std::string KvTokensText(const plan::Plan& plan) {
   return text;
 }
 
-// Layers of a quantised cache of keys, by where the bias of the keys is.
-struct KeyBiases {
-  int64_t apart = 0, inside = 0;
-};
-
-KeyBiases CountKeyBiases(const plan::Plan& plan) {
-  KeyBiases biases;
-  for (const plan::LedgerEntry& entry : plan.ledger) {
-    if (entry.pass != kKeyBiasApart) continue;
-    if (entry.result == plan::LedgerResult::kMatched) ++biases.apart;
-    if (entry.reason == kKeyBiasStays) ++biases.inside;
-  }
-  return biases;
+// Layers whose cache of keys is without their bias.
+int64_t KeyBiasesApart(const plan::Plan& plan) {
+  return std::count_if(plan.ledger.begin(), plan.ledger.end(), [](const plan::LedgerEntry& entry) {
+    return entry.pass == kKeyBiasApart && entry.result == plan::LedgerResult::kMatched;
+  });
 }
 
 std::string KeysText(const plan::Plan& plan) {
-  const KeyBiases biases = CountKeyBiases(plan);
-  std::string text;
-  const auto layers = [](int64_t n) { return StrCat(n, n == 1 ? " layer" : " layers"); };
-  if (biases.apart > 0) {
-    StrAppend(&text, "keys   quantised without their bias in ", layers(biases.apart), "\n");
-  }
-  if (biases.inside > 0) {
-    StrAppend(&text, "keys   quantised with their bias in ", layers(biases.inside),
-              ", which may cost much (docs/kv-types.md); k=f16 does not\n");
-  }
-  return text;
+  const int64_t apart = KeyBiasesApart(plan);
+  if (apart == 0) return "";
+  return StrCat("keys   quantised without their bias in ", apart, apart == 1 ? " layer" : " layers",
+                "\n");
 }
 
 std::string Text(const Flags& flags, const Compilation& compilation, uint64_t bytes) {
@@ -234,7 +219,6 @@ Json ToJson(const Flags& flags, const Compilation& compilation, const Digest& di
   const plan::Plan& plan = compilation.plan;
   const CompileSeconds& seconds = compilation.seconds;
   const FusionSummary fusion = SummarizeFusion(plan.passes, plan.ledger);
-  const KeyBiases biases = CountKeyBiases(plan);
   // The cpu target's kernels are part of the program: none is compiled or cached.
   const size_t kernels = plan.gpu.targets.empty() ? plan.kernels.size() : plan.gpu.kernels.size();
   return {{"plan", flags.output},
@@ -249,7 +233,7 @@ Json ToJson(const Flags& flags, const Compilation& compilation, const Digest& di
           {"steps", plan.steps.size()},
           {"fusion", FusionJson(fusion)},
           {"rejected", fusion.rejected.size()},
-          {"key_bias", {{"apart", biases.apart}, {"inside", biases.inside}}},
+          {"key_bias", {{"apart", KeyBiasesApart(plan)}}},
           {"seconds",
            {{"read", seconds.read},
             {"passes", seconds.passes},

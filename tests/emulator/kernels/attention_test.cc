@@ -1,11 +1,13 @@
 // attention: decoding and prefill, split and not, caches of all kinds, windows, sinks, soft caps,
-// pages in any order and missing, heads of odd sizes.
+// pages in any order and missing, heads of odd sizes, keys whose bias is apart.
 #include <cmath>
 #include <limits>
+#include <optional>
 
 #include "codegen/emit/kernel_shapes.h"
 #include "codegen/kernels/args.cuh"
 #include "tests/emulator/kernels/caches.h"
+#include "tests/emulator/kernels/rope_reference.h"
 #include "tests/emulator/kernels/support.h"
 #include "tests/emulator/kernels/weights.h"
 
@@ -30,6 +32,7 @@ struct AttentionCase {
   int stages = 2;
   // Of a tile, for its sequences; only where splits are {1}.
   std::vector<unsigned> blocks = {};
+  std::optional<RopeCase> bias = std::nullopt;  // how that of the keys is turned
 
   int MaxSplits() const { return *std::max_element(splits.begin(), splits.end()); }
 
@@ -45,7 +48,8 @@ struct AttentionCase {
             .stages = stages,
             .max_splits = MaxSplits(),
             .key_parts = parts(k_cache),
-            .value_parts = parts(v_cache)};
+            .value_parts = parts(v_cache),
+            .bias_dims = bias ? bias->dims : 0};
   }
   double Scale() const { return 1 / std::sqrt(head_dim); }
 };
@@ -294,6 +298,65 @@ const std::vector<AttentionCase>& Cases() {
        .sinks = true,
        .stages = 1,
        .blocks = {7, 64}},
+      // Keys whose bias is apart: several sequences, tiles and splits.
+      {.name = "biased_decode",
+       .q_heads = 6,
+       .kv_heads = 2,
+       .head_dim = 64,
+       .k_cache = "Q8",
+       .v_cache = "Half",
+       .row_warps = 1,
+       .key_warps = 4,
+       .tile_tokens = 2,
+       .tile_keys = 64,
+       .splits = {1, 3},
+       .sequences = {2, 0, 1},
+       .positions = {70, 200, 0},
+       .stages = 1,
+       .bias = RopeCase{.dims = 64, .pairing = "kNeox", .base = 1e6}},
+      // Neighbours are pairs, not all numbers are turned, yarn; a prompt and another's token.
+      {.name = "biased_prefill",
+       .q_heads = 4,
+       .kv_heads = 2,
+       .head_dim = 32,
+       .k_cache = "float",
+       .v_cache = "Q8",
+       .row_warps = 2,
+       .key_warps = 1,
+       .tile_tokens = 16,
+       .tile_keys = 32,
+       .splits = {1},
+       .sequences = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2},
+       .positions = {40, 41, 42, 43, 44, 45, 46, 47, 48, 49, 50, 51, 52, 53, 54, 55, 56, 9},
+       .sinks = true,
+       .stages = 1,
+       .bias = RopeCase{.dims = 24,
+                        .pairing = "kNorm",
+                        .scaling = "kYarn",
+                        .base = 1e4,
+                        .factor = 4,
+                        .magnitude = 1.1386,
+                        .yarn_low = 2,
+                        .yarn_high = 7}},
+      {.name = "biased_missing_page",
+       .q_heads = 2,
+       .kv_heads = 2,
+       .head_dim = 32,
+       .k_cache = "Q8",
+       .v_cache = "Q8",
+       .row_warps = 1,
+       .key_warps = 1,
+       .tile_tokens = 2,
+       .tile_keys = 16,
+       .splits = {2},
+       .sequences = {0, 0},
+       .positions = {90, 91},
+       .window = 80,
+       .missing_page = 11,
+       .stages = 1,
+       .bias =
+           RopeCase{
+               .dims = 16, .pairing = "kNeox", .scaling = "kLinear", .base = 1e4, .factor = 2}},
   };
   return cases;
 }
@@ -335,6 +398,7 @@ const CaseLibrary* Library() {
   static const CaseLibrary* library = [] {
     std::map<std::string, std::string> texts = {{"write_step", std::string(kWriter)}};
     for (const AttentionCase& c : Cases()) {
+      const std::string biased = c.bias ? "Biased" : "", rope = c.bias ? c.bias->Text() : "";
       texts[StrCat("attention_", c.name)] =
           StrCat(R"(#include "codegen/kernels/attention.cuh"
 using namespace renga::kernels;
@@ -354,12 +418,13 @@ struct Config {
   static constexpr double kScale = )",
                  c.Scale(), ", kSoftCap = ", c.soft_cap, R"(;
   using KeyCache = )",
-                 c.k_cache, ";\n  using ValueCache = ", c.v_cache, R"(;
-};
+                 c.k_cache, ";\n  using ValueCache = ", c.v_cache, ";\n", rope, R"(};
 extern "C" __global__ void attention_)",
-                 c.name, "(const AttentionArgs args) { Attention<Config>(args); }\n");
+                 c.name, "(const ", biased, "AttentionArgs args) { ", biased,
+                 "Attention<Config>(args); }\n");
       // The same in three steps.
-      for (const char* part : {"AttnScores", "MaskedSoftmax", "AttnValues"}) {
+      for (const std::string& part :
+           std::vector<std::string>{biased + "AttnScores", "MaskedSoftmax", "AttnValues"}) {
         texts[StrCat(part, "_", c.name)] = StrCat(
             R"(#include "codegen/kernels/attention_parts.cuh"
 using namespace renga::kernels;
@@ -369,8 +434,8 @@ struct Config {
             ";\n  static constexpr int kPageTokens = ", kPageTokens, ", kWindow = ", c.window,
             ", kThreads = 64;\n  static constexpr bool kCausal = ", c.causal ? "true" : "false",
             ";\n  static constexpr double kScale = ", c.Scale(),
-            ";\n  using KeyCache = ", c.k_cache, ";\n  using ValueCache = ", c.v_cache,
-            ";\n};\nextern \"C\" __global__ void ", part, "_", c.name, "(const ", part,
+            ";\n  using KeyCache = ", c.k_cache, ";\n  using ValueCache = ", c.v_cache, ";\n", rope,
+            "};\nextern \"C\" __global__ void ", part, "_", c.name, "(const ", part,
             "Args args) { ", part, "<Config>(args); }\n");
       }
     }
@@ -403,7 +468,8 @@ struct Expected {
 // share, in the weights.
 std::vector<Expected> HeadOf(const AttentionCase& c, const Paging& paging, int token, int head,
                              int span, const std::vector<float>& q, const std::vector<float>& keys,
-                             const std::vector<float>& values, const std::vector<float>& sinks) {
+                             const std::vector<float>& values, const std::vector<float>& sinks,
+                             const std::vector<float>& bias) {
   const int kv_head = head / (c.q_heads / c.kv_heads), d_count = c.head_dim;
   const int position = c.positions[token];
   std::vector<double> scores;
@@ -414,16 +480,23 @@ std::vector<Expected> HeadOf(const AttentionCase& c, const Paging& paging, int t
     if (c.causal && j > position) continue;
     if (c.window > 0 && position - j >= c.window) continue;
     const int64_t cell = paging.CellOf(c.sequences[token], j);
-    double score = 0, size = 0;
+    double score = 0, size = 0, turning = 0;
+    std::vector<double> of_bias(d_count), off(d_count);
+    if (c.bias) {
+      std::copy_n(bias.begin() + kv_head * d_count, d_count, of_bias.begin());
+      c.bias->Rotate(j, {}, of_bias.data(), off.data());
+    }
     for (int d = 0; cell >= 0 && d < d_count; ++d) {
-      const double product = double{q[(token * c.q_heads + head) * d_count + d]} *
-                             keys[(cell * c.kv_heads + kv_head) * d_count + d];
+      const double query = q[(token * c.q_heads + head) * d_count + d];
+      const double product =
+          query * (keys[(cell * c.kv_heads + kv_head) * d_count + d] + of_bias[d]);
       score += product;
       size += std::abs(product);
+      turning += 2 * std::abs(query) * off[d];  // turned twice
     }
     score *= c.Scale();
-    score_error =
-        std::max(score_error, size * c.Scale() * std::ldexp(1, c.k_cache == "Half" ? -19 : -15));
+    score_error = std::max(
+        score_error, (size * std::ldexp(1, c.k_cache == "Half" ? -19 : -15) + turning) * c.Scale());
     if (c.soft_cap > 0) score = c.soft_cap * std::tanh(score / c.soft_cap);
     scores.push_back(score);
     cells.push_back(cell);
@@ -444,7 +517,8 @@ std::vector<Expected> HeadOf(const AttentionCase& c, const Paging& paging, int t
   return out;
 }
 
-void LaunchParts(const AttentionCase& c, int span, const AttentionArgs& all, KernelRun* run) {
+void LaunchParts(const AttentionCase& c, int span, const AttentionArgs& all, const float* bias,
+                 KernelRun* run) {
   const auto heads = static_cast<unsigned>(c.q_heads), tokens = static_cast<unsigned>(all.tokens);
   float* s = run->Output<float>("s", size_t{heads} * tokens * span);
   // Not causal: a sequence's keys end with its page table, not with its positions.
@@ -457,7 +531,12 @@ void LaunchParts(const AttentionCase& c, int span, const AttentionArgs& all, Ker
                                     s,
                                     all.pages_of_sequence,
                                     span};
-  run->Launch(StrCat("AttnScores_", c.name), {2, heads, tokens}, 64, 0, scores);
+  if (c.bias) {
+    run->Launch(StrCat("BiasedAttnScores_", c.name), {2, heads, tokens}, 64, 0,
+                kernels::BiasedAttnScoresArgs{scores, bias});
+  } else {
+    run->Launch(StrCat("AttnScores_", c.name), {2, heads, tokens}, 64, 0, scores);
+  }
   kernels::MaskedSoftmaxArgs softmax = {s, all.positions, all.sinks, s, span};
   run->Launch(StrCat("MaskedSoftmax_", c.name), {heads, tokens}, 64, 16, softmax);
   kernels::AttnValuesArgs values = {s,         all.v_cache, all.v_scales,          all.sequences,
@@ -520,6 +599,8 @@ void TestAttention(const AttentionCase& c, int splits, unsigned blocks) {
   const size_t q_count = size_t{1} * tokens * c.q_heads * c.head_dim;
   const std::vector<float> q = random.Vector(q_count, c.query_size);
   const std::vector<float> sinks = c.sinks ? random.Vector(c.q_heads, 3) : std::vector<float>();
+  // Larger than the keys, as where a bias is kept apart.
+  const std::vector<float> bias = c.bias ? random.Vector(width, 20) : std::vector<float>();
 
   const codegen::AttentionShape shape = c.Shape();
   const unsigned grid_y = static_cast<unsigned>(shape.grid_y());
@@ -566,8 +647,9 @@ void TestAttention(const AttentionCase& c, int splits, unsigned blocks) {
     args.pages_of_sequence = paging.pages_of_sequence;
     args.span = span;
     args.tokens = tokens;
+    const float* k_bias = c.bias ? run.Input("k_bias", bias) : nullptr;
     if (splits == 0) {
-      LaunchParts(c, span, args, &run);
+      LaunchParts(c, span, args, k_bias, &run);
       return testing::Test::HasFatalFailure() ? std::vector<float>() : run.Read(args.y, q_count);
     }
     const size_t rows = size_t{grid_y} * grid_z * splits * shape.rows();
@@ -577,6 +659,15 @@ void TestAttention(const AttentionCase& c, int splits, unsigned blocks) {
     args.tickets = run.Input("tickets", zeros);
     run.Launch(StrCat("attention_", c.name), {blocks, grid_y, grid_z},
                static_cast<unsigned>(shape.threads()), shape.shared_bytes(), args);
+    const auto launch = [&](const auto& all) {
+      run.Launch(StrCat("attention_", c.name), {static_cast<unsigned>(splits), grid_y, grid_z},
+                 static_cast<unsigned>(shape.threads()), shape.shared_bytes(), all);
+    };
+    if (c.bias) {
+      launch(kernels::BiasedAttentionArgs{args, k_bias});
+    } else {
+      launch(args);
+    }
     if (testing::Test::HasFatalFailure()) return std::vector<float>();
     EXPECT_EQ(run.Read(args.tickets, zeros.size()), zeros);
     return run.Read(args.y, q_count);
@@ -585,7 +676,7 @@ void TestAttention(const AttentionCase& c, int splits, unsigned blocks) {
   for (int t = 0; t < tokens; ++t) {
     for (int h = 0; h < c.q_heads; ++h) {
       const std::vector<Expected> expected =
-          HeadOf(c, paging, t, h, span, q, stored_keys, stored_values, sinks);
+          HeadOf(c, paging, t, h, span, q, stored_keys, stored_values, sinks, bias);
       for (int d = 0; d < c.head_dim; ++d) {
         ASSERT_NEAR(y[(t * c.q_heads + h) * c.head_dim + d], expected[d].value,
                     expected[d].allowed + 1e-7)
