@@ -17,7 +17,8 @@ struct CacheType {
 constexpr CacheType kTypes[] = {{DType::kF16, "Half", 1},
                                 {DType::kBF16, "Bfloat16", 1},
                                 {DType::kF32, "float", 2},
-                                {DType::kQ8_0, "Q8", 2}};
+                                {DType::kQ8_0, "Q8", 2},
+                                {DType::kQ4_0, "Q4", 2}};
 
 constexpr auto kDTypes = [] {
   std::array<DType, std::size(kTypes)> types;
@@ -44,15 +45,16 @@ absl::StatusOr<CudaCache> CacheOf(const CudaStep& step, std::string_view name) {
   if (found == std::end(kTypes)) {
     return absl::UnimplementedError(
         StrCat(RefText(step.value(name)), ": type ", Name(type),
-               " has no kernel on GPUs; supported: f16 bf16 f32 q8_0 (--kv-type)"));
+               " has no kernel on GPUs; supported: f16 bf16 f32 q8_0 q4_0 (--kv-type)"));
   }
   CudaCache cache = {
       .element = std::string(found->element), .parts = found->parts, .buffer = step.operand(name)};
-  if (type == DType::kQ8_0) {
+  if (Info(type).quantized) {
     const plan::Buffer& buffer = step.plan().buffers[cache.buffer];
     if (buffer.space != plan::Space::kCache) {
       return absl::UnimplementedError(StrCat(RefText(step.value(name)), ": expected a cache, as ",
-                                             "what is of type q8_0 must be, got another value"));
+                                             "what is of type ", Name(type),
+                                             " must be, got another value"));
     }
     cache.scales_at = plan::ScalesOffset(step.plan(), step.plan().caches[buffer.index]);
   }

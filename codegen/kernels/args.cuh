@@ -50,7 +50,7 @@ struct QkvRopeArgs {
   const int32_t* cells;      // [tokens]; below 0: nothing is stored
   float* q_out;              // [tokens, q_heads, head_dim]
   void* k_cache;             // [cells, kv_heads, head_dim] of KeyCache
-  Half* k_scales;            // of a Q8 cache
+  Half* k_scales;            // of a quantised cache
   void* v_cache;             // the same of ValueCache
   Half* v_scales;
   float* raw;         // [tokens, rows of q, k and v]
@@ -75,7 +75,7 @@ struct HeadArgs {
 struct AttentionArgs {
   const float* q;        // [tokens, q_heads, head_dim]
   const void* k_cache;   // [cells, kv_heads, head_dim] of KeyCache
-  const Half* k_scales;  // of a Q8 cache
+  const Half* k_scales;  // of a quantised cache
   const void* v_cache;   // the same of ValueCache
   const Half* v_scales;
   const int32_t* positions;  // [tokens]
@@ -213,7 +213,7 @@ struct KvAppendArgs {
   const float* x;        // [tokens, heads, head_dim]
   const int32_t* cells;  // [tokens]; below 0: nothing is stored
   void* cache;           // [cells, heads, head_dim] of Element
-  Half* scales;          // of a Q8 cache
+  Half* scales;          // of a quantised cache
   int tokens;
 };
 

@@ -7,7 +7,7 @@
 namespace renga::kernels {
 
 // kParts numbers of 16 bits whose sum is a value: f16 (one) for a cache in f16, bf16 (one) for
-// bf16, two bf16 for f32 and Q8. So nothing overflows, whatever the cache holds.
+// bf16, two bf16 for f32, Q8 and Q4. So nothing overflows, whatever the cache holds.
 template <class Element, int kKeys, int kHeadDim>
 class KvTile {
  public:
@@ -78,7 +78,7 @@ class KvTile {
   template <int kThreads, int kHeads, typename CellOf, typename Add>
   __device__ __forceinline__ void Load(const void* values, const Half* scales, int head, int first,
                                        int end, CellOf cell_of, Add add) const {
-    constexpr int kAtOnce = 4;
+    constexpr int kAtOnce = kBlocks ? 1 : 4;
     const int chunks = end * kChunks;
     for (int i = first * kChunks + threadIdx.x; i < chunks; i += kAtOnce * kThreads) {
       int cells[kAtOnce];
@@ -115,8 +115,10 @@ class KvTile {
   }
 
  private:
-  // Elements that a thread moves at once: 16 bytes of 16-bit elements or less, four of others.
-  static constexpr int kMost = kCopied ? 8 : 4;
+  // Elements that a thread moves at once: 16 bytes of 16-bit elements or less, four of others, and
+  // a block of those that are turned as one.
+  static constexpr bool kBlocks = kIsSame<Element, Q4>;
+  static constexpr int kMost = kBlocks ? 32 : kCopied ? 8 : 4;
   static constexpr int kChunk = kHeadDim % kMost == 0 ? kMost : kHeadDim % 4 == 0 ? 4 : 2;
   static constexpr int kChunks = kHeadDim / kChunk;  // of a row
 
@@ -150,6 +152,19 @@ class KvTile {
   }
 
   static __device__ __forceinline__ void StoreChunk(uint16_t* to, const float (&in)[kChunk]) {
+    if constexpr (kBlocks) {
+#pragma unroll
+      for (int c = 0; c < kChunk; c += 8) {
+        uint4 high, low;
+        SplitBfloat16(in[c], in[c + 1], high.x, low.x);
+        SplitBfloat16(in[c + 2], in[c + 3], high.y, low.y);
+        SplitBfloat16(in[c + 4], in[c + 5], high.z, low.z);
+        SplitBfloat16(in[c + 6], in[c + 7], high.w, low.w);
+        *reinterpret_cast<uint4*>(to + c) = high;
+        *reinterpret_cast<uint4*>(to + c + kPart) = low;
+      }
+      return;
+    }
 #pragma unroll
     for (int c = 0; c < kChunk; c += 2) {
       uint32_t high, low;
@@ -170,6 +185,20 @@ class KvTile {
       for (int c = 0; c < kChunk; ++c) {
         in[c] = static_cast<float>(static_cast<int8_t>(quants >> 8 * c)) * scale;
       }
+    } else if constexpr (kBlocks) {
+      static_assert(kHeadDim % 32 == 0, "a quantised cache wants heads of whole blocks of 32");
+      const uint4 quants = LoadFromL2(reinterpret_cast<const uint4*>(
+          static_cast<const uint8_t*>(values) + from / 32 * kBlockBytes<Q4>));
+      const float scale = ToFloat(LoadFromL2(scales + from / 32)) * kTurnScale;
+      const uint32_t words[4] = {quants.x, quants.y, quants.z, quants.w};
+#pragma unroll
+      for (int c = 0; c < kChunk; ++c) {
+        const uint32_t quant = words[c % 16 / 4] >> (c % 4 * 8 + c / 16 * 4) & 15;
+        in[c] = FloatOfBits(0x4b000000u | quant) - 8388616.0f;  // 2^23 + quant, less 2^23 + 8
+      }
+      TurnOfLane(in);
+#pragma unroll
+      for (int c = 0; c < kChunk; ++c) in[c] *= scale;
     } else if constexpr (kChunk == 4) {
       const float4 four =
           LoadFromL2(reinterpret_cast<const float4*>(static_cast<const float*>(values) + from));

@@ -86,8 +86,8 @@ class QkvRopeKernel {
   static constexpr bool kPairsAlone = !Config::kHeadNorm && Rope::kPairing == RopePairing::kNorm;
   static __device__ __forceinline__ bool IsAlone(Part part) {
     if (part == Part::kQuery) return kPairsAlone;
-    if (part == Part::kKey) return kPairsAlone && !kIsSame<typename Config::KeyCache, Q8>;
-    return !kIsSame<typename Config::ValueCache, Q8>;
+    if (part == Part::kKey) return kPairsAlone && !kIsQuantised<typename Config::KeyCache>;
+    return !kIsQuantised<typename Config::ValueCache>;
   }
 
   static __host__ __device__ constexpr int Larger(int a, int b) { return a < b ? b : a; }
@@ -181,7 +181,7 @@ class QkvRopeKernel {
 
   template <class Element>
   static __device__ __forceinline__ void StorePair(void* cache, int64_t at, float a, float b) {
-    if constexpr (!kIsSame<Element, Q8>) {  // whose tiles are never alone
+    if constexpr (!kIsQuantised<Element>) {  // whose tiles are never alone
       ConvertTo(a, static_cast<Element*>(cache)[at]);
       ConvertTo(b, static_cast<Element*>(cache)[at + 1]);
     }

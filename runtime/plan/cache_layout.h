@@ -1,7 +1,7 @@
-// How the cells of a cache lie in its memory. One cell after another, but for q8_0 on a GPU: there
-// the quants of all cells come first, a byte each, [C, heads, head_dim], then the scales of all in
-// f16, [C, heads, head_dim / 32]. So both can be read in words; blocks of 34 bytes could not. It is
-// as many bytes as blocks are.
+// How the cells of a cache lie in its memory. One cell after another, but for q8_0 and q4_0 on a
+// GPU: there the quants of all cells come first, [C, heads, head_dim / 32] of 32 or 16 bytes as the
+// types' blocks have them, then the scales of all in f16, [C, heads, head_dim / 32]. So both can be
+// read in words; blocks of 34 or 18 bytes could not. It is as many bytes as blocks are.
 #pragma once
 
 #include <cstdint>

@@ -338,6 +338,49 @@ const std::vector<AttentionCase>& Cases() {
                         .magnitude = 1.1386,
                         .yarn_low = 2,
                         .yarn_high = 7}},
+      {.name = "turned",
+       .q_heads = 8,
+       .kv_heads = 2,
+       .head_dim = 96,
+       .k_cache = "Q4",
+       .v_cache = "Q4",
+       .row_warps = 1,
+       .key_warps = 2,
+       .tile_tokens = 2,
+       .tile_keys = 32,
+       .splits = {1, 2},
+       .sequences = {0, 1},
+       .positions = {80, 3},
+       .stages = 1},
+      {.name = "turned_values_prefill",
+       .q_heads = 2,
+       .kv_heads = 1,
+       .head_dim = 64,
+       .k_cache = "Half",
+       .v_cache = "Q4",
+       .row_warps = 4,
+       .key_warps = 1,
+       .tile_tokens = 32,
+       .tile_keys = 32,
+       .splits = {1},
+       .sequences = std::vector<int32_t>(40, 0),
+       .positions = Prompt(7, 40),
+       .stages = 1},
+      {.name = "turned_and_biased",
+       .q_heads = 4,
+       .kv_heads = 2,
+       .head_dim = 64,
+       .k_cache = "Q4",
+       .v_cache = "Bfloat16",
+       .row_warps = 1,
+       .key_warps = 2,
+       .tile_tokens = 2,
+       .tile_keys = 32,
+       .splits = {1, 2},
+       .sequences = {1, 1},
+       .positions = {99, 100},
+       .stages = 1,
+       .bias = RopeCase{.dims = 32, .pairing = "kNeox", .base = 1e6}},
       {.name = "biased_missing_page",
        .q_heads = 2,
        .kv_heads = 2,
@@ -585,16 +628,16 @@ void TestAttention(const AttentionCase& c, int splits, unsigned blocks) {
   }
   for (size_t i = 0; i < count; ++i) {
     if (seen[i / (c.kv_heads * c.head_dim)]) continue;
-    if (c.k_cache != "Q8") keys[i] = std::nanf("");
-    if (c.v_cache != "Q8") values[i] = std::nanf("");
+    if (!k_cache.quantised()) keys[i] = std::nanf("");
+    if (!v_cache.quantised()) values[i] = std::nanf("");
   }
   std::vector<float> old_keys = keys, old_values = values;
   const int width = c.kv_heads * c.head_dim;
   for (const int32_t cell : fresh) {
     std::fill_n(old_keys.begin() + int64_t{cell} * width, width,
-                c.k_cache == "Q8" ? 9 : std::nanf(""));
+                k_cache.quantised() ? 9 : std::nanf(""));
     std::fill_n(old_values.begin() + int64_t{cell} * width, width,
-                c.v_cache == "Q8" ? 9 : std::nanf(""));
+                v_cache.quantised() ? 9 : std::nanf(""));
   }
   const size_t q_count = size_t{1} * tokens * c.q_heads * c.head_dim;
   const std::vector<float> q = random.Vector(q_count, c.query_size);
@@ -621,18 +664,18 @@ void TestAttention(const AttentionCase& c, int splits, unsigned blocks) {
                       v = upload(v_cache, "v_cache", old_values);
     stored_keys = k_cache.Download(&run, k_from);
     stored_values = v_cache.Download(&run, v_from);
-    const auto bits16 = [&](const std::string& element) {
-      return element == "Q8" ? width / 2 : element == "float" ? width * 2 : width;
+    const auto bits16 = [&](const CacheCase& cache) {
+      return static_cast<int>(cache.Bits16(width));
     };
-    const auto scales = [&](const std::string& element) {
-      return element == "Q8" ? width / 32 : 0;
+    const auto scales = [&](const CacheCase& cache) {
+      return static_cast<int>(cache.ScaleBits16(width));
     };
     run.Launch("write_step", {3}, 64, 0,
                WriterArgs{{k_from.values, k_from.scales, v_from.values, v_from.scales, q_from},
                           {k.values, k.scales, v.values, v.scales, q_to},
                           run.Input("fresh", fresh),
-                          {bits16(c.k_cache), scales(c.k_cache), bits16(c.v_cache),
-                           scales(c.v_cache), static_cast<int>(2 * q_count)},
+                          {bits16(k_cache), scales(k_cache), bits16(v_cache), scales(v_cache),
+                           static_cast<int>(2 * q_count)},
                           static_cast<int>(fresh.size())});
     if (testing::Test::HasFatalFailure()) return std::vector<float>();
     args.k_cache = k.values;

@@ -75,6 +75,21 @@ const QkvCase kCases[] = {
       .yarn_high = 15},
      "Q8",
      "Q8"},
+    // Neighbours are pairs, but a block of q4_0 is more than a tile.
+    {"qkv_turned",
+     DType::kQ8_0,
+     DType::kQ8_0,
+     DType::kQ8_0,
+     3,
+     2,
+     2,
+     32,
+     64,
+     false,
+     false,
+     {.dims = 32, .pairing = "kNorm", .base = 1e4},
+     "Q4",
+     "Q4"},
     // Two heads in a tile.
     {"qkv_tiny",
      DType::kF32,
@@ -172,14 +187,18 @@ void CheckCache(const CacheCase& cache, const QkvCase& c, const std::vector<floa
   const int64_t width = c.kv_heads * c.head_dim;
   for (size_t t = 0; t < cells.size(); ++t) {
     if (cells[t] < 0) continue;
+    const auto values = expected.values.begin() + t * width;
+    const auto errors = expected.allowed.begin() + t * width;
+    const auto row = stored.begin() + cells[t] * width;
+    const std::vector<double> want = cache.Rounded({values, values + width});
+    const std::vector<double> allowed = cache.RoundedErrors({errors, errors + width});
+    const std::vector<double> got = cache.Rounded({row, row + width});
     for (int64_t i = 0; i < width; ++i) {
-      const double want = expected.values[t * width + i];
       double largest = 0;  // of the block of 32
       for (int64_t j = i / 32 * 32; j < std::min(i / 32 * 32 + 32, width); ++j) {
-        largest = std::max(largest, std::abs(expected.values[t * width + j]));
+        largest = std::max(largest, std::abs(want[j]));
       }
-      ASSERT_NEAR(stored[cells[t] * width + i], want,
-                  1.05 * expected.allowed[t * width + i] + cache.Error(want, largest))
+      ASSERT_NEAR(got[i], want[i], 1.05 * allowed[i] + cache.Error(want[i], largest))
           << "token " << t << " value " << i;
     }
   }

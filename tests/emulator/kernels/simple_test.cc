@@ -14,7 +14,7 @@ namespace {
 constexpr DType kTypes[] = {DType::kF32,  DType::kF16,    DType::kBF16, DType::kQ8_0, DType::kQ4_0,
                             DType::kQ4_1, DType::kQ5_0,   DType::kQ5_1, DType::kQ4_K, DType::kQ5_K,
                             DType::kQ6_K, DType::kIQ4_NL, DType::kMXFP4};
-const std::string kCaches[] = {"Half", "Bfloat16", "float", "Q8"};
+const std::string kCaches[] = {"Half", "Bfloat16", "float", "Q8", "Q4"};
 const RopeCase kRopes[] = {
     {.dims = 64, .pairing = "kNeox", .base = 1e6},
     {.dims = 20, .pairing = "kNorm", .scaling = "kLinear", .base = 1e4, .factor = 4},
@@ -208,12 +208,15 @@ TEST(Simple, KvAppend) {
         ASSERT_NEAR(stored[i], 4711, 4711 / 127.0) << "written where nothing was to be stored";
         continue;
       }
-      const float* from = x.data() + (cell == 4 ? 0 : 2) * 192;
-      float largest = 0;
+      const auto row = x.begin() + (cell == 4 ? 0 : 2) * 192;
+      const std::vector<double> from = cache.Rounded({row, row + 192});
+      const std::vector<double> got =
+          cache.Rounded({stored.begin() + cell * 192, stored.begin() + cell * 192 + 192});
+      double largest = 0;
       for (int j = i % 192 / 32 * 32; j < i % 192 / 32 * 32 + 32; ++j) {
         largest = std::max(largest, std::abs(from[j]));
       }
-      ASSERT_NEAR(stored[i], from[i % 192], cache.Error(from[i % 192], largest)) << i;
+      ASSERT_NEAR(got[i % 192], from[i % 192], cache.Error(from[i % 192], largest)) << i;
     }
   }
 }

@@ -1,4 +1,4 @@
-// Cells of q8_0 lie apart on GPUs: together they cover the cache, once.
+// Cells of q8_0 and q4_0 lie apart on GPUs: together they cover the cache, once.
 #include "runtime/plan/cache_layout.h"
 
 #include <algorithm>
@@ -18,23 +18,31 @@ Plan PlanWith(DType type, uint64_t cell_bytes, bool gpu) {
   return plan;
 }
 
-TEST(CacheLayout, QuantsAndScalesLieApartOnAGpu) {
-  const Plan plan = PlanWith(DType::kQ8_0, 204, true);
-  EXPECT_EQ(ScalesOffset(plan, plan.caches[0]), 1152u);
-  EXPECT_THAT(CellRanges(plan, plan.caches[0], 2),
-              ElementsAre(ByteRange{384, 192}, ByteRange{1176, 12}));
-  std::vector<int> covered(6 * 204);
+void ExpectCovered(const Plan& plan, int bytes) {
+  std::vector<int> covered(bytes);
   for (int64_t cell = 0; cell < 6; ++cell) {
     for (const ByteRange& range : CellRanges(plan, plan.caches[0], cell)) {
       for (uint64_t i = 0; i < range.bytes; ++i) ++covered.at(range.offset + i);
     }
   }
-  EXPECT_EQ(std::count(covered.begin(), covered.end(), 1), 6 * 204);
+  EXPECT_EQ(std::count(covered.begin(), covered.end(), 1), bytes);
+}
+
+TEST(CacheLayout, QuantsAndScalesLieApartOnAGpu) {
+  const Plan bytes = PlanWith(DType::kQ8_0, 204, true);
+  EXPECT_EQ(ScalesOffset(bytes, bytes.caches[0]), 1152u);
+  EXPECT_THAT(CellRanges(bytes, bytes.caches[0], 2),
+              ElementsAre(ByteRange{384, 192}, ByteRange{1176, 12}));
+  ExpectCovered(bytes, 6 * 204);
+  const Plan halves = PlanWith(DType::kQ4_0, 108, true);
+  EXPECT_EQ(ScalesOffset(halves, halves.caches[0]), 576u);
+  EXPECT_THAT(CellRanges(halves, halves.caches[0], 2),
+              ElementsAre(ByteRange{192, 96}, ByteRange{600, 12}));
+  ExpectCovered(halves, 6 * 108);
 }
 
 TEST(CacheLayout, OthersLieCellByCell) {
-  for (const Plan& plan :
-       {PlanWith(DType::kF16, 384, true), PlanWith(DType::kQ8_0, 204, false)}) {
+  for (const Plan& plan : {PlanWith(DType::kF16, 384, true), PlanWith(DType::kQ8_0, 204, false)}) {
     const Cache& cache = plan.caches[0];
     EXPECT_EQ(ScalesOffset(plan, cache), 0u);
     EXPECT_THAT(CellRanges(plan, cache, 5),
