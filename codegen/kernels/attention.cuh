@@ -246,16 +246,13 @@ class AttentionKernel {
 
   template <typename CellOf>
   __device__ __forceinline__ void LoadKeys(CellOf cell_of, int stage, int from, int to) const {
-    const auto add = [&](int row, int d, auto& key) {
-      if constexpr (Bias::kThere) bias_.Add(row, d, key);
-    };
     Keys(stage).template Load<kThreads, Config::kKvHeads>(args_.k_cache, args_.k_scales,
-                                                          rows_.kv_head, from, to, cell_of, add);
+                                                          rows_.kv_head, from, to, cell_of, bias_);
   }
   template <typename CellOf>
   __device__ __forceinline__ void LoadValues(CellOf cell_of, int stage, int from, int to) const {
     Values(stage).template Load<kThreads, Config::kKvHeads>(
-        args_.v_cache, args_.v_scales, rows_.kv_head, from, to, cell_of, [](int, int, auto&) {});
+        args_.v_cache, args_.v_scales, rows_.kv_head, from, to, cell_of, AddNothing());
   }
 
   // All tiles from the one at `run` on, which is under way. Its keys and its values are a group of

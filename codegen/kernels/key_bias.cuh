@@ -7,13 +7,14 @@
 // for frequencies alone.
 #pragma once
 
+#include "codegen/kernels/kv_tile.cuh"
 #include "codegen/kernels/rope.cuh"
 
 namespace renga::kernels {
 
 // Of keys that are whole in their cache.
 template <class Config>
-struct NoKeyBias {
+struct NoKeyBias : AddNothing {
   static constexpr bool kThere = false;
   __device__ __forceinline__ NoKeyBias(const float*, int, SharedArena&) {}
 };

@@ -6,6 +6,12 @@
 
 namespace renga::kernels {
 
+// For Load.
+struct AddNothing {
+  template <int kCount>
+  __device__ __forceinline__ void Add(int, int, float (&)[kCount]) const {}
+};
+
 // kParts numbers of 16 bits whose sum is a value: f16 (one) for a cache in f16, bf16 (one) for
 // bf16, two bf16 for f32, Q8 and Q4. So nothing overflows, whatever the cache holds.
 template <class Element, int kKeys, int kHeadDim>
@@ -73,11 +79,12 @@ class KvTile {
 
   // Rows from `first` to `end`, row i from cell cell_of(i). By all threads; some of it
   // asynchronously, so commit and wait. What a thread reads is under way together: first the cells
-  // of some pieces, then the pieces. Where nothing is copied, add(i, d, x) may change the numbers
-  // d, d + 1, ... of row i, an array of float, on their way.
-  template <int kThreads, int kHeads, typename CellOf, typename Add>
+  // of some pieces, then the pieces. Where nothing is copied,
+  // addend.Add(i, d, x) may change the numbers d, d + 1, ... of row i, an array of float, on their
+  // way.
+  template <int kThreads, int kHeads, typename CellOf, typename Addend>
   __device__ __forceinline__ void Load(const void* values, const Half* scales, int head, int first,
-                                       int end, CellOf cell_of, Add add) const {
+                                       int end, CellOf cell_of, const Addend& addend) const {
     constexpr int kAtOnce = kBlocks ? 1 : 4;
     const int chunks = end * kChunks;
     for (int i = first * kChunks + threadIdx.x; i < chunks; i += kAtOnce * kThreads) {
@@ -102,7 +109,7 @@ class KvTile {
           for (int c = 0; c < kChunk; ++c) in[n][c] = 0;
         } else {
           LoadChunk(values, scales, from, in[n]);
-          add((i + n * kThreads) / kChunks, d, in[n]);
+          addend.Add((i + n * kThreads) / kChunks, d, in[n]);
         }
       }
       if constexpr (!kCopied) {

@@ -8,6 +8,7 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "ir/core/cache_rounding.h"
 #include "passes/simplify/key_bias_apart.h"
 #include "runtime/plan/launch.h"
 #include "runtime/plan/layout.h"
@@ -140,11 +141,32 @@ TEST(GpuLowering, QuantisedKeysAreWithoutTheirBias) {
   kernel = KernelStarting(parts->plan, "attn_scores");
   ASSERT_NE(kernel, nullptr);
   EXPECT_THAT(kernel->source, HasSubstr("BiasedAttnScores<Config>"));
-  options.only_passes.reset();
-  options.k_type = DType::kQ4_0;
-  EXPECT_THAT(ToStd(Compile(model.Write(), options).status().message()),
-              HasSubstr("--kv-type: expected one of f16, bf16, f32, q8_0, which kernels for sm_90a "
-                        "have, got q4_0"));
+}
+
+// Keys of 16 bits cannot take their bias on the way: no pass leaves one apart there.
+TEST(GpuLowering, AnyPairOfCacheTypesLowers) {
+  TinyModel model = BiasedKeysModel();
+  const std::string path = model.Write();
+  for (const DType k : CacheTypes()) {
+    for (const DType v : CacheTypes()) {
+      SCOPED_TRACE(StrCat(Name(k), " ", Name(v)));
+      CompileOptions options;
+      options.target = "sm_80,sm_90a";
+      options.only_lower = true;
+      options.k_type = k;
+      options.v_type = v;
+      const absl::StatusOr<Compilation> gpu = Compile(path, options);
+      ASSERT_TRUE(gpu.ok()) << gpu.status();
+      ASSERT_EQ(gpu->plan.caches.size(), 4u);
+      for (const plan::Cache& cache : gpu->plan.caches) {
+        EXPECT_EQ(cache.dtype, cache.name.ends_with("k_cache") ? k : v);
+      }
+      const plan::GpuKernel* kernel = KernelStarting(gpu->plan, "attention_");
+      ASSERT_NE(kernel, nullptr);
+      EXPECT_EQ(kernel->source.find("BiasedAttention<Config>") != std::string::npos,
+                k == DType::kQ8_0 || k == DType::kQ4_0);
+    }
+  }
 }
 
 TEST(GpuLowering, UnknownTargetsAreNamed) {

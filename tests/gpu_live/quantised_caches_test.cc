@@ -1,4 +1,5 @@
-// Kernels that read and write caches in q8_0, for heads of 128 and of 32, by the real NVRTC.
+// Kernels that read and write caches in q8_0 and q4_0, for heads of 128 and of 32, and such that
+// add the bias of keys, by the real NVRTC.
 #include <string>
 #include <vector>
 
@@ -23,9 +24,12 @@ TEST(QuantisedCaches, KernelsCompileWithoutSpills) {
     DType k_type, v_type;
   };
   const std::string large = Llama8b::Write(folder, "llama-8b.gguf");
+  const std::string biased = Llama8b::Write(folder, "qwen2-8b.gguf", "qwen2");
   for (const Case& c :
        {Case{large, "sm_80", DType::kQ8_0, DType::kQ8_0},
         Case{large, "sm_90a", DType::kQ8_0, DType::kF16},
+        Case{biased, "sm_86", DType::kQ8_0, DType::kQ4_0},
+        Case{biased, "sm_120a", DType::kQ4_0, DType::kF16},
         Case{TinyRecord::Read("llama-Q4_K_M").path, "sm_90a", DType::kF32, DType::kQ8_0}}) {
     SCOPED_TRACE(StrCat(c.model, " ", c.target));
     CompileOptions options;
@@ -40,7 +44,10 @@ TEST(QuantisedCaches, KernelsCompileWithoutSpills) {
     for (size_t i = 0; i < plan->gpu.kernels.size(); ++i) {
       const plan::GpuKernel& kernel = plan->gpu.kernels[i];
       // The others do not depend on the caches.
-      if (kernel.source.find(" = Q8;") == std::string::npos) continue;
+      if (kernel.source.find(" = Q8;") == std::string::npos &&
+          kernel.source.find(" = Q4;") == std::string::npos) {
+        continue;
+      }
       requests.push_back({{.name = kernel.name,
                            .context = kernel.ir,
                            .text = kernel.source,

@@ -1,5 +1,6 @@
 // The header of a GGUF with the shapes of Llama-3.1-8B and the types of Q4_K_M, and behind it a
-// hole where 5 GB of weights would be: for whatever looks at shapes alone.
+// hole where 5 GB of weights would be: for whatever looks at shapes alone. As qwen2 too, whose
+// projections have biases.
 #pragma once
 
 #include <algorithm>
@@ -18,8 +19,10 @@ class Llama8b {
                            kHidden = 14336, kVocabulary = 128256;
 
   // Writes it as `name` into the folder; returns its path.
-  static std::string Write(const TempFolder& folder, std::string_view name) {
+  static std::string Write(const TempFolder& folder, std::string_view name,
+                           std::string architecture = "llama") {
     Llama8b model;
+    model.architecture_ = std::move(architecture);
     model.AddMetadata();
     model.AddTensors();
     const std::string header = model.writer_.Bytes();
@@ -30,7 +33,7 @@ class Llama8b {
 
  private:
   void AddMetadata() {
-    writer_.AddString("general.architecture", "llama");
+    writer_.AddString("general.architecture", architecture_);
     AddU32("block_count", kLayers);
     AddU32("context_length", 131072);
     AddU32("embedding_length", kWidth);
@@ -38,8 +41,8 @@ class Llama8b {
     AddU32("attention.head_count", kHeads);
     AddU32("attention.head_count_kv", kKvHeads);
     AddU32("rope.dimension_count", kHeadDim);
-    writer_.AddF32("llama.rope.freq_base", 500000);
-    writer_.AddF32("llama.attention.layer_norm_rms_epsilon", 1e-5f);
+    writer_.AddF32(architecture_ + ".rope.freq_base", 500000);
+    writer_.AddF32(architecture_ + ".attention.layer_norm_rms_epsilon", 1e-5f);
     writer_.AddString("tokenizer.ggml.model", "llama");
     std::vector<std::string> tokens = {"<unk>", "<s>", "</s>"};
     for (int64_t i = 3; i < kVocabulary; ++i) tokens.push_back("t" + std::to_string(i));
@@ -48,12 +51,13 @@ class Llama8b {
                 RawArray(MetaType::kF32, std::vector<float>(kVocabulary, 0.0f)));
   }
   void AddU32(const std::string& key, int64_t value) {
-    writer_.AddU32("llama." + key, static_cast<uint32_t>(value));
+    writer_.AddU32(architecture_ + "." + key, static_cast<uint32_t>(value));
   }
 
   void AddTensors() {
     AddTensor("token_embd.weight", DType::kQ4_K, {kVocabulary, kWidth});
-    AddTensor("rope_freqs.weight", DType::kF32, {kHeadDim / 2});
+    const bool biased = architecture_ == "qwen2";
+    if (!biased) AddTensor("rope_freqs.weight", DType::kF32, {kHeadDim / 2});
     for (int64_t layer = 0; layer < kLayers; ++layer) {
       // Half of these get more bits: the first eighth, the last, and each third between.
       constexpr int64_t kEighth = kLayers / 8;
@@ -65,6 +69,11 @@ class Llama8b {
       AddTensor(block + "attn_q.weight", DType::kQ4_K, {kWidth, kWidth});
       AddTensor(block + "attn_k.weight", DType::kQ4_K, {kKv, kWidth});
       AddTensor(block + "attn_v.weight", mixed, {kKv, kWidth});
+      if (biased) {
+        AddTensor(block + "attn_q.bias", DType::kF32, {kWidth});
+        AddTensor(block + "attn_k.bias", DType::kF32, {kKv});
+        AddTensor(block + "attn_v.bias", DType::kF32, {kKv});
+      }
       AddTensor(block + "attn_output.weight", DType::kQ4_K, {kWidth, kWidth});
       AddTensor(block + "ffn_norm.weight", DType::kF32, {kWidth});
       AddTensor(block + "ffn_gate.weight", DType::kQ4_K, {kHidden, kWidth});
@@ -87,6 +96,7 @@ class Llama8b {
     bytes_ += (bytes / Info(type).block_elements + 31) / 32 * 32;
   }
 
+  std::string architecture_;
   GgufWriter writer_;
   uint64_t bytes_ = 0;  // of the tensors so far
 };

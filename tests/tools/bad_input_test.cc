@@ -66,7 +66,7 @@ TEST(BadInput, WrongUsage) {
               {"%0.v_cache", "a multiple of 32 in q4_0, got 8", "f32, f16 and bf16 take any"});
   ExpectError(
       {"compile", StoryModel(), "-o", "/dev/null", "--target", "sm_80", "--kv-type", "k=q4_0"}, 2,
-      {"--kv-type", "expected one of f16, bf16, f32, q8_0", "sm_80", "got q4_0"});
+      {"cache %0.k_cache", "heads of a multiple of 32 in q4_0, got 8"});
   ExpectError(
       {"compile", StoryModel(), "-o", "/dev/null", "--target", "sm_80", "--kv-type", "v=q8_0"}, 2,
       {"%0.v_cache", "a multiple of 32 in q8_0, got 8"});

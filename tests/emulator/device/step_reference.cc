@@ -1,6 +1,7 @@
 #include "tests/emulator/device/step_reference.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <cstring>
 #include <string_view>
@@ -13,13 +14,15 @@
 namespace renga::emulator {
 namespace {
 
-constexpr double kAllowed = 0.01, kAllowedWithQ8 = 0.05;
+constexpr double kAllowed = 0.01, kAllowedWithQ8 = 0.05, kAllowedWithQ4 = 0.2;
 
 double AllowedOf(const plan::Plan& plan) {
-  return std::any_of(plan.caches.begin(), plan.caches.end(),
-                     [](const plan::Cache& cache) { return cache.dtype == DType::kQ8_0; })
-             ? kAllowedWithQ8
-             : kAllowed;
+  double allowed = kAllowed;
+  for (const plan::Cache& cache : plan.caches) {
+    if (cache.dtype == DType::kQ8_0) allowed = std::max(allowed, kAllowedWithQ8);
+    if (cache.dtype == DType::kQ4_0) allowed = std::max(allowed, kAllowedWithQ4);
+  }
+  return allowed;
 }
 
 HostTensor Ints(absl::Span<const int32_t> values, std::vector<int64_t> shape) {
@@ -30,21 +33,37 @@ HostTensor Ints(absl::Span<const int32_t> values, std::vector<int64_t> shape) {
   return tensor;
 }
 
-// A cell in q8_0: its quants, then its scales.
-std::vector<float> FromQ8(absl::Span<const uint8_t> bytes) {
-  const DTypeInfo& info = Info(DType::kQ8_0);
-  const size_t block = info.block_elements, count = bytes.size() / info.block_bytes * block;
-  std::vector<float> values(count);
-  for (size_t i = 0; i < count; ++i) {
+// A cell in q8_0 or q4_0: its quants, then its scales.
+std::vector<float> FromBlocks(DType type, absl::Span<const uint8_t> bytes) {
+  constexpr size_t kBlock = 32;
+  const size_t blocks = bytes.size() / Info(type).block_bytes;
+  const size_t quant_bytes = Info(type).block_bytes - 2;
+  std::vector<float> values(blocks * kBlock);
+  for (size_t b = 0; b < blocks; ++b) {
     uint16_t scale = 0;
-    std::memcpy(&scale, bytes.data() + count + i / block * 2, 2);
-    values[i] = static_cast<int8_t>(bytes[i]) * HalfToFloat(scale);
+    std::memcpy(&scale, bytes.data() + blocks * quant_bytes + b * 2, 2);
+    const uint8_t* quants = bytes.data() + b * quant_bytes;
+    const auto quant = [&](size_t i) {
+      if (type == DType::kQ8_0) return int{static_cast<int8_t>(quants[i])};
+      return (quants[i % 16] >> (i < 16 ? 0 : 4) & 15) - 8;
+    };
+    for (size_t i = 0; i < kBlock; ++i) {
+      double value = quant(i);
+      if (type == DType::kQ4_0) {  // turned (ir/core/cache_rounding.h)
+        value = 0;
+        for (size_t j = 0; j < kBlock; ++j) {
+          value += std::popcount(i & j) % 2 == 0 ? quant(j) : -quant(j);
+        }
+        value /= std::sqrt(double{kBlock});
+      }
+      values[b * kBlock + i] = static_cast<float>(value * HalfToFloat(scale));
+    }
   }
   return values;
 }
 
 std::vector<float> ToFloats(DType type, absl::Span<const uint8_t> bytes) {
-  if (type == DType::kQ8_0) return FromQ8(bytes);
+  if (Info(type).quantized) return FromBlocks(type, bytes);
   std::vector<float> values(bytes.size() / RowBytes(type, 1));
   for (size_t i = 0; i < values.size(); ++i) {
     uint16_t bits = 0;

@@ -36,6 +36,10 @@ class StepReference {
   // stored a whole step apart. With a root mean square of about 60 steps, a difference of 0.5 % is
   // 0.3 of a step, moves that share of them by a step and leaves sqrt(0.3) steps, 0.9 %. In K that
   // is times the size of a score (up to 5 or so in random models) a share of its weight.
+  //
+  // With caches in q4_0 it must be below 20 %: a root mean square is 8 / 3 steps there, of which a
+  // difference of 0.5 % is 0.013, so that share moves and leaves sqrt(0.013) steps, 4.3 %; in K
+  // likewise times the size of a score.
   absl::Status Check(int index, EmulatorDevice& device) const;
 
   // Both, for `forward`, which must outlive this as a watched one.
