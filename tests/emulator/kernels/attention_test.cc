@@ -700,10 +700,8 @@ void TestAttention(const AttentionCase& c, int splits, unsigned blocks) {
     args.part_stats = run.Output<float>("part_stats", rows * 2);
     const std::vector<uint32_t> zeros(grid_y * grid_z);
     args.tickets = run.Input("tickets", zeros);
-    run.Launch(StrCat("attention_", c.name), {blocks, grid_y, grid_z},
-               static_cast<unsigned>(shape.threads()), shape.shared_bytes(), args);
     const auto launch = [&](const auto& all) {
-      run.Launch(StrCat("attention_", c.name), {static_cast<unsigned>(splits), grid_y, grid_z},
+      run.Launch(StrCat("attention_", c.name), {blocks, grid_y, grid_z},
                  static_cast<unsigned>(shape.threads()), shape.shared_bytes(), all);
     };
     if (c.bias) {
