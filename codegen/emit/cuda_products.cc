@@ -20,16 +20,24 @@ std::string ProductText(const ProductWeight& weight) {
                 "] x + bias + residual, x in f16");
 }
 
-// Tiles and warps of a matrix product. Few rows: k is divided among warps, so that enough loads of
-// weights are under way. Many: a block does 128 rows of weights by 64 rows of x; a weight of fewer
-// rows takes fewer warps.
-MatmulShape ShapeOf(bool few, const ProductWeight& weight) {
+// Tiles and warps of a matrix product. Few rows: as many blocks as a multiprocessor each, for what
+// is under way of the weights is so much a block; its eight warps divide its tiles and k. More
+// blocks than that would read x more often than they gain. Many: a block does 128 rows of weights
+// by 64 rows of x; a weight of fewer rows takes fewer warps.
+MatmulShape ShapeOf(const GpuLimits& gpu, bool few, const ProductWeight& weight) {
   MatmulShape shape = {.step_blocks = weight.layout.step_blocks};
   if (few) {
+    constexpr int64_t kWarps = 8;
     shape.tile_tokens = kFewRows;
     shape.row_tiles = 1;
-    shape.row_warps = weight.layout.tiles >= 4 ? 4 : 1;
-    shape.depth_warps = weight.layout.steps >= 4 ? 2 : 1;
+    shape.row_warps = 1;
+    while (shape.row_warps < 4 && weight.layout.tiles > gpu.multiprocessors * shape.row_warps) {
+      shape.row_warps *= 2;
+    }
+    shape.depth_warps = kWarps / shape.row_warps;
+    while (shape.depth_warps > 1 && weight.layout.steps < 2 * shape.depth_warps) {
+      shape.depth_warps /= 2;
+    }
     shape.stages = 3;
     return shape;
   }
@@ -113,7 +121,7 @@ std::string NoWgmma(const GpuLimits& gpu, absl::Span<const ProductWeight* const>
 
 void AddMma(CudaStep& step, bool few, const HalfRowsOf& x, const ProductWeight& weight,
             const MatmulOperands& operands) {
-  const MatmulShape shape = ShapeOf(few, weight);
+  const MatmulShape shape = ShapeOf(step.gpu(), few, weight);
   step.Launch({
       .kernel = {.header = "matmul",
                  .call = "Matmul<Config>",

@@ -36,6 +36,7 @@ const MatmulCase kCases[] = {
     {DType::kIQ4_NL, 33, 64, 12, 16, 1, 1, 1, 2},
     {DType::kMXFP4, 33, 160, 12, 16, 1, 1, 1, 2},
     {DType::kQ4_K, 70, 768, 11, 16, 1, 2, 4, 3, true, true, true},  // a warp without steps
+    {DType::kQ8_0, 18, 1152, 11, 16, 1, 1, 8, 3, false, false, true},
     {DType::kQ4_K, 100, 512, 66, 64, 2, 2, 1, 4, true},
     {DType::kQ5_K, 33, 512, 10, 16, 1, 2, 1, 2},
     {DType::kQ6_K, 33, 512, 10, 16, 1, 2, 2, 2},
