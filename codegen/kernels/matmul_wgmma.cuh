@@ -95,27 +95,21 @@ class MatmulWgmmaKernel {
         static_cast<uint32_t>(min(first_tile, Weight::kTiles - 1)) * Weight::kSteps;
     const int exponent = view.LoadExponent();
     const typename Type::Factor factor = Type::Factor::Of(exponent);
-    // Two steps in turn where a step is one chunk: which set of registers is never computed, and
-    // as many are under way, since one of little more than its weights takes less than its load.
-    constexpr int kUnrolled = kChunks == 1 ? 2 : 1;
-    typename Weight::Step next[kUnrolled];
-#pragma unroll
-    for (int u = 0; u < kUnrolled; ++u) {
-      if (first_step_ + u < end_step_) view.Load(first_item + first_step_ + u, next[u]);
-    }
+    typename Weight::Step next;
+    view.Load(first_item + first_step_, next);
     WaitForPreviousKernel();
     LetNextKernelStart();
 
     float sums[kTileTokens / 2];
     ChunkFragments a[2];
+    // Two steps in turn where a step is one chunk: which set of registers is never computed.
+    constexpr int kUnrolled = kChunks == 1 ? 2 : 1;
     for (int step = first_step_; step < end_step_; step += kUnrolled) {
 #pragma unroll
       for (int u = 0; u < kUnrolled; ++u) {
         if (step + u >= end_step_) continue;
-        const typename Weight::Step now = next[u];
-        if (step + u + kUnrolled < end_step_) {
-          view.Load(first_item + step + u + kUnrolled, next[u]);
-        }
+        const typename Weight::Step now = next;
+        if (step + u + 1 < end_step_) view.Load(first_item + step + u + 1, next);
         const typename Type::Scales scales = Type::Prepare(now.words, factor);
 #pragma unroll
         for (int c = 0; c < kChunks; ++c) {
