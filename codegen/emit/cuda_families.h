@@ -37,9 +37,7 @@ absl::Status EmitCudaRoute(const Node& node, std::string_view kernel, PlanBuilde
 absl::Status EmitCudaExpertLinear(const Node& node, std::string_view kernel, PlanBuilder& builder);
 absl::Status EmitCudaExpertSum(const Node& node, std::string_view kernel, PlanBuilder& builder);
 
-// Launches that several families need.
-CudaLaunch RmsNormLaunch(const plan::Expr& rows, int64_t width, double eps, int32_t x,
-                         int32_t weight, int32_t y);
+// A launch that several families need.
 CudaLaunch ArgMaxLaunch(const plan::Expr& rows, int64_t width, int32_t x, int32_t y);
 
 }  // namespace renga::codegen

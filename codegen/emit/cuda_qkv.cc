@@ -107,8 +107,46 @@ std::array<int64_t, 3> DivideBlocks(const GpuLimits& gpu, const Qkv& qkv) {
   return divided;
 }
 
+std::string HeadNormConfig(const CudaStep& step) {
+  const bool has = step.has("q_norm");
+  return StrCat("static constexpr bool kHeadNorm = ", has ? "true" : "false",
+                "; static constexpr float kHeadEps = ", FloatText(has ? step.Float("head_eps") : 0),
+                ";");
+}
+
+// Norms of heads, RoPE and the cache, of what the products gave.
+CudaLaunch FinishHeadsLaunch(const CudaStep& step, const Qkv& qkv, int32_t q, int32_t k,
+                             int32_t v) {
+  std::vector<std::string> config = {
+      StrCat("static constexpr int kQueryHeads = ", qkv.q_heads, ", kKvHeads = ", qkv.kv_heads,
+             ", kHeadDim = ", qkv.head_dim, ", kWarps = ", kHeadWarps, ";"),
+      HeadNormConfig(step),
+      StrCat("using KeyCache = ", qkv.k_cache.element, "; using ValueCache = ", qkv.v_cache.element,
+             ";")};
+  for (std::string& line : RopeConfig(step)) config.push_back(std::move(line));
+  return {
+      .kernel = {.header = "heads",
+                 .call = "FinishHeads<Config>",
+                 .args = "FinishHeadsArgs",
+                 .detail = StrCat("heads_", qkv.q_heads, "_", qkv.kv_heads, "x", qkv.head_dim),
+                 .config = std::move(config),
+                 .threads = 32 * kHeadWarps,
+                 .ir = StrCat("rope(q), k_cache[cells] = rope(k), v_cache[cells] = v of heads of ",
+                              qkv.head_dim)},
+      .grid_x = HeadBlocks(step, qkv.q_heads + 2 * qkv.kv_heads),
+      .shared = plan::Constant(kHeadWarps * qkv.head_dim * 4),
+      .args = {Pointer("q", q), Pointer("k", k), Pointer("v", v),
+               Pointer("q_norm", step.operand("q_norm")), Pointer("k_norm", step.operand("k_norm")),
+               Pointer("factors", step.operand("factors")),
+               Pointer("positions", step.operand("positions")),
+               Pointer("cells", step.operand("cells")), Pointer("q_out", step.result(0)),
+               qkv.k_cache.Values("k_cache"), qkv.k_cache.Scales("k_scales"),
+               qkv.v_cache.Values("v_cache"), qkv.v_cache.Scales("v_scales"),
+               Int32("tokens", step.rows())},
+  };
+}
+
 absl::Status AddFused(CudaStep& step, const Qkv& qkv, int64_t rows) {
-  const bool head_norm = step.has("q_norm");
   const int64_t warps = WarpsOf(step.gpu(), qkv);
   const std::array<int64_t, 3> blocks = DivideBlocks(step.gpu(), qkv);
   std::vector<std::string> config = {
@@ -121,9 +159,7 @@ absl::Status AddFused(CudaStep& step, const Qkv& qkv, int64_t rows) {
       StrCat("static constexpr int kQueryHeads = ", qkv.q_heads, ", kKvHeads = ", qkv.kv_heads,
              ", kHeadDim = ", qkv.head_dim, ";"),
       NormConfig(step),
-      StrCat("static constexpr bool kHeadNorm = ", head_norm ? "true" : "false",
-             "; static constexpr float kHeadEps = ",
-             FloatText(head_norm ? step.Float("head_eps") : 0), ";"),
+      HeadNormConfig(step),
       StrCat("using KeyCache = ", qkv.k_cache.element, "; using ValueCache = ", qkv.v_cache.element,
              ";")};
   for (std::string& line : RopeConfig(step)) config.push_back(std::move(line));
@@ -190,18 +226,7 @@ absl::Status EmitCudaQkvRope(const Node& node, std::string_view kernel, PlanBuil
     AddMatmul(step, many, x, qkv.q, {.bias = step.operand("q_bias"), .y = q});
     AddMatmul(step, many, x, qkv.k, {.bias = step.operand("k_bias"), .y = k});
     AddMatmul(step, many, x, qkv.v, {.bias = step.operand("v_bias"), .y = v});
-    const auto heads = [&](int64_t count) { return step.rows() * plan::Constant(count); };
-    if (step.has("q_norm")) {
-      const double eps = step.Float("head_eps");
-      step.Launch(
-          RmsNormLaunch(heads(qkv.q_heads), qkv.head_dim, eps, q, step.operand("q_norm"), q));
-      step.Launch(
-          RmsNormLaunch(heads(qkv.kv_heads), qkv.head_dim, eps, k, step.operand("k_norm"), k));
-    }
-    step.Launch(RopeLaunch(step, qkv.q_heads, qkv.head_dim, q, step.result(0)));
-    step.Launch(RopeLaunch(step, qkv.kv_heads, qkv.head_dim, k, k));
-    step.Launch(KvAppendLaunch(step, qkv.kv_heads, qkv.head_dim, qkv.k_cache, k));
-    step.Launch(KvAppendLaunch(step, qkv.kv_heads, qkv.head_dim, qkv.v_cache, v));
+    step.Launch(FinishHeadsLaunch(step, qkv, q, k, v));
   });
 }
 

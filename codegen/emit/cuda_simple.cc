@@ -17,8 +17,6 @@ std::string WidthConfig(int64_t width, int64_t threads) {
   return StrCat("static constexpr int kWidth = ", width, ", kThreads = ", threads, ";");
 }
 
-}  // namespace
-
 CudaLaunch RmsNormLaunch(const plan::Expr& rows, int64_t width, double eps, int32_t x,
                          int32_t weight, int32_t y) {
   const int64_t threads = RowThreads(width);
@@ -36,6 +34,8 @@ CudaLaunch RmsNormLaunch(const plan::Expr& rows, int64_t width, double eps, int3
       .args = {Pointer("x", x), Pointer("weight", weight), Pointer("y", y)},
   };
 }
+
+}  // namespace
 
 CudaLaunch ArgMaxLaunch(const plan::Expr& rows, int64_t width, int32_t x, int32_t y) {
   constexpr int64_t kThreads = 1024;  // a row is a whole vocabulary

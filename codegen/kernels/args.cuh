@@ -209,6 +209,22 @@ struct RopeArgs {
   float* y;                  // as x; may be x
   int tokens;
 };
+struct FinishHeadsArgs {
+  const float* q;  // [tokens, q_heads, head_dim]
+  const float* k;  // [tokens, kv_heads, head_dim], as v
+  const float* v;
+  const float* q_norm;  // [head_dim] where kHeadNorm, as k_norm
+  const float* k_norm;
+  const float* factors;      // [dims / 2] or null
+  const int32_t* positions;  // [tokens]
+  const int32_t* cells;      // [tokens]; below 0: nothing is stored
+  float* q_out;              // as q; may be q
+  void* k_cache;             // [cells, kv_heads, head_dim] of KeyCache
+  Half* k_scales;            // of a quantised cache
+  void* v_cache;             // the same of ValueCache
+  Half* v_scales;
+  int tokens;
+};
 struct KvAppendArgs {
   const float* x;        // [tokens, heads, head_dim]
   const int32_t* cells;  // [tokens]; below 0: nothing is stored
