@@ -238,7 +238,11 @@ TEST(Dump, MemoryAddsUp) {
     EXPECT_LE(buffer["offset"].get<int64_t>() + buffer["bytes"].get<int64_t>(),
               json["arena_bytes"].get<int64_t>());
   }
-  EXPECT_THAT(Output({"dump", StoryModel(), "--stage", "memory"}), HasSubstr("total"));
+  EXPECT_GT(json["program"].get<int64_t>(), 1 << 20);
+  const std::string text = Output({"dump", StoryModel(), "--stage", "memory"});
+  EXPECT_THAT(text, HasSubstr("\ntotal "));
+  EXPECT_THAT(text, HasSubstr("\nprogram "));
+  EXPECT_THAT(text, HasSubstr("\nprocess "));
 }
 
 TEST(Dump, LedgerHasTheDocumentedFields) {

@@ -1,11 +1,16 @@
 // dump --stage memory: what lies where and when, what lies there at another time, and the sums.
+#include <unistd.h>
+
 #include <algorithm>
+#include <fstream>
+#include <optional>
 
 #include "absl/strings/str_format.h"
 #include "ir/base/status.h"
 #include "runtime/plan/layout.h"
 #include "runtime/plan/lifetime.h"
 #include "runtime/plan/print.h"
+#include "runtime/text/tokenizer.h"
 #include "tools/renga/dump_filter.h"
 #include "tools/renga/dump_input.h"
 #include "tools/renga/memory_map.h"
@@ -16,7 +21,18 @@ namespace {
 
 constexpr size_t kFewBuffers = 6;
 
-Json MemoryJson(const DumpFlags& flags, const plan::Plan& plan) {
+// What a program that runs the plan has beside the plan's memory: itself, the plan as it is read,
+// and its vocabulary. All of it is here too, so it is measured; none where the system does not
+// tell.
+std::optional<uint64_t> ProgramBytes(const plan::Plan& plan) {
+  const auto tokenizer = Tokenizer::Create(plan.tokenizer);  // or what there is of it
+  std::ifstream file("/proc/self/statm");
+  uint64_t all = 0, resident = 0;
+  if (!(file >> all >> resident)) return std::nullopt;
+  return resident * static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
+}
+
+Json MemoryJson(const DumpFlags& flags, const plan::Plan& plan, std::optional<uint64_t> program) {
   const std::vector<plan::Lifetime> lives = plan::Lifetimes(plan);
   const std::vector<std::vector<int>> sharers = Sharers(plan, lives);
   Json arena = Json::array(), caches = Json::array();
@@ -49,6 +65,7 @@ Json MemoryJson(const DumpFlags& flags, const plan::Plan& plan) {
           {"kv", plan.memory.kv},
           {"activations", plan.memory.activations},
           {"total", plan.memory.total()},
+          {"program", program ? Json(*program) : Json()},
           {"arena_bytes", plan::ArenaBytes(plan)},
           {"fullest", std::move(fullest)},
           {"cache_cells", plan::CacheCells(plan)},
@@ -56,7 +73,8 @@ Json MemoryJson(const DumpFlags& flags, const plan::Plan& plan) {
           {"caches", std::move(caches)}};
 }
 
-std::string MemoryText(const DumpFlags& flags, const plan::Plan& plan) {
+std::string MemoryText(const DumpFlags& flags, const plan::Plan& plan,
+                       std::optional<uint64_t> program) {
   const std::vector<plan::Lifetime> lives = plan::Lifetimes(plan);
   const std::vector<MemorySection> sections = MemorySections(plan, lives, flags.layer);
   size_t most = 0;
@@ -77,7 +95,17 @@ std::string MemoryText(const DumpFlags& flags, const plan::Plan& plan) {
     StrAppend(&text, absl::StrFormat("%-12s %15d bytes  at step %d, %s\n", "fullest", peak.bytes,
                                      peak.step, EscapeForTerminal(plan.steps[peak.step].name)));
   }
-  return text + plan::PrintMemory(plan);
+  text += plan::PrintMemory(plan);
+  if (!program) return text;
+  const auto line = [&text](std::string_view name, uint64_t bytes, std::string_view note) {
+    StrAppend(&text, absl::StrFormat("%-12s %15d bytes  %s\n", ToAbsl(name), bytes, ToAbsl(note)));
+  };
+  line("program", *program,
+       "what runs it takes besides: itself, the plan as it is read, the vocabulary");
+  if (plan.gpu.targets.empty()) {
+    line("process", plan.memory.total() + *program, "total and program, once the context is full");
+  }
+  return text;
 }
 
 }  // namespace
@@ -87,8 +115,9 @@ absl::StatusOr<std::string> DumpMemory(const DumpFlags& flags, FileKind kind) {
   DumpFilter filter(flags, "buffers");
   filter.AddLayers(opened.plan->model.layers);
   RENGA_RETURN_IF_ERROR(filter.CheckFound());
-  if (flags.json) return JsonText(MemoryJson(flags, *opened.plan));
-  return MemoryText(flags, *opened.plan);
+  const std::optional<uint64_t> program = ProgramBytes(*opened.plan);
+  if (flags.json) return JsonText(MemoryJson(flags, *opened.plan, program));
+  return MemoryText(flags, *opened.plan, program);
 }
 
 }  // namespace renga
