@@ -81,6 +81,7 @@ struct DriverApi {
   int (*destroy_stream)(StreamHandle stream);
   int (*synchronize_stream)(StreamHandle stream);
   int (*query_stream)(StreamHandle stream);  // 600: not done yet
+  int (*wait_event)(StreamHandle stream, EventHandle event, unsigned flags);
   int (*begin_capture)(StreamHandle stream, int mode);
   int (*end_capture)(StreamHandle stream, GraphHandle* graph);
   // cuGraphInstantiateWithFlags: asked for as cuGraphInstantiate, drivers give the form of CUDA 11.
@@ -91,6 +92,7 @@ struct DriverApi {
   int (*create_event)(EventHandle* event, unsigned flags);
   int (*destroy_event)(EventHandle event);
   int (*record_event)(EventHandle event, StreamHandle stream);
+  int (*query_event)(EventHandle event);  // 600: not yet
   int (*synchronize_event)(EventHandle event);
   int (*elapsed_ms)(float* ms, EventHandle start, EventHandle end);
   int (*encode_tensor_map)(void* map, int type, unsigned rank, void* base, const uint64_t* sizes,

@@ -11,10 +11,40 @@ namespace {
 
 // CU_STREAM_NON_BLOCKING: no order with the work of other users of the context.
 constexpr unsigned kNonBlocking = 1;
+// CU_EVENT_DEFAULT and CU_EVENT_DISABLE_TIMING.
+constexpr unsigned kTimed = 0, kUntimed = 2;
 // CU_STREAM_CAPTURE_MODE_THREAD_LOCAL: other threads may do what they like meanwhile.
 constexpr int kCaptureThreadLocal = 1;
 
 Address AddressOf(const void* device) { return reinterpret_cast<Address>(device); }
+
+// Asks `done` until it says something else than that it is not so yet. At first all the time or
+// every `pause`, for tokens are to come without delay, then now and then.
+template <typename Done>
+absl::StatusOr<int> AskWithin(double seconds, std::chrono::duration<double> pause,
+                              const Done& done) {
+  using Clock = std::chrono::steady_clock;
+  constexpr auto kBusy = std::chrono::milliseconds(100), kPause = std::chrono::milliseconds(1);
+  const Clock::time_point start = Clock::now();
+  while (true) {
+    if (const int result = done(); result != kErrorNotReady) return result;
+    const auto waited = Clock::now() - start;
+    if (waited > std::chrono::duration<double>(seconds)) {
+      return absl::DeadlineExceededError(StrCat("cuda: no answer for ", seconds, " s"));
+    }
+    if (waited > kBusy) {
+      std::this_thread::sleep_for(kPause);
+    } else if (pause.count() > 0) {
+      std::this_thread::sleep_for(pause);
+    }
+  }
+}
+
+absl::StatusOr<EventHandle> CreateEvent(const Context& context, unsigned flags) {
+  EventHandle handle = nullptr;
+  RENGA_RETURN_IF_ERROR(context.Check(context.api().create_event(&handle, flags), "cuEventCreate"));
+  return handle;
+}
 
 }  // namespace
 
@@ -136,8 +166,14 @@ absl::StatusOr<int> Module::BlocksPerMultiprocessor(const Function& function, in
 }
 
 absl::StatusOr<Event> Event::Create(ContextRef context) {
-  EventHandle handle = nullptr;
-  RENGA_RETURN_IF_ERROR(context->Check(context->api().create_event(&handle, 0), "cuEventCreate"));
+  RENGA_ASSIGN_OR_RETURN(const EventHandle handle, CreateEvent(*context, kTimed));
+  Event event;
+  event.owned_ = {std::move(context), handle};
+  return event;
+}
+
+absl::StatusOr<Event> Event::CreateUntimed(ContextRef context) {
+  RENGA_ASSIGN_OR_RETURN(const EventHandle handle, CreateEvent(*context, kUntimed));
   Event event;
   event.owned_ = {std::move(context), handle};
   return event;
@@ -146,6 +182,14 @@ absl::StatusOr<Event> Event::Create(ContextRef context) {
 absl::Status Event::Wait() const {
   const Context& context = owned_.context();
   return context.Check(context.api().synchronize_event(owned_.get()), "cuEventSynchronize");
+}
+
+absl::Status Event::WaitWithin(double seconds, double pause_seconds) const {
+  const Context& context = owned_.context();
+  RENGA_ASSIGN_OR_RETURN(const int result,
+                         AskWithin(seconds, std::chrono::duration<double>(pause_seconds),
+                                   [&] { return context.api().query_event(owned_.get()); }));
+  return context.Check(result, "cuEventQuery");
 }
 
 absl::StatusOr<float> Event::Milliseconds(const Event& start, const Event& end) {
@@ -255,24 +299,20 @@ absl::Status Stream::Record(const Event& event) const {
                          "cuEventRecord");
 }
 
+absl::Status Stream::WaitFor(const Event& event) const {
+  return context_->Check(context_->api().wait_event(owned_.get(), event.handle(), 0),
+                         "cuStreamWaitEvent");
+}
+
 absl::Status Stream::Synchronize() const {
   return context_->Check(context_->api().synchronize_stream(owned_.get()), "cuStreamSynchronize");
 }
 
 absl::Status Stream::SynchronizeWithin(double seconds) const {
-  using Clock = std::chrono::steady_clock;
-  // Looks all the time at first, for tokens are to come without delay, then now and then.
-  constexpr auto kBusy = std::chrono::milliseconds(100), kPause = std::chrono::milliseconds(1);
-  const Clock::time_point start = Clock::now();
-  while (true) {
-    const int result = context_->api().query_stream(owned_.get());
-    if (result != kErrorNotReady) return context_->Check(result, "cuStreamQuery");
-    const auto waited = Clock::now() - start;
-    if (waited > std::chrono::duration<double>(seconds)) {
-      return absl::DeadlineExceededError(StrCat("cuda: no answer for ", seconds, " s"));
-    }
-    if (waited > kBusy) std::this_thread::sleep_for(kPause);
-  }
+  RENGA_ASSIGN_OR_RETURN(const int result,
+                         AskWithin(seconds, std::chrono::duration<double>(0),
+                                   [&] { return context_->api().query_stream(owned_.get()); }));
+  return context_->Check(result, "cuStreamQuery");
 }
 
 }  // namespace renga::cuda

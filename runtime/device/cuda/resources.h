@@ -152,9 +152,14 @@ class Module {
 class Event {
  public:
   static absl::StatusOr<Event> Create(ContextRef context);
+  // One that Milliseconds may not be asked about: it costs less.
+  static absl::StatusOr<Event> CreateUntimed(ContextRef context);
   EventHandle handle() const { return owned_.get(); }
   // Waits until it has come to pass.
   absl::Status Wait() const;
+  // The same, but gives up after `seconds`: DeadlineExceeded. Looks every `pause_seconds`, or all
+  // the time where that is 0 (in the beginning: after a tenth of a second nobody is in a hurry).
+  absl::Status WaitWithin(double seconds, double pause_seconds) const;
   // Between two that have.
   static absl::StatusOr<float> Milliseconds(const Event& start, const Event& end);
 
@@ -202,6 +207,8 @@ class Stream {
   absl::StatusOr<Graph> Capture(const std::function<absl::Status()>& body) const;
   absl::Status Launch(const Graph& graph) const;
   absl::Status Record(const Event& event) const;
+  // What comes behind begins when the event, as last recorded, has come to pass.
+  absl::Status WaitFor(const Event& event) const;
   // Waits for all of it; the error of a kernel that failed shows here.
   absl::Status Synchronize() const;
   // The same, but gives up after `seconds`: DeadlineExceeded.

@@ -1,7 +1,7 @@
 // A stand-in for libcuda in which any call can be made to fail, and which knows what was not freed.
 // Its GPU's memory is the host's; launches are only noted, or given to the test. What streams are
 // told happens at once, or, if the test wants that, as late as a driver may: when somebody waits
-// for it. Built several times: FAKE_WITHOUT_LOOKUP
+// for it, or at any moment. Built several times: FAKE_WITHOUT_LOOKUP
 // is a driver older than cuGetProcAddress_v2, FAKE_WITHOUT names a function it lacks.
 //
 // A test tells it what to do through its functions (fake_driver.h); one that runs another process,
@@ -56,6 +56,7 @@ struct State {
   LaunchAttribute attributes[4] = {};
   int first_argument = 0, shared_allowed = 0;
   bool late = false;
+  uint32_t moment = 0;  // of whoever is late by chance; 0: nobody is
   std::map<void*, std::deque<std::function<void()>>> queues;  // by stream
   std::map<void*, uint64_t> queued, begun;                    // numbers of them, ever
   std::map<void*, std::pair<void*, uint64_t>> recorded;       // by event: stream, `queued` then
@@ -110,12 +111,15 @@ Reporter reporter;  // goes before the state does
 std::recursive_mutex state_mutex;
 using Lock = std::lock_guard<std::recursive_mutex>;
 
+void RunByChance();
+
 // What a stream is told, now or later, or whenever the graph is started that is being captured.
 void Queue(void* stream, std::function<void()> work) {
   if (state.capturing) return state.captured.push_back(std::move(work));
   if (!state.late) return work();
   ++state.queued[stream];
   state.queues[stream].push_back(std::move(work));
+  if (state.moment != 0) RunByChance();
 }
 void RunUntil(void* stream, uint64_t number) {
   std::deque<std::function<void()>>& queue = state.queues[stream];
@@ -123,6 +127,16 @@ void RunUntil(void* stream, uint64_t number) {
     ++state.begun[stream];
     queue.front()();
     queue.pop_front();
+  }
+}
+// Some of what some streams have been told: a GPU waits for nobody.
+void RunByChance() {
+  const auto chance = [](uint32_t below) {
+    state.moment = state.moment * 1664525 + 1013904223;
+    return (state.moment >> 8) % below;
+  };
+  for (const auto& [stream, queue] : state.queues) {
+    if (chance(2) == 0) RunUntil(stream, state.begun[stream] + chance(6));
   }
 }
 // After an error a driver does nothing more of it.
@@ -290,7 +304,8 @@ int SynchronizeStream(void* stream) {
   if (const int result = Call("cuStreamSynchronize")) return Lose(stream), result;
   return RunUntil(stream, UINT64_MAX), 0;
 }
-int QueryStream(void* stream) {
+// Asked whether `stream` has come to that number: it has then.
+int Query(const char* name, void* stream, uint64_t number) {
   if (state.query_ms > 0) std::this_thread::sleep_for(std::chrono::milliseconds(state.query_ms));
   const Lock lock(state_mutex);
   if (state.capturing) return 900;
@@ -298,8 +313,15 @@ int QueryStream(void* stream) {
   if (const char* path = getenv("FAKE_TOUCH"); path != nullptr && ++state.queries == 3) {
     if (FILE* file = fopen(path, "w")) fclose(file);
   }
-  if (const int result = Call("cuStreamQuery")) return Lose(stream), result;
-  return RunUntil(stream, UINT64_MAX), 0;
+  if (const int result = Call(name)) return Lose(stream), result;
+  return RunUntil(stream, number), 0;
+}
+int QueryStream(void* stream) { return Query("cuStreamQuery", stream, UINT64_MAX); }
+int StreamWaitEvent(void* stream, void* event, unsigned) {
+  const Lock lock(state_mutex);
+  if (const int result = Call("cuStreamWaitEvent")) return result;
+  const auto [other, number] = state.recorded[event];
+  return Queue(stream, [=, other = other, number = number] { RunUntil(other, number); }), 0;
 }
 int BeginCapture(void*, int) {
   if (const int result = Call("cuStreamBeginCapture")) return result;
@@ -336,6 +358,10 @@ int RecordEvent(void* event, void* stream) {
   const Lock lock(state_mutex);
   state.recorded[event] = {stream, state.queued[stream]};
   return Call("cuEventRecord");
+}
+int QueryEvent(void* event) {
+  const auto [stream, number] = state.recorded[event];
+  return Query("cuEventQuery", stream, number);
 }
 int SynchronizeEvent(void* event) {
   const Lock lock(state_mutex);
@@ -388,6 +414,7 @@ int fake_count(const char* name) {
 }
 const char* fake_name(void* function) { return state.names[function].c_str(); }
 void fake_set_late(int late) { state.late = late != 0; }
+void fake_by_chance(unsigned seed) { state.late = true, state.moment = seed; }
 void fake_on_launch(void (*run)(void*, const void*, unsigned), size_t argument_bytes) {
   state.on_launch = run;
   state.argument_bytes = argument_bytes;
@@ -435,6 +462,7 @@ int cuGetProcAddress_v2(const char* name, void** function, int, uint64_t, int* f
       {"cuStreamDestroy", any(DestroyStream)},
       {"cuStreamSynchronize", any(SynchronizeStream)},
       {"cuStreamQuery", any(QueryStream)},
+      {"cuStreamWaitEvent", any(StreamWaitEvent)},
       {"cuStreamBeginCapture", any(BeginCapture)},
       {"cuStreamEndCapture", any(EndCapture)},
       {"cuGraphInstantiateWithFlags", any(InstantiateGraph)},
@@ -444,6 +472,7 @@ int cuGetProcAddress_v2(const char* name, void** function, int, uint64_t, int* f
       {"cuEventCreate", any(CreateEvent)},
       {"cuEventDestroy", any(DestroyEvent)},
       {"cuEventRecord", any(RecordEvent)},
+      {"cuEventQuery", any(QueryEvent)},
       {"cuEventSynchronize", any(SynchronizeEvent)},
       {"cuEventElapsedTime", any(ElapsedMs)},
       {"cuTensorMapEncodeTiled", any(EncodeTensorMap)},

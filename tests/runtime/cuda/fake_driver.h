@@ -38,6 +38,8 @@ class FakeDriver {
   std::string blocked() { return Find<const char*()>("fake_blocked")(); }
   // From now on streams do what they are told only when somebody waits for it.
   void BeLate() { Find<void(int)>("fake_set_late")(1); }
+  // From now on streams do it at any moment that their order allows, by a seed other than 0.
+  void ActByChance(unsigned seed) { Find<void(unsigned)>("fake_by_chance")(seed); }
   // Gives each launch, when its turn comes, to `run`: the function's handle, the struct that it
   // takes (of so many bytes), its blocks.
   void OnLaunch(void (*run)(void* function, const void* arguments, unsigned grid),
