@@ -18,7 +18,11 @@ namespace {
 constexpr int kOverlapSm = 90;
 
 // The most recently used are kept: a new one costs a capture, not more.
-constexpr size_t kMostGraphs = 128;
+constexpr size_t kMostGraphs = 256;
+
+// Who waits for a run behind which another one waits has time: it looks so often in a run, and not
+// at all the time unless that is less than the other.
+constexpr double kLooksPerRun = 8, kShortestPause = 20e-6, kLongestPause = 1e-3;
 
 // What L is told as in a graph: so few different values that a long text needs few graphs. A step
 // gives the same for any number from the real one on (Launch, runtime/plan/gpu.h).
@@ -83,61 +87,54 @@ absl::Status CudaExecutor::Allocate(std::string_view what, uint64_t bytes, cuda:
 }
 
 absl::Status CudaExecutor::AllocateAll() {
-  uint64_t caches = 0, inputs = 0;
+  uint64_t caches = 0;
   const int64_t cells = plan::CacheCells(*plan_);
   for (const plan::Cache& cache : plan_->caches) {
     caches += plan::AlignUp(static_cast<uint64_t>(cells) * cache.cell_bytes);
   }
-  input_offsets_.resize(plan_->inputs.size());
-  for (const plan::Buffer& buffer : plan_->buffers) {
-    if (buffer.space != plan::Space::kInput || buffer.view_of >= 0) continue;
-    input_offsets_[buffer.index] = inputs;
-    inputs += plan::AlignUp(buffer.bytes);
-  }
+  layout_ = CudaInputLayout(*plan_);
   const uint64_t arena = plan::ArenaBytes(*plan_);
   RENGA_RETURN_IF_ERROR(Allocate("keys and values", caches, &caches_));
-  RENGA_RETURN_IF_ERROR(Allocate("activations", arena + inputs, &activations_));
+  RENGA_RETURN_IF_ERROR(Allocate("activations", arena + 2 * layout_.bytes(), &activations_));
   RENGA_RETURN_IF_ERROR(Allocate("counters", plan::PersistentBytes(*plan_), &persistent_));
-  input_address_ = reinterpret_cast<uint64_t>(activations_.data()) + arena;
-  auto input_memory = cuda::PinnedMemory::Allocate(context_, inputs);
-  RENGA_RETURN_IF_ERROR(Explained(input_memory.status(), "inputs, on the host"));
-  input_memory_ = *std::move(input_memory);
-  const size_t rows = static_cast<size_t>(plan::SymbolMax(*plan_, "R", 1));
-  auto fetched_memory = cuda::PinnedMemory::Allocate(context_, rows * sizeof(int32_t));
-  RENGA_RETURN_IF_ERROR(Explained(fetched_memory.status(), "results, on the host"));
-  fetched_memory_ = *std::move(fetched_memory);
-  std::memset(input_memory_.data(), 0, input_memory_.bytes());
+  auto transfers = CudaTransfers::Create(context_, *plan_, layout_,
+                                         reinterpret_cast<uint64_t>(activations_.data()) + arena);
+  RENGA_RETURN_IF_ERROR(Explained(transfers.status(), "inputs and results, on the host"));
+  transfers_ = *std::move(transfers);
   return absl::OkStatus();
 }
 
+uint64_t CudaExecutor::BaseOf(const plan::Buffer& buffer, int64_t run) const {
+  switch (buffer.space) {
+    case plan::Space::kInput:
+      return transfers_.inputs(run) + layout_.offset(static_cast<size_t>(buffer.index));
+    case plan::Space::kWeight:
+      return reinterpret_cast<uint64_t>(weights_.data(buffer.index));
+    case plan::Space::kCache:
+      return cache_addresses_[buffer.index];
+    case plan::Space::kArena:
+      return reinterpret_cast<uint64_t>(activations_.data()) + buffer.offset;
+    case plan::Space::kPersistent:
+      return reinterpret_cast<uint64_t>(persistent_.data()) + buffer.offset;
+  }
+  return 0;
+}
+
 void CudaExecutor::PlaceBuffers() {
-  std::vector<uint64_t> cache_addresses;
   uint64_t at = reinterpret_cast<uint64_t>(caches_.data());
   const int64_t cells = plan::CacheCells(*plan_);
   for (const plan::Cache& cache : plan_->caches) {
-    cache_addresses.push_back(at);
+    cache_addresses_.push_back(at);
     at += plan::AlignUp(static_cast<uint64_t>(cells) * cache.cell_bytes);
   }
-  const auto base = [](const cuda::Memory& memory) {
-    return reinterpret_cast<uint64_t>(memory.data());
-  };
-  for (const plan::Buffer& buffer : plan_->buffers) {
-    switch (buffer.space) {
-      case plan::Space::kInput:
-        addresses_.push_back(input_address_ + input_offsets_[buffer.index]);
-        break;
-      case plan::Space::kWeight:
-        addresses_.push_back(reinterpret_cast<uint64_t>(weights_.data(buffer.index)));
-        break;
-      case plan::Space::kCache:
-        addresses_.push_back(cache_addresses[buffer.index]);
-        break;
-      case plan::Space::kArena:
-        addresses_.push_back(base(activations_) + buffer.offset);
-        break;
-      case plan::Space::kPersistent:
-        addresses_.push_back(base(persistent_) + buffer.offset);
-        break;
+  next_ = plan::OutputBuffer(*plan_, "next");
+  for (int64_t run : {0, 1}) {
+    for (const plan::Buffer& buffer : plan_->buffers) {
+      addresses_[run].push_back(BaseOf(buffer, run));
+    }
+    // The run's choices are the next one's tokens, which are the first of its inputs.
+    if (layout_.fed_back() >= 0) {
+      addresses_[run][layout_.fed_back()] = transfers_.inputs(run + 1);
     }
   }
 }
@@ -157,15 +154,64 @@ absl::Status CudaExecutor::LoadWeights() {
   return absl::OkStatus();
 }
 
+CudaExecutor::~CudaExecutor() {
+  while (failed_.ok() && started_ > finished_) (void)Finish();
+}
+
 absl::Status CudaExecutor::Run(const StepInputs& inputs) {
-  RENGA_RETURN_IF_ERROR(failed_);
+  RENGA_RETURN_IF_ERROR(Start(inputs));
+  return Finish();
+}
+
+absl::Status CudaExecutor::CheckMayStart(const StepInputs& inputs) const {
+  if (started_ - finished_ > 1) {
+    return absl::FailedPreconditionError("two runs are under way, expected one at most");
+  }
   RENGA_RETURN_IF_ERROR(CheckStepInputs(*plan_, limits_, inputs));
+  if (!inputs.fed_back) return absl::OkStatus();
+  if (layout_.fed_back() < 0) {
+    return absl::UnimplementedError("next: the plan has none that tokens can be fed back from");
+  }
+  if (started_ > 0 && rows_ == inputs.tokens.size()) return absl::OkStatus();
+  return absl::InvalidArgumentError(StrCat("tokens: expected as many as the run before chose, ",
+                                           rows_, ", got ", inputs.tokens.size()));
+}
+
+absl::Status CudaExecutor::Start(const StepInputs& inputs) {
+  RENGA_RETURN_IF_ERROR(failed_);
+  RENGA_RETURN_IF_ERROR(CheckMayStart(inputs));
   BindSizes(inputs);
-  CopyInputs(inputs);
-  absl::Status status = Explained(Start(), "a step");
-  if (status.ok()) status = Wait("a run");
-  if (!status.ok()) failed_ = status;
-  return status;
+  failed_ = Explained(StartRun(inputs), "a step");
+  RENGA_RETURN_IF_ERROR(failed_);
+  if (started_ > finished_) ++counters_.runs_ahead;
+  ++started_;
+  return absl::OkStatus();
+}
+
+absl::Status CudaExecutor::StartRun(const StepInputs& inputs) {
+  const bool beside = started_ == finished_ || inputs.fed_back;
+  RENGA_RETURN_IF_ERROR(transfers_.Send(started_, inputs, stream_, beside));
+  RENGA_RETURN_IF_ERROR(StartLaunches());
+  const size_t rows = next_ < 0 ? 0 : rows_;
+  return transfers_.Fetch(started_, next_ < 0 ? 0 : addresses()[next_], rows, stream_);
+}
+
+absl::Status CudaExecutor::Finish() {
+  RENGA_RETURN_IF_ERROR(failed_);
+  if (started_ == finished_) return absl::FailedPreconditionError("no run is under way");
+  const bool last = started_ - finished_ == 1;
+  if (last) ++counters_.waits;
+  const double pause = std::min(run_seconds_ / kLooksPerRun, kLongestPause);
+  failed_ = Waited("a run", transfers_.Wait(finished_, options_.patience_seconds,
+                                            last || pause < kShortestPause ? 0 : pause));
+  RENGA_RETURN_IF_ERROR(failed_);
+  const auto now = std::chrono::steady_clock::now();
+  // Where the GPU was idle in between, it would be the host's time too.
+  const bool known = !last && end_ != std::chrono::steady_clock::time_point();
+  run_seconds_ = known ? std::chrono::duration<double>(now - end_).count() : 0;
+  end_ = last ? std::chrono::steady_clock::time_point() : now;
+  ++finished_;
+  return absl::OkStatus();
 }
 
 // Page tables have the same width in every run: a graph then serves any length.
@@ -177,25 +223,7 @@ void CudaExecutor::BindSizes(const StepInputs& inputs) {
   }
 }
 
-void CudaExecutor::CopyInputs(const StepInputs& inputs) {
-  for (size_t i = 0; i < plan_->inputs.size(); ++i) {
-    const auto values = ValuesOf(inputs, plan_->inputs[i]);
-    auto* to = reinterpret_cast<int32_t*>(input_memory_.data() + input_offsets_[i]);
-    if (plan_->inputs[i] != "pages") {
-      std::copy(values.begin(), values.end(), to);
-      continue;
-    }
-    const size_t columns = values.size() / static_cast<size_t>(inputs.sequence_count);
-    const size_t width =
-        static_cast<size_t>(plan::SymbolMax(*plan_, "P", static_cast<int64_t>(columns)));
-    for (size_t at = 0; at < values.size(); at += columns, to += width) {
-      std::copy_n(values.begin() + static_cast<ptrdiff_t>(at), columns, to);
-      std::fill(to + columns, to + width, -1);
-    }
-  }
-}
-
-absl::Status CudaExecutor::Start() {
+absl::Status CudaExecutor::StartLaunches() {
   const int32_t tokens = plan::FindSymbol(*plan_, "T");
   const int32_t sequences = plan::FindSymbol(*plan_, "S");
   const int64_t members = sequences < 0 ? 1 : sizes_[sequences];
@@ -204,12 +232,14 @@ absl::Status CudaExecutor::Start() {
   if (const int32_t span = plan::FindSymbol(*plan_, "L"); span >= 0) {
     sizes_[span] = RoundedSpan(sizes_[span], plan_->symbols[span].max);
   }
+  key_.assign(sizes_.begin(), sizes_.end());
+  key_.push_back(started_ % 2);
   auto graph = std::find_if(graphs_.begin(), graphs_.end(),
-                            [&](const auto& entry) { return entry.first == sizes_; });
+                            [&](const auto& entry) { return entry.first == key_; });
   if (graph == graphs_.end()) {
     RENGA_ASSIGN_OR_RETURN(cuda::Graph captured, stream_.Capture([this] { return StartSteps(); }));
     if (graphs_.size() == kMostGraphs) graphs_.erase(graphs_.begin());
-    graphs_.emplace_back(sizes_, std::move(captured));
+    graphs_.emplace_back(key_, std::move(captured));
     graph = graphs_.end() - 1;
     ++counters_.graphs;
   } else {
@@ -221,21 +251,19 @@ absl::Status CudaExecutor::Start() {
 }
 
 absl::Status CudaExecutor::StartSteps() {
-  RENGA_RETURN_IF_ERROR(stream_.WriteLater(reinterpret_cast<void*>(input_address_),
-                                           {input_memory_.data(), input_memory_.bytes()}));
   for (size_t i = 0; i < plan_->steps.size(); ++i) {
     const plan::Step& step = plan_->steps[i];
     absl::Status status = StartStep(step);
-    if (status.ok() && options_.check_steps) status = Wait("it");
+    if (status.ok() && options_.check_steps) {
+      status = Waited("it", stream_.SynchronizeWithin(options_.patience_seconds));
+    }
     if (!status.ok()) {
       return Annotate(
           status, StrCat("step ", i, " (", step.name, "), ", plan_->symbols[step.chosen_by].name,
                          " = ", sizes_[step.chosen_by]));
     }
   }
-  if (fetched_ < 0 || rows_ == 0) return absl::OkStatus();
-  return stream_.ReadLater(reinterpret_cast<const void*>(addresses_[fetched_]),
-                           {fetched_memory_.data(), rows_ * sizeof(int32_t)});
+  return absl::OkStatus();
 }
 
 absl::Status CudaExecutor::StartStep(const plan::Step& step) {
@@ -250,7 +278,7 @@ absl::Status CudaExecutor::StartStep(const plan::Step& step) {
 absl::Status CudaExecutor::StartLaunch(const plan::Launch& launch) {
   RENGA_ASSIGN_OR_RETURN(const plan::LaunchShape shape, plan::ShapeOf(*plan_, launch, sizes_));
   RENGA_ASSIGN_OR_RETURN(const std::vector<uint8_t> packed,
-                         plan::PackArguments(launch.args, addresses_, sizes_, encode_map_));
+                         plan::PackArguments(launch.args, addresses(), sizes_, encode_map_));
   // Aligned as a kernel wants them, tensor maps too.
   alignas(64) uint8_t block[plan::kMaxArgumentBytes];
   std::copy(packed.begin(), packed.end(), block);
@@ -259,8 +287,8 @@ absl::Status CudaExecutor::StartLaunch(const plan::Launch& launch) {
   return stream_.Launch(code_.function(launch.kernel), DriverShape(shape, overlaps), arguments);
 }
 
-absl::Status CudaExecutor::Wait(std::string_view what) {
-  const absl::Status status = stream_.SynchronizeWithin(options_.patience_seconds);
+// What came of waiting for that.
+absl::Status CudaExecutor::Waited(std::string_view what, const absl::Status& status) {
   if (status.ok()) return status;
   const std::string hint =
       options_.check_steps ? "" : "; --check-steps names the step in which that happens";
@@ -323,7 +351,7 @@ absl::Status CudaExecutor::WritePage(int32_t page, std::string_view bytes) {
 
 absl::Status CudaExecutor::Read(int32_t buffer, absl::Span<uint8_t> to) const {
   RENGA_RETURN_IF_ERROR(failed_);
-  return stream_.Read(reinterpret_cast<const void*>(addresses_[buffer]), to);
+  return stream_.Read(reinterpret_cast<const void*>(addresses_[(started_ + 1) % 2][buffer]), to);
 }
 
 }  // namespace renga

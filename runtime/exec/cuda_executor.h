@@ -1,6 +1,8 @@
-// Runs a plan for GPUs on one: a call executes all steps for any number of tokens of any sequences.
+// Runs a plan for GPUs on one: a call executes all steps for any number of tokens of any sequences,
+// or starts that while the run before is under way.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -14,6 +16,7 @@
 #include "runtime/device/cuda/plan_code.h"
 #include "runtime/device/cuda/resources.h"
 #include "runtime/device/cuda/weight_upload.h"
+#include "runtime/exec/cuda_transfers.h"
 #include "runtime/exec/index_rules.h"
 #include "runtime/exec/step_inputs.h"
 #include "runtime/memory/kv_pages.h"
@@ -42,6 +45,8 @@ struct CudaCounters {
   int64_t graphs = 0;            // captured
   int64_t graph_runs = 0;
   int64_t allocations = 0;  // of the GPU's memory
+  int64_t runs_ahead = 0;   // started before the one before was finished
+  int64_t waits = 0;        // for a run behind which no other was started: the GPU idles after it
 };
 
 // Not thread-safe; used in the thread that made it. Owns all memory of the run.
@@ -53,10 +58,19 @@ class CudaExecutor {
   static absl::StatusOr<std::unique_ptr<CudaExecutor>> Create(
       std::shared_ptr<const plan::Plan> plan, cuda::ContextRef context, const CudaOptions& options);
 
+  ~CudaExecutor();  // after what is under way
+  CudaExecutor(const CudaExecutor&) = delete;
+  CudaExecutor& operator=(const CudaExecutor&) = delete;
+
   // Executes all steps and waits for them. Inputs are checked first (OutOfRange, InvalidArgument).
   // Unavailable where the GPU failed: then nothing on it can be used any more, and every later call
   // says so.
   absl::Status Run(const StepInputs& inputs);
+
+  // The two halves of it, as StepRunner has them.
+  bool runs_ahead() const { return layout_.fed_back() >= 0 && !options_.check_steps; }
+  absl::Status Start(const StepInputs& inputs);
+  absl::Status Finish();
 
   // Queues copies of pages of every cache, before what is run next; in order.
   absl::Status CopyPages(absl::Span<const PageCopy> copies);
@@ -68,9 +82,11 @@ class CudaExecutor {
   // The first bytes of a buffer as the last run left them.
   absl::Status Read(int32_t buffer, absl::Span<uint8_t> to) const;
 
-  // The buffer that Run brings to the host by itself, R values of 4 bytes; -1: none.
-  void set_fetched(int32_t buffer) { fetched_ = buffer; }
-  const void* fetched() const { return fetched_memory_.data(); }
+  // The plan's output `next`, R values, of the run that was finished last; empty where it has none.
+  // Valid until the second run after it is started.
+  absl::Span<const int32_t> next() const {
+    return finished_ == 0 ? absl::Span<const int32_t>() : transfers_.results(finished_ - 1);
+  }
 
   const plan::Plan& plan() const { return *plan_; }
   const cuda::GpuFacts& gpu() const { return context_->gpu(); }
@@ -87,15 +103,18 @@ class CudaExecutor {
   absl::Status Allocate(std::string_view what, uint64_t bytes, cuda::Memory* memory);
   absl::Status LoadWeights();
   void PlaceBuffers();
+  uint64_t BaseOf(const plan::Buffer& buffer, int64_t run) const;
   // Where page `page` of every cache lies, from caches_ on.
   std::vector<plan::ByteRange> PagePlaces(int32_t page) const;
-  void CopyInputs(const StepInputs& inputs);
   void BindSizes(const StepInputs& inputs);
-  absl::Status Start();
+  absl::Status CheckMayStart(const StepInputs& inputs) const;
+  absl::Status StartRun(const StepInputs& inputs);
+  absl::Status StartLaunches();
   absl::Status StartSteps();
   absl::Status StartStep(const plan::Step& step);
   absl::Status StartLaunch(const plan::Launch& launch);
-  absl::Status Wait(std::string_view what);
+  absl::Status Waited(std::string_view what, const absl::Status& status);
+  const std::vector<uint64_t>& addresses() const { return addresses_[started_ % 2]; }
 
   std::shared_ptr<const plan::Plan> plan_;
   cuda::ContextRef context_;
@@ -106,15 +125,19 @@ class CudaExecutor {
   cuda::DeviceWeights weights_;
   cuda::Memory caches_, activations_, persistent_;
   plan::TensorMapEncoder encode_map_;
-  cuda::PinnedMemory input_memory_;      // as the inputs lie on the GPU
-  std::vector<uint64_t> input_offsets_;  // of each of Plan::inputs, there and from input_address_
-  uint64_t input_address_ = 0;
-  std::vector<uint64_t> addresses_;  // by buffer
-  int32_t fetched_ = -1;
-  cuda::PinnedMemory fetched_memory_;
-  std::vector<int64_t> sizes_;                                        // by symbol, of the last run
-  size_t rows_ = 0;                                                   // likewise
-  std::vector<std::pair<std::vector<int64_t>, cuda::Graph>> graphs_;  // by sizes
+  CudaInputLayout layout_;
+  CudaTransfers transfers_;
+  int32_t next_ = -1;                          // the buffer, where the plan has it
+  std::vector<uint64_t> cache_addresses_;      // by cache
+  std::vector<uint64_t> addresses_[2];         // by buffer, of runs with even and odd numbers
+  std::vector<int64_t> sizes_;                 // by symbol, of the last run
+  size_t rows_ = 0;                            // likewise
+  int64_t started_ = 0, finished_ = 0;         // runs
+  std::chrono::steady_clock::time_point end_;  // of the last run, if another was behind it
+  double run_seconds_ = 0;                     // from the end of one to that of the next, if known
+  // By key: the sizes, and behind them whether the run's number is odd.
+  std::vector<std::pair<std::vector<int64_t>, cuda::Graph>> graphs_;
+  std::vector<int64_t> key_;
   CudaCounters counters_;
   absl::Status failed_;  // the error after which the GPU is of no use
 };

@@ -13,10 +13,7 @@ CudaRunner::CudaRunner(std::unique_ptr<CudaExecutor> executor, std::string name)
     : executor_(std::move(executor)),
       name_(std::move(name)),
       logits_(plan::OutputBuffer(executor_->plan(), "logits")),
-      next_(plan::OutputBuffer(executor_->plan(), "next")),
-      columns_(executor_->plan().buffers[logits_].type.shape[1].value) {
-  executor_->set_fetched(next_);
-}
+      columns_(executor_->plan().buffers[logits_].type.shape[1].value) {}
 
 absl::StatusOr<std::unique_ptr<CudaRunner>> CudaRunner::Create(
     std::shared_ptr<const plan::Plan> plan, cuda::ContextRef context, const CudaOptions& options,
@@ -28,11 +25,17 @@ absl::StatusOr<std::unique_ptr<CudaRunner>> CudaRunner::Create(
 }
 
 absl::Status CudaRunner::Run(const StepInputs& inputs) {
-  rows_ = 0;
-  RENGA_RETURN_IF_ERROR(executor_->Run(inputs));
+  RENGA_RETURN_IF_ERROR(Start(inputs));
+  return Finish();
+}
+
+absl::Status CudaRunner::Start(const StepInputs& inputs) {
+  RENGA_RETURN_IF_ERROR(executor_->Start(inputs));
   rows_ = inputs.rows.size();
   return absl::OkStatus();
 }
+
+absl::Status CudaRunner::Finish() { return executor_->Finish(); }
 
 absl::Status CudaRunner::Logits(std::vector<float>* logits) const {
   const size_t columns = static_cast<size_t>(plan().model.vocab);
@@ -48,11 +51,6 @@ absl::Status CudaRunner::Logits(std::vector<float>* logits) const {
     std::copy_n(from.data() + row * padded, columns, logits->data() + row * columns);
   }
   return absl::OkStatus();
-}
-
-absl::Span<const int32_t> CudaRunner::next() const {
-  if (next_ < 0) return {};
-  return {static_cast<const int32_t*>(executor_->fetched()), rows_};
 }
 
 }  // namespace renga

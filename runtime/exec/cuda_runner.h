@@ -20,8 +20,11 @@ class CudaRunner : public StepRunner {
                                                             std::string name);
 
   absl::Status Run(const StepInputs& inputs) override;
+  bool runs_ahead() const override { return executor_->runs_ahead(); }
+  absl::Status Start(const StepInputs& inputs) override;
+  absl::Status Finish() override;
   absl::Status Logits(std::vector<float>* logits) const override;
-  absl::Span<const int32_t> next() const override;
+  absl::Span<const int32_t> next() const override { return executor_->next(); }
   absl::Status CopyPages(absl::Span<const PageCopy> copies) override {
     return executor_->CopyPages(copies);
   }
@@ -41,9 +44,9 @@ class CudaRunner : public StepRunner {
 
   std::unique_ptr<CudaExecutor> executor_;
   std::string name_;
-  int32_t logits_, next_;  // buffers; -1: the plan has no next
-  int64_t columns_;        // of the logits, at least the model's vocab
-  size_t rows_ = 0;        // of the last run
+  int32_t logits_;   // the buffer
+  int64_t columns_;  // of the logits, at least the model's vocab
+  size_t rows_ = 0;  // of the run that was started last
   mutable std::vector<float> padded_;
 };
 

@@ -147,6 +147,9 @@ cpu::TensorRef Executor::MakeTensor(int32_t index) const {
 }
 
 absl::Status Executor::Run(const StepInputs& inputs, const StepObserver& observer) {
+  if (inputs.fed_back) {
+    return absl::InvalidArgumentError("tokens: expected ids, got those that a step chose");
+  }
   RENGA_RETURN_IF_ERROR(CheckStepInputs(*plan_, limits_, inputs));
   BindSizes(inputs);
   CopyInputs(inputs);

@@ -21,6 +21,10 @@ struct StepInputs {
   absl::Span<const int32_t> pages;      // [S, P] page tables, -1 behind a sequence's last page
   int64_t sequence_count = 1;           // S
   absl::Span<const int32_t> rows;       // [R] tokens whose logits are wanted; may be empty
+  // The tokens are what the step that was started last chooses at its rows, one for each in their
+  // order, and the device knows them: the values of `tokens` are of no account. For
+  // StepRunner::Start.
+  bool fed_back = false;
 };
 
 // Whether the runtime can bind all symbols of a valid plan and fill all its inputs, which have the

@@ -9,6 +9,23 @@ int64_t MaxRows(const plan::Plan& plan) {
   return plan::SymbolMax(plan, "R", plan.geometry.max_step_tokens);
 }
 
+absl::Status StepRunner::Start(const StepInputs& inputs) {
+  if (inputs.fed_back) {
+    return absl::UnimplementedError(
+        StrCat("device ", device(), ": does not go on from what it chose by itself"));
+  }
+  if (started_) return absl::FailedPreconditionError("a step is under way, expected none");
+  RENGA_RETURN_IF_ERROR(Run(inputs));
+  started_ = true;
+  return absl::OkStatus();
+}
+
+absl::Status StepRunner::Finish() {
+  if (!started_) return absl::FailedPreconditionError("no step is under way");
+  started_ = false;
+  return absl::OkStatus();
+}
+
 absl::Status StepRunner::ReadPage(int32_t, std::string*) const {
   return absl::UnimplementedError(
       StrCat("device ", device(), ": keys and values cannot be read from it"));

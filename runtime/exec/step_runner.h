@@ -1,4 +1,4 @@
-// A plan on a device: one call is one step for any tokens of any sequences. Which pages of the
+// A plan on a device: a step takes any tokens of any sequences. Which pages of the
 // caches those have, whoever calls knows (kv_pages.h): one sequence (sequence_forward.h) or many
 // (engine.h).
 #pragma once
@@ -25,17 +25,29 @@ class StepRunner {
   // happened. Unavailable where the device fails, after which it is of no more use.
   virtual absl::Status Run(const StepInputs& inputs) = 0;
 
+  // Run in two halves, for a device that works while the host does something else. Where this is
+  // so, a step may be started before the one before has been finished, even one that goes on from
+  // what that chooses (StepInputs::fed_back); two at most are under way.
+  virtual bool runs_ahead() const { return false; }
+  // The spans of `inputs` need to live only during the call. Errors as Run, FailedPrecondition for
+  // a third step; on an error nothing was started.
+  virtual absl::Status Start(const StepInputs& inputs);
+  // Waits for the oldest step under way, the last run from now on. FailedPrecondition where there
+  // is none.
+  virtual absl::Status Finish();
+
   // The logits of the last run's rows, [R, vocab] row-major, without the columns that pad them.
-  // Errors are the device's.
+  // Not to be asked for while a step is under way. Errors are the device's.
   virtual absl::Status Logits(std::vector<float>* logits) const = 0;
 
   // What greedy decoding goes on with: for each row of the last run the lowest id of the largest
   // logit, -1 where a logit is no number to be trusted (NaN or infinite) or all forbid. An id may
   // be vocab or more where the model's output is padded. Empty where the plan does not say;
-  // valid until the next run.
+  // valid until the next run, or until the next one is finished.
   virtual absl::Span<const int32_t> next() const { return {}; }
 
-  // Copies pages of every cache, one after the other, before what is run next. The pages exist.
+  // Copies pages of every cache, one after the other, behind what is under way and before what is
+  // run next. The pages exist. The same goes for ReadPage and WritePage.
   virtual absl::Status CopyPages(absl::Span<const PageCopy> copies) = 0;
 
   // What a page of all caches holds, appended to `bytes`, for WritePage of a runner of the same
@@ -49,6 +61,9 @@ class StepRunner {
 
   // "cpu", "reference"; of a GPU also its name, without its maker's: "cuda:0 H100 80GB HBM3".
   virtual std::string_view device() const = 0;
+
+ private:
+  bool started_ = false;  // by Start as it is here
 };
 
 // Rows that one run may ask for.

@@ -51,8 +51,9 @@ inline std::string WritePlan(const std::string& path, const plan::Plan& plan) {
   return path;
 }
 
-// A machine with that driver, of tests/runtime/cuda/CMakeLists.txt, told what FAKE_... say. The
-// choices of its kernels are all token 0.
+// A machine with that driver, of tests/runtime/cuda/CMakeLists.txt, told what FAKE_... say. As
+// no kernel writes anything, the choices are all token 0, or that of the prompt's beginning: where
+// choices come to, tokens were before.
 inline ProcessOptions OnFake(std::vector<std::pair<std::string, std::string>> variables = {},
                              const std::string& driver = "fake_driver") {
   ProcessOptions options;

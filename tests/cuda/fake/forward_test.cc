@@ -153,10 +153,10 @@ TEST_F(FakeForward, OneGraphForEachRoundedLength) {
     EXPECT_THAT(Values("positions"), Not(testing::IsEmpty()));
     EXPECT_THAT(Values("positions"), Each(ElementsAre(i)));
   }
-  // Up to 64, 128 and 256 positions.
-  EXPECT_EQ(fake_.Count("cuStreamBeginCapture"), 3);
+  // Up to 64, 128 and 256 positions, for each of the two places of inputs.
+  EXPECT_EQ(fake_.Count("cuStreamBeginCapture"), 6);
   EXPECT_EQ(fake_.Count("cuGraphLaunch"), 130);
-  EXPECT_EQ((*forward)->executor().counters().graphs, 3);
+  EXPECT_EQ((*forward)->executor().counters().graphs, 6);
   EXPECT_EQ((*forward)->executor().counters().graph_runs, 130);
   const int launches = fake_.launches();
   ASSERT_TRUE((*forward)->Run({1, 2}, {1}, nullptr).ok());
