@@ -15,7 +15,8 @@ Engine::Engine(std::unique_ptr<StepRunner> runner, const Tokenizer& tokenizer,
       step_tokens_(options.step_tokens),
       max_rows_(MaxRows(runner_->plan())),
       share_prefixes_(options.share_prefixes && !options.one_at_a_time),
-      one_at_a_time_(options.one_at_a_time) {
+      one_at_a_time_(options.one_at_a_time),
+      run_ahead_(options.run_ahead && runner_->runs_ahead()) {
   const plan::Geometry& geometry = runner_->plan().geometry;
   if (step_tokens_ == 0) step_tokens_ = geometry.max_step_tokens;
   // Each that runs can have its next token in every step.
@@ -107,6 +108,10 @@ absl::StatusOr<RequestId> Engine::Fork(RequestId parent_id, int64_t kept, Genera
     End(*child, child->completion.Finish(*child->completion.finished()));
     return child->id;
   }
+  if (static_cast<int64_t>(child->tokens.size()) > runner_->plan().geometry.context) {
+    ContextIsFull(*child);
+    return child->id;
+  }
   const int64_t shared = std::min(parent->computed, static_cast<int64_t>(child->tokens.size()) - 1);
   // The last token of a prompt, computed by itself, may differ from what it is in a longer piece.
   const bool as_alone = !one_at_a_time_ || kept > 0;
@@ -186,31 +191,57 @@ void Engine::End(Request& request, absl::StatusOr<GenerateResult> result) {
 absl::StatusOr<bool> Engine::Step() {
   RENGA_RETURN_IF_ERROR(failed_);
   Admit();
-  Schedule();
-  if (pieces_.empty()) return !waiting_.empty() || !running_.empty();
-  failed_ = RunStep();
+  const auto dropped = [](const Piece& piece) { return piece.request == nullptr; };
+  if (under_way_ > 0 && std::all_of(pieces_.begin(), pieces_.end(), dropped)) {
+    failed_ = FinishStep();
+    RENGA_RETURN_IF_ERROR(failed_);
+  }
+  if (under_way_ == 0) {
+    Schedule();
+    if (pieces_.empty()) return !waiting_.empty() || !running_.empty();
+    failed_ = StartBatch(/*fed_back=*/false);
+    RENGA_RETURN_IF_ERROR(failed_);
+  }
+  failed_ = StartAhead();
+  if (failed_.ok()) failed_ = FinishStep();
   RENGA_RETURN_IF_ERROR(failed_);
   return true;
 }
 
-absl::Status Engine::RunStep() {
+absl::Status Engine::StartBatch(bool fed_back) {
   if (const std::vector<PageCopy> copies = pages_.TakeCopies(); !copies.empty()) {
     RENGA_RETURN_IF_ERROR(runner_->CopyPages(copies));
   }
-  RENGA_RETURN_IF_ERROR(runner_->Run(batch_.Inputs(pages_)));
+  StepInputs inputs = batch_.Inputs(pages_);
+  inputs.fed_back = fed_back;
+  RENGA_RETURN_IF_ERROR(runner_->Start(inputs));
+  ++under_way_;
   ++counters_.steps;
   counters_.tokens += batch_.tokens();
+  return absl::OkStatus();
+}
+
+absl::Status Engine::FinishStep() {
+  RENGA_RETURN_IF_ERROR(runner_->Finish());
+  --under_way_;
   RENGA_RETURN_IF_ERROR(FetchLogits());
-  for (const Piece& piece : pieces_) RENGA_RETURN_IF_ERROR(TakeResults(piece));
+  for (Piece& piece : pieces_) {
+    if (piece.request == nullptr) continue;
+    const Piece taken = piece;
+    piece.request = nullptr;
+    RENGA_RETURN_IF_ERROR(TakeResults(taken));
+  }
+  pieces_.swap(ahead_);
+  ahead_.clear();
   return absl::OkStatus();
 }
 
 // Only where somebody looks at them.
 absl::Status Engine::FetchLogits() {
   logits_.clear();
-  const bool chosen = runner_->next().size() == batch_.rows();
-  const auto wants = [chosen](const Piece& piece) {
-    return piece.rows > 0 && !(chosen && piece.request->completion.model_chooses());
+  const bool chosen = !runner_->next().empty();
+  const auto wants = [this, chosen](const Piece& piece) {
+    return piece.request != nullptr && piece.rows > 0 && !(chosen && DeviceChooses(*piece.request));
   };
   if (std::none_of(pieces_.begin(), pieces_.end(), wants)) return absl::OkStatus();
   return runner_->Logits(&logits_);
@@ -223,6 +254,9 @@ absl::Span<const float> Engine::Logits(size_t row) const {
 
 absl::Status Engine::TakeResults(const Piece& piece) {
   Request& request = *piece.request;
+  const size_t last_row = piece.first_row + static_cast<size_t>(piece.rows) - 1;
+  // Whoever is in the step behind has just this row.
+  if (!ahead_.empty() && !IsToken(runner_->next()[last_row])) return ComputeAgain(request);
   GenerateTimings& timings = request.completion.timings();
   const int64_t before = std::min(request.ever_computed, request.prompt_tokens);
   request.computed += piece.tokens;
@@ -243,7 +277,7 @@ absl::Status Engine::TakeResults(const Piece& piece) {
     ++request.prompt_rows;
   }
   if (request.pending() > 0) return absl::OkStatus();
-  return Advance(request, piece.first_row + static_cast<size_t>(piece.rows) - 1);
+  return Advance(request, last_row);
 }
 
 // All tokens of the request have been computed; its next one comes from this row.
@@ -258,12 +292,13 @@ absl::Status Engine::Advance(Request& request, size_t row) {
   const absl::Span<const int32_t> next = runner_->next();
   const int32_t model = row < next.size() ? next[row] : -1;
   absl::StatusOr<int32_t> id;
-  if (completion.model_chooses() && model >= 0 && model < runner_->plan().model.vocab) {
+  if (DeviceChooses(request) && IsToken(model)) {
     id = completion.ChooseThis(model);
   } else {
     // What is odd about the model's choice, the sampler says.
     if (logits_.empty()) RENGA_RETURN_IF_ERROR(runner_->Logits(&logits_));
     id = completion.Choose(Logits(row));
+    request.look_at_logits = false;
   }
   if (!id.ok()) {
     End(request, id.status());
@@ -280,13 +315,18 @@ absl::Status Engine::Advance(Request& request, size_t row) {
   if (completion.finished()) {
     End(request, completion.Finish(*completion.finished()));
   } else if (request.computed >= runner_->plan().geometry.context) {
-    if (completion.options().shift) {
-      Shift(request);
-    } else {
-      End(request, completion.Finish(FinishReason::kLength));
-    }
+    ContextIsFull(request);
   }
   return absl::OkStatus();
+}
+
+// There is no place for its last token.
+void Engine::ContextIsFull(Request& request) {
+  if (request.completion.options().shift) {
+    Shift(request);
+  } else {
+    End(request, request.completion.Finish(FinishReason::kLength));
+  }
 }
 
 // Positions begin at 0 again for what stays, so all of it is computed anew: keys carry theirs.

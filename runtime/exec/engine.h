@@ -3,6 +3,10 @@
 // share the pages of their beginning; where pages run out the youngest gives its own back and is
 // computed again later. What a sequence gets does not depend on what else is there, as far as the
 // device's results do not (on the cpu they never do).
+//
+// On a device that runs ahead, a step in which all sequences go on from what the device itself has
+// chosen is started before that has been read, so that the device never waits for the host. Where
+// one of them turns out to have ended, what was computed for it is dropped.
 #pragma once
 
 #include <chrono>
@@ -34,6 +38,7 @@ struct EngineOptions {
   // result is bit by bit that of the request alone, at the price of steps in common. Prefixes are
   // not shared then.
   bool one_at_a_time = false;
+  bool run_ahead = true;  // where the device does
 };
 
 using RequestId = int64_t;
@@ -44,6 +49,8 @@ struct EngineCounters {
   int64_t tokens = 0;         // computed
   int64_t reused_tokens = 0;  // that another sequence had computed
   int64_t preemptions = 0;
+  int64_t steps_ahead = 0;     // of the steps: started before the one before was finished
+  int64_t dropped_tokens = 0;  // of those computed: for requests that had ended before
 };
 
 // Not thread-safe. Callbacks of requests must not call the engine.
@@ -53,6 +60,9 @@ class Engine {
   static absl::StatusOr<std::unique_ptr<Engine>> Create(std::unique_ptr<StepRunner> runner,
                                                         const Tokenizer& tokenizer,
                                                         const EngineOptions& options);
+  ~Engine();  // after what is under way
+  Engine(const Engine&) = delete;
+  Engine& operator=(const Engine&) = delete;
 
   // Queues a generation. Ids count up from 0; requests begin in that order. Errors, after which
   // nothing has changed (GenerateOptions::cancel ends a request when its turn comes):
@@ -69,7 +79,8 @@ class Engine {
   // Ends a request wherever it is; what it has is its result. NotFound.
   absl::Status Cancel(RequestId id);
 
-  // One run of the model. False when no request is left unfinished, in which case nothing ran.
+  // One run of the model, whose tokens are there afterwards; the next may be under way then. False
+  // when no request is left unfinished, in which case nothing ran.
   // What fails for one request ends that one with its error. The errors here are the device's,
   // after which the engine is of no more use.
   absl::StatusOr<bool> Step();
@@ -112,6 +123,7 @@ class Engine {
     int64_t ever_computed = 0;  // the most of them there ever were
     int64_t prompt_rows = 0;    // of GenerateOptions::prompt_top, reported
     size_t polled = 0;
+    bool look_at_logits = false;  // of its next token, whatever the device chooses
     Clock::time_point started, first_token;
     std::optional<absl::StatusOr<GenerateResult>> result;
 
@@ -122,7 +134,7 @@ class Engine {
   };
   // What a request has in a step.
   struct Piece {
-    Request* request;
+    Request* request;  // null: it has ended since
     int64_t tokens;
     int64_t rows;
     size_t first_row;
@@ -154,18 +166,30 @@ class Engine {
   bool MakeRoomFor(const Request& request);
   bool InStep(const Request& request) const;
 
-  absl::Status RunStep();
+  absl::Status StartBatch(bool fed_back);
+  absl::Status FinishStep();
   absl::Status FetchLogits();
   absl::Span<const float> Logits(size_t row) const;
   absl::Status TakeResults(const Piece& piece);
   absl::Status Advance(Request& request, size_t row);
+  void ContextIsFull(Request& request);
   void Shift(Request& request);
+
+  // Steps started before the one under way is finished.
+  bool DeviceChooses(const Request& request) const;
+  bool IsToken(int32_t id) const;
+  bool GoesOn(const Piece& piece) const;
+  bool MayGoAhead() const;
+  bool ScheduleAhead();
+  absl::Status StartAhead();
+  void Drop(const Request& request);
+  absl::Status ComputeAgain(Request& request);
 
   std::unique_ptr<StepRunner> runner_;
   const Tokenizer& tokenizer_;
   KvPages pages_;
   int64_t max_running_, step_tokens_, max_rows_;
-  bool share_prefixes_, one_at_a_time_;
+  bool share_prefixes_, one_at_a_time_, run_ahead_;
   RequestId last_served_ = -1;  // where steps take one request
   RequestId next_id_ = 0;
   std::map<RequestId, std::unique_ptr<Request>> requests_;  // that were not taken
@@ -173,8 +197,10 @@ class Engine {
   EngineCounters counters_;
   absl::Status failed_;
 
-  // Of the step at hand; kept for their memory.
-  std::vector<Piece> pieces_;
+  int under_way_ = 0;  // steps started and not finished
+
+  // Of the step at hand, and of the one behind it; kept for their memory.
+  std::vector<Piece> pieces_, ahead_;
   StepBatch batch_;
   std::vector<int32_t> cells_;
   std::vector<float> logits_;  // [rows, vocab], where somebody looks at them

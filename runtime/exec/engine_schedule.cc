@@ -106,6 +106,7 @@ bool Engine::WaitsForAnother(const Request& request, int64_t known) const {
 
 void Engine::Leave(Request& request) {
   if (request.sequence < 0) return;
+  Drop(request);
   pages_.Free(request.sequence);
   request.sequence = -1;
   running_.erase(request.id);

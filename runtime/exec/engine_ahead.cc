@@ -1,0 +1,88 @@
+// Steps that go on from what the device has chosen before the host has read it.
+#include <algorithm>
+
+#include "ir/base/status.h"
+#include "runtime/exec/engine.h"
+
+namespace renga {
+
+Engine::~Engine() {
+  for (; under_way_ > 0; --under_way_) (void)runner_->Finish();
+}
+
+// Whoever goes on by something else than `next` has its tokens chosen here.
+bool Engine::DeviceChooses(const Request& request) const {
+  return request.completion.model_chooses() && !request.look_at_logits;
+}
+
+bool Engine::IsToken(int32_t id) const { return id >= 0 && id < runner_->plan().model.vocab; }
+
+// Whether its request, for all that is known before its token is, goes on with one token more.
+bool Engine::GoesOn(const Piece& piece) const {
+  if (piece.request == nullptr || piece.rows != 1) return false;
+  const Request& request = *piece.request;
+  const Completion& completion = request.completion;
+  const int64_t generated = static_cast<int64_t>(completion.result().ids.size());
+  return request.pending() == piece.tokens && DeviceChooses(request) &&
+         generated + 1 != completion.options().max_tokens &&
+         request.computed + piece.tokens < runner_->plan().geometry.context;
+}
+
+// The step under way then has one row of each request that runs, in the order in which the next one
+// takes their tokens. Who could begin has begun (Admit), and is not in it.
+bool Engine::MayGoAhead() const {
+  return run_ahead_ && pieces_.size() == running_.size() &&
+         std::all_of(pieces_.begin(), pieces_.end(),
+                     [this](const Piece& piece) { return GoesOn(piece); });
+}
+
+// False where the pages do not suffice, and nothing has changed.
+bool Engine::ScheduleAhead() {
+  batch_.Clear();
+  for (const Piece& piece : pieces_) {
+    Request& request = *piece.request;
+    const int64_t position = request.computed + piece.tokens;
+    cells_.clear();
+    if (!pages_.Append(request.sequence, 1, &cells_).ok()) {
+      for (const Piece& added : ahead_) {
+        const int sequence = added.request->sequence;
+        (void)pages_.Truncate(sequence, pages_.position(sequence) - 1);
+      }
+      ahead_.clear();
+      return false;
+    }
+    constexpr int32_t kNotKnown = 0;
+    ahead_.push_back(
+        {&request, 1, 1,
+         batch_.Add(request.sequence, position, absl::MakeConstSpan(&kNotKnown, 1), cells_, 1)});
+  }
+  return true;
+}
+
+absl::Status Engine::StartAhead() {
+  if (!MayGoAhead() || !ScheduleAhead()) return absl::OkStatus();
+  ++counters_.steps_ahead;
+  return StartBatch(/*fed_back=*/true);
+}
+
+// Of steps under way: what comes of it is of no use any more. Whatever is done with its pages comes
+// after the step that writes to them.
+void Engine::Drop(const Request& request) {
+  for (std::vector<Piece>* pieces : {&pieces_, &ahead_}) {
+    for (Piece& piece : *pieces) {
+      if (piece.request != &request) continue;
+      counters_.dropped_tokens += piece.tokens;
+      piece.request = nullptr;
+    }
+  }
+}
+
+// What the device chose is no token, and the logits that would say why are those of another step by
+// now: the same tokens once more, with nothing behind them.
+absl::Status Engine::ComputeAgain(Request& request) {
+  Drop(request);
+  request.look_at_logits = true;
+  return pages_.Truncate(request.sequence, request.computed);
+}
+
+}  // namespace renga
