@@ -7,9 +7,9 @@
 
 #include "gmock/gmock.h"
 #include "ir/base/status.h"
-#include "runtime/plan/launch.h"
 #include "runtime/plan/layout.h"
 #include "tests/cuda/fake/fake_gpu.h"
+#include "tests/cuda/fake/launch_arguments.h"
 #include "tests/runtime/cuda/fake_driver.h"
 
 namespace renga {
@@ -22,16 +22,10 @@ using testing::HasSubstr;
 using testing::Not;
 using testing::StartsWith;
 
-// An argument that points to one of the plan's inputs, and where in the kernel's struct it lies.
-struct InputArgument {
-  std::string input;
-  size_t offset = 0;
-};
-
 // What the kernels were given, for the function that the driver calls at each launch.
 struct Seen {
   FakeDriver* fake = nullptr;
-  std::map<std::string, std::vector<InputArgument>> arguments;      // by kernel
+  std::map<std::string, std::vector<BufferArgument>> arguments;     // by kernel
   std::map<std::string, size_t> sizes;                              // values to look at, by input
   std::map<std::string, std::vector<std::vector<int32_t>>> values;  // by input, of each launch
 };
@@ -42,43 +36,13 @@ Seen& TheSeen() {
 
 void Look(void* function, const void* arguments, unsigned) {
   Seen& seen = TheSeen();
-  for (const InputArgument& argument : seen.arguments[seen.fake->NameOf(function)]) {
+  for (const BufferArgument& argument : seen.arguments[seen.fake->NameOf(function)]) {
+    const auto looked_at = seen.sizes.find(argument.buffer);
+    if (looked_at == seen.sizes.end()) continue;
     const int32_t* at = nullptr;
     std::memcpy(&at, static_cast<const uint8_t*>(arguments) + argument.offset, sizeof(at));
-    seen.values[argument.input].emplace_back(at, at + seen.sizes[argument.input]);
+    seen.values[argument.buffer].emplace_back(at, at + looked_at->second);
   }
-}
-
-// Every place in a kernel's struct that points to an input: found by giving each buffer an address
-// that is nobody else's.
-std::map<std::string, std::vector<InputArgument>> InputArguments(const plan::Plan& plan) {
-  std::vector<uint64_t> addresses;
-  for (size_t i = 0; i < plan.buffers.size(); ++i) addresses.push_back((i + 1) << 40);
-  const auto no_map = [](const plan::TensorMapSpec&) {
-    return absl::StatusOr<plan::EncodedTensorMap>(plan::EncodedTensorMap{});
-  };
-  std::map<std::string, std::vector<InputArgument>> found;
-  for (const plan::Step& step : plan.steps) {
-    for (const plan::Variant& variant : step.variants) {
-      for (const plan::Launch& launch : variant.launches) {
-        const auto packed =
-            plan::PackArguments(launch.args, addresses, plan::MaxSymbols(plan), no_map);
-        EXPECT_TRUE(packed.ok()) << packed.status();
-        if (!packed.ok()) continue;
-        std::vector<InputArgument>& arguments = found[plan.gpu.kernels[launch.kernel].name];
-        arguments.clear();  // another step of the same kernel has them in the same places
-        for (size_t at = 0; at + 8 <= packed->size(); at += 8) {
-          uint64_t value = 0;
-          std::memcpy(&value, packed->data() + at, sizeof(value));
-          for (size_t i = 0; i < addresses.size(); ++i) {
-            if (value != addresses[i] || plan.buffers[i].space != plan::Space::kInput) continue;
-            arguments.push_back({plan.inputs[plan.buffers[i].index], at});
-          }
-        }
-      }
-    }
-  }
-  return found;
 }
 
 class FakeForward : public testing::Test {
@@ -96,7 +60,7 @@ class FakeForward : public testing::Test {
 
   // From now on the values of inputs that launches point to are noted.
   void Watch(std::map<std::string, size_t> sizes) {
-    TheSeen() = {.fake = &fake_, .arguments = InputArguments(*plan_), .sizes = std::move(sizes)};
+    TheSeen() = {.fake = &fake_, .arguments = BufferArguments(*plan_), .sizes = std::move(sizes)};
     fake_.OnLaunch(Look, plan::kMaxArgumentBytes);
   }
   static const std::vector<std::vector<int32_t>>& Values(const std::string& input) {
