@@ -122,11 +122,7 @@ absl::StatusOr<Measured> MeasureDecode(StepRunner& runner, int64_t sequences, in
   RENGA_RETURN_IF_ERROR(group.ReadAlike(all.first(static_cast<size_t>(depth))));
   return Repeat(
       sequences * tokens, options, tally, [&] { return group.Truncate(depth); },
-      [&]() -> absl::Status {
-        RENGA_RETURN_IF_ERROR(group.Step(all.last(static_cast<size_t>(sequences))));
-        for (int64_t i = 1; i < tokens; ++i) RENGA_RETURN_IF_ERROR(group.Step(group.choices()));
-        return absl::OkStatus();
-      });
+      [&] { return group.Decode(all.last(static_cast<size_t>(sequences)), tokens); });
 }
 
 absl::StatusOr<Measured> MeasureServing(StepRunner& runner, int64_t sequences, int64_t prompt,

@@ -90,6 +90,46 @@ absl::Status SequenceGroup::ReadAlike(absl::Span<const int32_t> ids) {
   return copies.empty() ? absl::OkStatus() : runner_->CopyPages(copies);
 }
 
+absl::Status SequenceGroup::Decode(absl::Span<const int32_t> ids, int64_t steps) {
+  if (!runner_->runs_ahead()) {
+    for (int64_t i = 0; i < steps; ++i) {
+      RENGA_RETURN_IF_ERROR(Step(i == 0 ? ids : absl::MakeConstSpan(choices_)));
+    }
+    return absl::OkStatus();
+  }
+  for (int64_t i = 0; i < steps; ++i) {
+    RENGA_RETURN_IF_ERROR(Start(ids, /*fed_back=*/i > 0));
+    if (i > 0) RENGA_RETURN_IF_ERROR(Finish());
+  }
+  return steps > 0 ? Finish() : absl::OkStatus();
+}
+
+// A row for each, in their order.
+absl::Status SequenceGroup::Start(absl::Span<const int32_t> ids, bool fed_back) {
+  batch_.Clear();
+  choosing_.clear();
+  for (int64_t member = 0; member < count(); ++member) {
+    RENGA_RETURN_IF_ERROR(Add(member, ids.subspan(static_cast<size_t>(member), 1), 1));
+  }
+  StepInputs inputs = batch_.Inputs(pages_);
+  inputs.fed_back = fed_back;
+  const absl::Status status = runner_->Start(inputs);
+  batch_.Clear();
+  choosing_.clear();
+  return status;
+}
+
+absl::Status SequenceGroup::Finish() {
+  RENGA_RETURN_IF_ERROR(runner_->Finish());
+  const absl::Span<const int32_t> next = runner_->next();
+  choices_.assign(next.begin(), next.end());
+  for (int64_t member = 0; member < count(); ++member) {
+    const int32_t choice = choices_[static_cast<size_t>(member)];
+    if (choice < 0 || choice >= runner_->plan().model.vocab) return NoChoice(member);
+  }
+  return absl::OkStatus();
+}
+
 absl::Status SequenceGroup::Truncate(int64_t position) {
   for (int sequence : sequences_) RENGA_RETURN_IF_ERROR(pages_.Truncate(sequence, position));
   return absl::OkStatus();
@@ -117,6 +157,12 @@ absl::Status SequenceGroup::Run() {
   return absl::OkStatus();
 }
 
+absl::Status SequenceGroup::NoChoice(int64_t member) const {
+  return absl::DataLossError(StrCat("logits after ", pages_.position(sequences_[member]),
+                                    " tokens: expected finite numbers, got others; check the "
+                                    "model's file, its speed would mean nothing"));
+}
+
 absl::StatusOr<int32_t> SequenceGroup::Choice(size_t row) {
   const absl::Span<const int32_t> next = runner_->next();
   const int64_t vocab = runner_->plan().model.vocab;
@@ -128,9 +174,7 @@ absl::StatusOr<int32_t> SequenceGroup::Choice(size_t row) {
   if (std::all_of(logits.begin(), logits.end(), [](float x) { return std::isfinite(x); })) {
     return static_cast<int32_t>(std::max_element(logits.begin(), logits.end()) - logits.begin());
   }
-  return absl::DataLossError(StrCat("logits after ", pages_.position(sequences_[choosing_[row]]),
-                                    " tokens: expected finite numbers, got others; check the "
-                                    "model's file, its speed would mean nothing"));
+  return NoChoice(choosing_[row]);
 }
 
 }  // namespace renga

@@ -41,6 +41,10 @@ class SequenceGroup {
   // Appends one token to each, ids [count], in one step; then as Read with `choose`.
   absl::Status Step(absl::Span<const int32_t> ids) { return Read(ids, /*choose=*/true); }
 
+  // Step, with what that chooses again and so on, `steps` times. On a device that runs ahead each
+  // of them but the first is started before the choices of the one before are read.
+  absl::Status Decode(absl::Span<const int32_t> ids, int64_t steps);
+
   // What greedy decoding goes on with, by sequence.
   const std::vector<int32_t>& choices() const { return choices_; }
 
@@ -51,7 +55,10 @@ class SequenceGroup {
   SequenceGroup(StepRunner& runner, int64_t count);
   absl::Status Add(int64_t member, absl::Span<const int32_t> ids, int64_t rows);
   absl::Status Run();
+  absl::Status Start(absl::Span<const int32_t> ids, bool fed_back);
+  absl::Status Finish();
   absl::StatusOr<int32_t> Choice(size_t row);
+  absl::Status NoChoice(int64_t member) const;
 
   StepRunner* runner_;
   KvPages pages_;

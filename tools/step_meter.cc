@@ -16,12 +16,27 @@ class StepMeter::Timer {
   const std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
 };
 
-absl::Status StepMeter::Run(const StepInputs& inputs) {
+void StepMeter::Count(const StepInputs& inputs) {
   ++tally_.steps;
   tally_.tokens += static_cast<int64_t>(inputs.tokens.size());
   if (tally_.costs != nullptr) tally_.cost += tally_.costs->Cost(ShapesOf(inputs));
+}
+
+absl::Status StepMeter::Run(const StepInputs& inputs) {
+  Count(inputs);
   const Timer timer(tally_);
   return runner_.Run(inputs);
+}
+
+absl::Status StepMeter::Start(const StepInputs& inputs) {
+  Count(inputs);
+  const Timer timer(tally_);
+  return runner_.Start(inputs);
+}
+
+absl::Status StepMeter::Finish() {
+  const Timer timer(tally_);
+  return runner_.Finish();
 }
 
 absl::Status StepMeter::Logits(std::vector<float>* logits) const {

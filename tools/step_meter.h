@@ -27,6 +27,9 @@ class StepMeter : public StepRunner {
   StepMeter(StepRunner& runner, StepTally& tally) : runner_(runner), tally_(tally) {}
 
   absl::Status Run(const StepInputs& inputs) override;
+  bool runs_ahead() const override { return runner_.runs_ahead(); }
+  absl::Status Start(const StepInputs& inputs) override;
+  absl::Status Finish() override;
   absl::Status Logits(std::vector<float>* logits) const override;
   absl::Span<const int32_t> next() const override;
   absl::Status CopyPages(absl::Span<const PageCopy> copies) override;
@@ -35,6 +38,7 @@ class StepMeter : public StepRunner {
 
  private:
   class Timer;
+  void Count(const StepInputs& inputs);
 
   StepRunner& runner_;
   StepTally& tally_;

@@ -178,7 +178,8 @@ class Engine {
   // Steps started before the one under way is finished.
   bool DeviceChooses(const Request& request) const;
   bool IsToken(int32_t id) const;
-  bool GoesOn(const Piece& piece) const;
+  bool CanGoOn(const Piece& piece) const;
+  bool IsToEnd(const Piece& piece) const;
   bool MayGoAhead() const;
   bool ScheduleAhead();
   absl::Status StartAhead();

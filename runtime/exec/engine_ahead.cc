@@ -17,23 +17,33 @@ bool Engine::DeviceChooses(const Request& request) const {
 
 bool Engine::IsToken(int32_t id) const { return id >= 0 && id < runner_->plan().model.vocab; }
 
-// Whether its request, for all that is known before its token is, goes on with one token more.
-bool Engine::GoesOn(const Piece& piece) const {
+// Whether its request can go on with the token that the device is about to choose.
+bool Engine::CanGoOn(const Piece& piece) const {
   if (piece.request == nullptr || piece.rows != 1) return false;
   const Request& request = *piece.request;
-  const Completion& completion = request.completion;
-  const int64_t generated = static_cast<int64_t>(completion.result().ids.size());
   return request.pending() == piece.tokens && DeviceChooses(request) &&
-         generated + 1 != completion.options().max_tokens &&
          request.computed + piece.tokens < runner_->plan().geometry.context;
 }
 
+// Whether that token is known to be its last.
+bool Engine::IsToEnd(const Piece& piece) const {
+  const Completion& completion = piece.request->completion;
+  return static_cast<int64_t>(completion.result().ids.size()) + 1 ==
+         completion.options().max_tokens;
+}
+
 // The step under way then has one row of each request that runs, in the order in which the next one
-// takes their tokens. Who could begin has begun (Admit), and is not in it.
+// takes their tokens. Who could begin has begun (Admit), and is not in it. Leaving out one that is
+// to end would change the order: a few go along for nothing, unless others wait for their place.
 bool Engine::MayGoAhead() const {
-  return run_ahead_ && pieces_.size() == running_.size() &&
-         std::all_of(pieces_.begin(), pieces_.end(),
-                     [this](const Piece& piece) { return GoesOn(piece); });
+  if (!run_ahead_ || pieces_.size() != running_.size() ||
+      !std::all_of(pieces_.begin(), pieces_.end(),
+                   [this](const Piece& piece) { return CanGoOn(piece); })) {
+    return false;
+  }
+  const auto ends = std::count_if(pieces_.begin(), pieces_.end(),
+                                  [this](const Piece& piece) { return IsToEnd(piece); });
+  return ends == 0 || (waiting_.empty() && 2 * ends < static_cast<int64_t>(pieces_.size()));
 }
 
 // False where the pages do not suffice, and nothing has changed.

@@ -2,11 +2,14 @@
 #include "tools/sequence_group.h"
 
 #include <limits>
+#include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tests/support/late_runner.h"
 #include "tests/tools/fake_step_runner.h"
 
 namespace renga {
@@ -43,6 +46,33 @@ TEST(SequenceGroup, AStepTakesATokenOfEach) {
   ASSERT_TRUE(group.Truncate(1).ok());
   ASSERT_TRUE(group.Step({7, 8, 9}).ok());
   EXPECT_EQ(group.choices()[1], FakeStepRunner::Choice({2, 8}));
+}
+
+TEST(SequenceGroup, DecodesAsManyStepsAsAskedFor) {
+  for (const bool ahead : {false, true}) {
+    auto fake = std::make_unique<FakeStepRunner>(LettersPlan(3));
+    const std::vector<std::string>& calls = fake->calls;
+    std::unique_ptr<StepRunner> runner = std::move(fake);
+    if (ahead) runner = std::make_unique<LateRunner>(std::move(runner), 3);
+    SequenceGroup group = SequenceGroup::Create(*runner, 3).value();
+    ASSERT_TRUE(group.Read({1, 2, 3}, false).ok());
+    std::vector<std::vector<int32_t>> texts = {{1, 4}, {2, 5}, {3, 6}};
+    const absl::Status status = group.Decode({4, 5, 6}, 7);
+    ASSERT_TRUE(status.ok()) << status;
+    for (std::vector<int32_t>& text : texts) {
+      while (text.size() < 9) text.push_back(FakeStepRunner::Choice(text));
+    }
+    EXPECT_THAT(group.choices(), ElementsAre(texts[0][8], texts[1][8], texts[2][8]));
+    EXPECT_EQ(group.position(), 8);
+    EXPECT_THAT(calls, SizeIs(8));
+    if (ahead) {
+      EXPECT_EQ(static_cast<LateRunner&>(*runner).started_ahead, 6);
+    }
+    // And goes on as usual.
+    ASSERT_TRUE(group.Step(group.choices()).ok());
+    EXPECT_EQ(group.choices()[1], FakeStepRunner::Choice(texts[1]));
+    ASSERT_TRUE(group.Decode({}, 0).ok());
+  }
 }
 
 TEST(SequenceGroup, WhatIsAlikeIsComputedOnceAndLiesInMemoryOfEach) {

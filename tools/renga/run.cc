@@ -77,7 +77,8 @@ absl::StatusOr<GenerateResult> GenerateOn(std::unique_ptr<StepRunner> runner,
                                           const std::vector<int32_t>& prompt,
                                           const GenerateOptions& options,
                                           const std::string& prompt_cache, std::string* note) {
-  if (!prompt_cache.empty() || options.shift) {
+  // An engine keeps a device busy that runs ahead.
+  if (!prompt_cache.empty() || options.shift || runner->runs_ahead()) {
     return GenerateWithCache(prompt_cache, std::move(runner), tokenizer, prompt, options, note);
   }
   SequenceForward forward(std::move(runner));

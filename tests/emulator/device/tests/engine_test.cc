@@ -1,4 +1,5 @@
-// Many sequences at once on the emulated GPU: each writes what it writes alone, forks too.
+// Many sequences at once on the emulated GPU, which runs ahead of the engine: each writes what it
+// writes alone, forks too.
 #include "runtime/exec/engine.h"
 
 #include <fstream>
@@ -8,6 +9,7 @@
 #include "nlohmann/json.hpp"
 #include "tests/emulator/device/emulator_runner.h"
 #include "tests/emulator/device/tests/support.h"
+#include "tests/support/late_runner.h"
 #include "tests/support/pass_subsets.h"
 
 namespace renga::emulator {
@@ -62,7 +64,9 @@ class EngineOnEmulator : public testing::Test {
     tokenizer_ = *std::move(tokenizer);
     auto runner = EmulatorRunner::Create(*plan, device);
     ASSERT_TRUE(runner.ok()) << runner.status();
-    auto engine = Engine::Create(*std::move(runner), *tokenizer_, {});
+    auto engine = Engine::Create(
+        std::make_unique<LateRunner>(*std::move(runner), /*seed=*/5, /*refuses=*/false),
+        *tokenizer_, {});
     ASSERT_TRUE(engine.ok()) << engine.status();
     engine_ = *std::move(engine);
     options_.sampling.temperature = 0;
@@ -91,6 +95,7 @@ TEST_F(EngineOnEmulator, EightAtATimeWriteWhatEachWritesAlone) {
     ASSERT_TRUE(result.ok()) << result.status();
     EXPECT_EQ(result->ids, expected[i]) << i;
   }
+  EXPECT_GT(engine_->counters().steps_ahead, 0);
 }
 
 // The branches share a page that is not full, which each copies before it writes to it.
