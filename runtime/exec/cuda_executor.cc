@@ -159,6 +159,8 @@ CudaExecutor::~CudaExecutor() {
 }
 
 absl::Status CudaExecutor::Run(const StepInputs& inputs) {
+  RENGA_RETURN_IF_ERROR(failed_);
+  if (started_ > finished_) return absl::FailedPreconditionError("a run is under way");
   RENGA_RETURN_IF_ERROR(Start(inputs));
   return Finish();
 }

@@ -25,8 +25,9 @@ absl::StatusOr<std::unique_ptr<CudaRunner>> CudaRunner::Create(
 }
 
 absl::Status CudaRunner::Run(const StepInputs& inputs) {
-  RENGA_RETURN_IF_ERROR(Start(inputs));
-  return Finish();
+  RENGA_RETURN_IF_ERROR(executor_->Run(inputs));
+  rows_ = inputs.rows.size();
+  return absl::OkStatus();
 }
 
 absl::Status CudaRunner::Start(const StepInputs& inputs) {

@@ -22,7 +22,8 @@ class StepRunner {
   virtual ~StepRunner() = default;
 
   // Executes all steps. Inputs are checked first: OutOfRange, InvalidArgument, and nothing has
-  // happened. Unavailable where the device fails, after which it is of no more use.
+  // happened. Unavailable where the device fails, after which it is of no more use. No step may be
+  // under way (Start).
   virtual absl::Status Run(const StepInputs& inputs) = 0;
 
   // Run in two halves, for a device that works while the host does something else. Where this is

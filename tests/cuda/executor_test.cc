@@ -1,7 +1,12 @@
 // The executor itself on a GPU: graphs, counters, memory.
 #include "runtime/exec/cuda_executor.h"
 
+#include <chrono>
+#include <cstdio>
+
 #include "gmock/gmock.h"
+#include "runtime/exec/cuda_runner.h"
+#include "runtime/exec/engine.h"
 #include "tests/cuda/cuda_sequence.h"
 #include "tests/cuda/support.h"
 #include "tests/support/test_data.h"
@@ -47,7 +52,7 @@ TEST_F(CudaExecutorTest, GraphsGiveWhatLaunchesGive) {
   EXPECT_TRUE(Decode(**with, 60) == expected);
   EXPECT_TRUE(Decode(**checked, 60) == expected);
   EXPECT_EQ((*without)->executor().counters().graphs, 0);
-  EXPECT_EQ((*with)->executor().counters().graphs, 1);
+  EXPECT_EQ((*with)->executor().counters().graphs, 2);  // one for each place of inputs
   EXPECT_EQ((*with)->executor().counters().graph_runs, 60);
 }
 
@@ -60,7 +65,54 @@ TEST_F(CudaExecutorTest, ALongTextTakesFewGraphsAndNoMemory) {
   EXPECT_TRUE(once == again);
   const CudaCounters after = (*forward)->executor().counters();
   EXPECT_EQ(after.allocations, before.allocations);
-  EXPECT_EQ(after.graphs, 5);  // up to 64, 128, 256, 512 and 1024 positions
+  // Up to 64, 128, 256, 512 and 1024 positions, for each place of inputs.
+  EXPECT_EQ(after.graphs, 10);
+}
+
+// The same steps, started before what the one before chose has been read or after.
+TEST_F(CudaExecutorTest, StepsAheadChooseTheSameTokens) {
+  constexpr int32_t kTexts = 4;
+  std::vector<std::vector<int32_t>> texts[2];
+  for (const bool ahead : {false, true}) {
+    const absl::StatusOr<CudaDevice> found = OpenCuda(0);
+    ASSERT_TRUE(found.ok()) << found.status();
+    const CudaDevice& device = *found;
+    OpenOptions options;
+    options.use_cache = false;
+    options.compile.target = device.target;
+    options.compile.max_sequences = kTexts;
+    const auto opened = OpenPlan(TestData("stories260K.gguf"), options);
+    ASSERT_TRUE(opened.ok()) << opened.status();
+    auto runner = CudaRunner::Create(opened->plan, device.context, {}, device.name);
+    ASSERT_TRUE(runner.ok()) << runner.status();
+    const CudaExecutor& executor = (*runner)->executor();
+    const auto tokenizer = Tokenizer::Create(opened->plan->tokenizer);
+    ASSERT_TRUE(tokenizer.ok()) << tokenizer.status();
+    auto engine = Engine::Create(*std::move(runner), **tokenizer, {.run_ahead = ahead});
+    ASSERT_TRUE(engine.ok()) << engine.status();
+    GenerateOptions greedy;
+    greedy.sampling.temperature = 0;
+    greedy.max_tokens = 300;
+    for (int32_t i = 0; i < kTexts; ++i) {
+      ASSERT_TRUE((*engine)->Add({1, 403 + 7 * i}, greedy).ok());
+    }
+    const auto start = std::chrono::steady_clock::now();
+    for (bool more = true; more;) {
+      const auto step = (*engine)->Step();
+      ASSERT_TRUE(step.ok()) << step.status();
+      more = *step;
+    }
+    const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
+    for (RequestId id = 0; id < kTexts; ++id) texts[ahead].push_back((*engine)->Take(id)->ids);
+    const EngineCounters& counters = (*engine)->counters();
+    EXPECT_EQ(executor.counters().runs_ahead, counters.steps_ahead);
+    EXPECT_EQ(counters.steps_ahead > counters.steps / 2, ahead);
+    printf("%s: %.1f us a step, %lld of %lld ahead, %lld waits with nothing behind\n",
+           ahead ? "ahead" : "one by one", took.count() / static_cast<double>(counters.steps) * 1e6,
+           static_cast<long long>(counters.steps_ahead), static_cast<long long>(counters.steps),
+           static_cast<long long>(executor.counters().waits));
+  }
+  EXPECT_EQ(texts[1], texts[0]);
 }
 
 TEST_F(CudaExecutorTest, RefusesWhatNoKernelMaySee) {

@@ -307,6 +307,7 @@ TEST_F(GpuAhead, TakesTwoStepsAndWhatWasChosen) {
   const std::vector<int32_t> five = {5};
   known.tokens = five;
   ASSERT_TRUE((*runner)->Start(known).ok());
+  EXPECT_EQ((*runner)->Run(known).message(), "a run is under way");
   EXPECT_EQ((*runner)->Start(known).message(), "two runs are under way, expected one at most");
   ASSERT_TRUE((*runner)->Finish().ok());
   EXPECT_THAT((*runner)->next(), testing::ElementsAre(PlayedModel::Choice({3, 4})));

@@ -91,6 +91,11 @@ absl::Status UseAll(std::vector<int>* result) {
   RENGA_RETURN_IF_ERROR(stream.Launch(graph));
   RENGA_RETURN_IF_ERROR(stream.Record(end));
   RENGA_RETURN_IF_ERROR(end.Wait());
+  RENGA_ASSIGN_OR_RETURN(const Event untimed, Event::CreateUntimed(context));
+  RENGA_RETURN_IF_ERROR(stream.Record(untimed));
+  RENGA_ASSIGN_OR_RETURN(const Stream other, Stream::Create(context));
+  RENGA_RETURN_IF_ERROR(other.WaitFor(untimed));
+  RENGA_RETURN_IF_ERROR(untimed.WaitWithin(/*seconds=*/10, /*pause_seconds=*/0));
   RENGA_ASSIGN_OR_RETURN(const float ms, Event::Milliseconds(start, end));
   EXPECT_EQ(ms, 1.5f);
   result->resize(4);
@@ -141,6 +146,32 @@ TEST(Resources, EveryCallFailingInTurnIsAnErrorAndLeaksNothing) {
                 AllOf(HasSubstr(StrCat("cuda: ", failing.failed())),
                       HasSubstr("CUDA_ERROR_OF_THE_FAKE (719): what the fake was told")));
   }
+}
+
+// What a stream is told behind an event waits for the other stream's work, and nothing else does.
+TEST(Resources, StreamsWaitForEvents) {
+  FakeDriver fake;
+  const auto driver = Driver::Load(FakeFile("fake_driver"));
+  ASSERT_TRUE(driver.ok());
+  const auto context = Context::Open(*driver, 0);
+  ASSERT_TRUE(context.ok());
+  const auto a = Stream::Create(*context), b = Stream::Create(*context);
+  const auto event = Event::CreateUntimed(*context), done = Event::CreateUntimed(*context);
+  const auto memory = Memory::Allocate(*context, 8), late = Memory::Allocate(*context, 8);
+  ASSERT_TRUE(a.ok() && b.ok() && event.ok() && done.ok() && memory.ok() && late.ok());
+  fake.BeLate();
+  ASSERT_TRUE(a->Fill(memory->data(), 1, 8).ok());
+  ASSERT_TRUE(a->Record(*event).ok());
+  ASSERT_TRUE(a->Fill(late->data(), 1, 8).ok());
+  ASSERT_TRUE(b->WaitFor(*event).ok());
+  ASSERT_TRUE(b->Copy(memory->data() + 4, memory->data(), 4).ok());
+  ASSERT_TRUE(b->Record(*done).ok());
+  EXPECT_NE(memory->data()[0], 1);
+  ASSERT_TRUE(done->WaitWithin(10, 0).ok());
+  EXPECT_EQ(memory->data()[7], 1);
+  EXPECT_NE(late->data()[0], 1);
+  fake.Hang();
+  EXPECT_TRUE(absl::IsDeadlineExceeded(done->WaitWithin(0.01, 0.001)));
 }
 
 TEST(Resources, OutOfMemoryIsItsOwnError) {
