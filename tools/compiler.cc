@@ -123,7 +123,12 @@ absl::Status CheckOptions(const CompileOptions& options) {
     RENGA_RETURN_IF_ERROR(in_range("--max-rows", *options.max_rows, MaxStepTokens(options)));
   }
   RENGA_ASSIGN_OR_RETURN(const auto gpus, codegen::GpusOf(options.target));
-  for (const DType type : {options.k_type, options.v_type}) {
+  std::vector<DType> cache_types = {options.k_type, options.v_type};
+  for (const KvTypesOfLayers& some : options.kv_of_layers) {
+    if (some.k) cache_types.push_back(*some.k);
+    if (some.v) cache_types.push_back(*some.v);
+  }
+  for (const DType type : cache_types) {
     const absl::Span<const DType> types = gpus.empty() ? CacheTypes() : codegen::GpuCacheTypes();
     if (std::find(types.begin(), types.end(), type) != types.end()) continue;
     std::vector<std::string_view> names;
@@ -180,6 +185,7 @@ absl::StatusOr<GraphOptions> GraphOptionsOf(const GgufFile& file, const CompileO
   graph.page_tokens = options.page_tokens;
   graph.k_type = options.k_type;
   graph.v_type = options.v_type;
+  graph.kv_of_layers = options.kv_of_layers;
   return graph;
 }
 
@@ -198,6 +204,10 @@ std::string Describe(const CompileOptions& options) {
                             " step=", MaxStepTokens(options), " rows=", MaxRows(options),
                             " page=", options.page_tokens, " k=", Name(options.k_type),
                             " v=", Name(options.v_type));
+  for (const KvTypesOfLayers& some : options.kv_of_layers) {
+    StrAppend(&text, " ", some.first, "-", some.last, ":", some.k ? Name(*some.k) : "", "/",
+              some.v ? Name(*some.v) : "");
+  }
   if (options.only_passes) StrAppend(&text, " only=", StrJoin(*options.only_passes, ","));
   StrAppend(&text, " disabled=", StrJoin(options.disabled_passes, ","));
   return text;

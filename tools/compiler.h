@@ -11,6 +11,7 @@
 #include "absl/status/statusor.h"
 #include "codegen/lower/build_kernels.h"
 #include "frontend/models/model.h"
+#include "ir/base/kv_types.h"
 #include "passes/core/ledger.h"
 #include "runtime/plan/plan.h"
 
@@ -27,6 +28,7 @@ struct CompileOptions {
   int64_t page_tokens = 64;
   DType k_type = DType::kF16;
   DType v_type = DType::kF16;
+  std::vector<KvTypesOfLayers> kv_of_layers;  // others than those two
   std::optional<std::vector<std::string>> only_passes;
   std::vector<std::string> disabled_passes;
   std::string dump_dir;  // created if missing; empty: no dump

@@ -13,6 +13,7 @@
 #include "ir/base/status.h"
 #include "ir/text/parse.h"
 #include "ir/trace/axis_names.h"
+#include "ir/trace/cache_types_text.h"
 #include "ir/trace/positions.h"
 #include "ir/trace/run_params.h"
 #include "ir/trace/stats.h"
@@ -26,11 +27,12 @@
 namespace renga {
 namespace {
 
-std::string CacheType(const plan::Plan& plan, std::string_view suffix) {
+std::string CacheTypes(const plan::Plan& plan, std::string_view suffix) {
+  std::vector<DType> types;
   for (const plan::Cache& cache : plan.caches) {
-    if (cache.name.ends_with(suffix)) return std::string(Name(cache.dtype));
+    if (cache.name.ends_with(suffix)) types.push_back(cache.dtype);
   }
-  return {};
+  return CacheTypesText(types);
 }
 
 // Two models are the same when all their weights are.
@@ -53,8 +55,8 @@ TraceRun RunOf(const plan::Plan& plan, const TraceModelOptions& options) {
   run.prompt = options.prompt;
   run.ids = options.ids;
   run.positions = options.positions;
-  run.k_type = CacheType(plan, "k_cache");
-  run.v_type = CacheType(plan, "v_cache");
+  run.k_type = CacheTypes(plan, "k_cache");
+  run.v_type = CacheTypes(plan, "v_cache");
   run.ir = plan.ir;
   return run;
 }

@@ -93,8 +93,13 @@ ValueId Attention(ModelBuilder& b, int layer, ValueId x, const AttentionParams& 
   const ValueId q = Rope(b, InLayer(layer, "q"), q_heads, p.rope);
   const ValueId k = Rope(b, InLayer(layer, "k"), k_heads, p.rope);
   if (!b.ok()) return kNoValue;
-  const ValueId k_cells = Append(b, layer, "k", b.options().k_type, k);
-  const ValueId v_cells = Append(b, layer, "v", b.options().v_type, v);
+  const GraphOptions& options = b.options();
+  const DType k_type =
+      TypeOfLayer(options.kv_of_layers, layer, &KvTypesOfLayers::k, options.k_type);
+  const DType v_type =
+      TypeOfLayer(options.kv_of_layers, layer, &KvTypesOfLayers::v, options.v_type);
+  const ValueId k_cells = Append(b, layer, "k", k_type, k);
+  const ValueId v_cells = Append(b, layer, "v", v_type, v);
   const ValueId scores = b.Op(
       "attn_scores", InLayer(layer, "scores"), {q, k_cells, b.sequences(), b.pages(), kNoValue},
       {{"page_tokens", page_tokens}, {"scale", p.scale}, {"span", std::string("L")}});

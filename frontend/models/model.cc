@@ -31,6 +31,12 @@ absl::StatusOr<Model> BuildModelAs(const Architecture& architecture, const GgufF
   ModelBuilder builder(file, architecture.name, options, tokenizer.size());
   architecture.build(builder);
   RENGA_ASSIGN_OR_RETURN(Model model, std::move(builder).Finish());
+  for (const KvTypesOfLayers& some : options.kv_of_layers) {
+    if (some.first >= 0 && some.last < model.info.layers) continue;
+    return absl::InvalidArgumentError(
+        StrCat(file.path(), ": types of K and V: expected layers from 0 to ", model.info.layers - 1,
+               ", got ", some.first, "-", some.last, " (--kv-type)"));
+  }
   model.tokenizer = std::move(tokenizer);
   return model;
 }

@@ -8,6 +8,7 @@
 
 #include "absl/status/statusor.h"
 #include "frontend/gguf/gguf.h"
+#include "ir/base/kv_types.h"
 #include "ir/base/model.h"
 #include "ir/core/graph.h"
 
@@ -24,6 +25,7 @@ struct GraphOptions {
   int64_t page_tokens = 64;  // cells of a KV page
   DType k_type = DType::kF16;
   DType v_type = DType::kF16;
+  std::vector<KvTypesOfLayers> kv_of_layers;  // others than those two
 };
 
 struct Model {
@@ -37,7 +39,7 @@ struct Model {
 
 // Builds the graph of the architecture that the file names. Every tensor of the file ends up in
 // `weights` or `ignored`; a left-over is an error, as is a tensor the graph needs and the file
-// lacks.
+// lacks, and a layer that the options name and the model has not.
 absl::StatusOr<Model> BuildModel(const GgufFile& file, const GraphOptions& options);
 
 // Context for a file when the user asks for none: the model's own, at most 4,096.

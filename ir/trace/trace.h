@@ -58,7 +58,7 @@ struct TraceRun {
   std::vector<int32_t> ids;  // all tokens that were run, in order, BOS included
   // Of the tokens whose rows are kept, ascending; empty: all (positions.h).
   std::vector<int32_t> positions;
-  std::string k_type;  // element types of the caches, "f16"; empty where there are none
+  std::string k_type;  // types of the caches, "f16" (cache_types_text.h); empty: none
   std::string v_type;
   std::string ir;  // the graph that was run, text form
 };

@@ -8,6 +8,7 @@
 #include "ir/base/status.h"
 #include "ir/text/print.h"
 #include "ir/trace/axis_names.h"
+#include "ir/trace/cache_types_text.h"
 #include "ir/trace/positions.h"
 #include "ir/trace/run_params.h"
 #include "ir/trace/stats.h"
@@ -35,12 +36,13 @@ std::vector<uint8_t> BytesOf(const HostTensor& tensor) {
   return bytes;
 }
 
-std::string CacheType(const Graph& graph, std::string_view suffix) {
+std::string CacheTypes(const Graph& graph, std::string_view suffix) {
+  std::vector<DType> types;
   for (const ValueId id : graph.caches) {
-    if (graph.value(id).name.ends_with(suffix))
-      return std::string(Name(graph.value(id).type.dtype));
+    const Value& cache = graph.value(id);
+    if (cache.name.ends_with(suffix)) types.push_back(cache.type.dtype);
   }
-  return {};
+  return CacheTypesText(types);
 }
 
 }  // namespace
@@ -52,8 +54,8 @@ absl::StatusOr<Trace> TraceGraph(const Graph& graph, const WeightBytes& weights,
   trace.run.device = "reference";
   trace.run.ids = options.ids;
   trace.run.positions = options.positions;
-  trace.run.k_type = CacheType(graph, "k_cache");
-  trace.run.v_type = CacheType(graph, "v_cache");
+  trace.run.k_type = CacheTypes(graph, "k_cache");
+  trace.run.v_type = CacheTypes(graph, "v_cache");
   trace.run.ir = Print(graph);
   const int threads = options.threads > 0
                           ? options.threads

@@ -92,9 +92,15 @@ double Roundoff(DType type) {
   return 0;
 }
 
-double RoundoffOf(std::string_view type) {
-  const auto dtype = DTypeFromName(type);
-  return dtype.has_value() ? Roundoff(*dtype) : 0;
+double RoundoffOf(std::string_view types) {
+  double largest = 0;
+  while (!types.empty()) {
+    const size_t end = std::min(types.find('+'), types.size());
+    const auto dtype = DTypeFromName(types.substr(0, end));
+    if (dtype.has_value()) largest = std::max(largest, Roundoff(*dtype));
+    types.remove_prefix(std::min(end + 1, types.size()));
+  }
+  return largest;
 }
 
 std::string CoordinatesText(const TracedValue& value, int64_t index) {

@@ -47,7 +47,8 @@ struct ValueError {
 // What rounding to the type can do to a number, relative: half the distance of neighbours for f16
 // and bf16. 0 for f32, whose rounding every tolerance covers, and for integers.
 double Roundoff(DType type);
-double RoundoffOf(std::string_view type);  // by name; 0 for none
+// By name; 0 for none, and the largest of "f16+q8_0" (cache_types_text.h).
+double RoundoffOf(std::string_view types);
 
 // Flat index -> "token 1, head 9, dim 12". An axis without a name is called "axis N".
 std::string CoordinatesText(const TracedValue& value, int64_t index);

@@ -2,6 +2,7 @@
 // times its keys: the cpu against the interpreter of the same graph, to the bit whatever the steps
 // and threads, and both against what f32 caches give.
 #include <memory>
+#include <optional>
 #include <string>
 #include <tuple>
 #include <utility>
@@ -87,6 +88,36 @@ INSTANTIATE_TEST_SUITE_P(
     [](const auto& info) {
       return StrCat(Name(std::get<0>(info.param)), "_", Name(std::get<1>(info.param)));
     });
+
+// Layers with types of their own: those of the plan, and the cpu as near the reference as above.
+TEST(KvTypesOfLayers, AreTheirOwn) {
+  TinyModel model = BiasedKeysModel();
+  const std::string path = model.Write();
+  CompileOptions options;
+  options.k_type = DType::kQ8_0;
+  options.kv_of_layers = {{0, 0, DType::kF32, DType::kQ4_0}, {1, 1, std::nullopt, DType::kBF16}};
+  options.max_rows = MaxStepTokens(options);
+  const auto plan = CompileWith(path, AllPasses(), options);
+  ASSERT_TRUE(plan.ok()) << plan.status();
+  std::vector<std::string> types;
+  for (const plan::Cache& cache : (*plan)->caches) {
+    types.push_back(StrCat(cache.name, " ", Name(cache.dtype)));
+  }
+  EXPECT_EQ(types, (std::vector<std::string>{"0.k_cache f32", "0.v_cache q4_0", "1.k_cache q8_0",
+                                             "1.v_cache bf16"}));
+  std::vector<int32_t> tokens, rows;
+  for (int32_t at = 0; at < kTokens; ++at) {
+    tokens.push_back(at * at % 23 + at % 2);
+    rows.push_back(at);
+  }
+  std::vector<float> logits[2];
+  for (const int i : {0, 1}) {
+    const auto forward = OpenPlanOn(i == 0 ? "cpu" : "reference", *plan, 1);
+    ASSERT_TRUE(forward.ok()) << forward.status();
+    ASSERT_TRUE((*forward)->Run(tokens, rows, &logits[i]).ok());
+  }
+  EXPECT_LT(RelativeError(logits[0], logits[1]), 2e-3);
+}
 
 // A number is off by up to half a step, a root mean square of 0.29 steps. A step is the block's
 // largest, some 2.5 times its root mean square, by 127 (in q4_0 8): 0.6 % of a key and 9 %. A key

@@ -15,7 +15,9 @@ namespace renga {
 namespace {
 
 using Json = nlohmann::json;
+using testing::AllOf;
 using testing::Contains;
+using testing::ContainsRegex;
 using testing::HasSubstr;
 using testing::Not;
 using testing::StartsWith;
@@ -129,6 +131,12 @@ TEST(Compile, SaysWhereTheBiasOfQuantisedKeysIs) {
   EXPECT_THAT(Output(compile({"--kv-type", "v=q4_0"})), Not(HasSubstr("keys ")));
   const Json quantised = JsonOutput(compile({"--kv-type", "k=q4_0", "--json"}));
   EXPECT_EQ(quantised["key_bias"], (Json{{"apart", 2}}));
+  // Of some layers alone, which the memory shows.
+  EXPECT_THAT(Output(compile({"--kv-type", "k=q8_0,0:k=bf16"})),
+              HasSubstr("keys   quantised without their bias in 1 layer\n"));
+  EXPECT_THAT(Output({"dump", folder.File("m.plan"), "--stage", "memory"}),
+              AllOf(ContainsRegex("layer 0 +[0-9]+ bytes  bf16 \\+ f16\n"),
+                    ContainsRegex("layer 1 +[0-9]+ bytes  q8_0 \\+ f16\n")));
   // As many bytes as the blocks have: K 18 for 32 numbers in q4_0, V 2 each in f16.
   const Json plain = JsonOutput(compile({"--json"}));
   EXPECT_EQ(plain["key_bias"], (Json{{"apart", 0}}));

@@ -1,32 +1,11 @@
 #include "tools/renga/compile_flags.h"
 
-#include <algorithm>
-
 #include "absl/strings/str_split.h"
 #include "ir/base/status.h"
-#include "ir/core/cache_rounding.h"
+#include "tools/kv_type_flag.h"
 #include "tools/renga/pass_names.h"
 
 namespace renga {
-namespace {
-
-absl::Status ParseKvType(const std::string& text, CompileOptions* options) {
-  const auto wrong = [&text] {
-    return absl::InvalidArgumentError(
-        StrCat("--kv-type: expected k=TYPE,v=TYPE with ", CacheTypeNames(), ", got '", text, "'"));
-  };
-  for (const std::string& part : std::vector<std::string>(absl::StrSplit(text, ','))) {
-    if (part.size() < 3 || part[1] != '=' || (part[0] != 'k' && part[0] != 'v')) return wrong();
-    const std::optional<DType> type = DTypeFromName(std::string_view(part).substr(2));
-    const absl::Span<const DType> types = CacheTypes();
-    if (!type || std::find(types.begin(), types.end(), *type) == types.end()) return wrong();
-    (part[0] == 'k' ? options->k_type : options->v_type) = *type;
-  }
-  return absl::OkStatus();
-}
-
-}  // namespace
-
 absl::StatusOr<CompileOptions> CompileFlags::Options() const {
   CompileOptions options;
   if (context == kAutoContext) {
@@ -97,7 +76,8 @@ void AddCompileFlags(CLI::App& app, CompileFlags* flags) {
                  "rows of logits that one step may ask for (default: --max-seqs, at least 16)");
   app.add_option(
       "--kv-type", flags->kv_type,
-      "element types of the KV cache: k=f16,v=f16 (f32, f16, bf16, q8_0; q4_0 on the cpu)");
+      "element types of the KV cache: k=f16,v=f16 (f32, f16, bf16, q8_0, q4_0), of some layers "
+      "others: k=q8_0,v=q8_0,0-1:f16");
   app.add_option("--passes", flags->passes,
                  "run these passes only, separated by commas; \"\" runs none");
   app.add_option("--disable-pass", flags->disabled_passes, "leave this pass out; may be repeated")

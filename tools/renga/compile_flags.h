@@ -22,7 +22,7 @@ struct CompileFlags {
   std::optional<int64_t> kv_tokens;
   std::optional<int64_t> max_step_tokens;
   std::optional<int64_t> max_rows;
-  std::string kv_type;                // "k=f16,v=f16"; either may be missing
+  std::string kv_type;                // "k=f16,v=f16": kv_type_flag.h
   std::optional<std::string> passes;  // names separated by commas; "" is none
   std::vector<std::string> disabled_passes;
 

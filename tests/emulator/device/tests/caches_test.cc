@@ -71,11 +71,13 @@ INSTANTIATE_TEST_SUITE_P(
 class BiasedCachesOnEmulatorTest : public testing::TestWithParam<std::tuple<DType, DType>> {};
 
 // All logits of 75 tokens, which every step of `watched` computes beside the reference.
-std::vector<float> LogitsOfBiased(const std::string& path, DType k, DType v, bool watched) {
+std::vector<float> LogitsOfBiased(const std::string& path, DType k, DType v, bool watched,
+                                  std::vector<KvTypesOfLayers> layers = {}) {
   renga::CompileOptions options = GpuOptions(96);
   options.max_rows = 40;
   options.k_type = k;
   options.v_type = v;
+  options.kv_of_layers = std::move(layers);
   std::vector<float> logits;
   const auto plan = PlanFor(path, options);
   EXPECT_TRUE(plan.ok()) << plan.status();
@@ -125,6 +127,15 @@ INSTANTIATE_TEST_SUITE_P(All, BiasedCachesOnEmulatorTest,
                            return StrCat(Name(std::get<0>(info.param)), "_",
                                          Name(std::get<1>(info.param)));
                          });
+
+// Layers with types of their own, each beside the reference.
+TEST(CachesOnEmulator, LayersDiffer) {
+  TinyModel model = BiasedKeysModel();
+  const std::vector<float> logits =
+      LogitsOfBiased(model.Write(), DType::kQ8_0, DType::kQ8_0, true,
+                     {{.first = 1, .last = 1, .k = DType::kQ4_0, .v = DType::kF16}});
+  EXPECT_FALSE(logits.empty());
+}
 
 // Unfused: kv_append, attn_scores and attn_values by themselves.
 TEST(CachesOnEmulator, WithoutPassesToo) {
