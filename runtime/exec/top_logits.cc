@@ -5,6 +5,8 @@
 #include <limits>
 #include <numeric>
 
+#include "runtime/text/token_weight.h"
+
 namespace renga {
 
 std::vector<std::pair<int32_t, float>> TopLogits(absl::Span<const float> logits, int count) {
@@ -23,11 +25,16 @@ std::vector<std::pair<int32_t, float>> TopLogits(absl::Span<const float> logits,
   return top;
 }
 
+double LogProbability(float logit, float max, uint64_t sum) {
+  return static_cast<double>(logit) - max -
+         std::log(static_cast<double>(sum) / static_cast<double>(kWholeWeight));
+}
+
 double LogProbability(absl::Span<const float> logits, int32_t id) {
-  const double max = *std::max_element(logits.begin(), logits.end());
-  double sum = 0;
-  for (float logit : logits) sum += std::exp(logit - max);
-  return logits[id] - max - std::log(sum);
+  const float max = *std::max_element(logits.begin(), logits.end());
+  uint64_t sum = 0;
+  for (float logit : logits) sum += TokenWeight(logit, max);
+  return LogProbability(logits[id], max, sum);
 }
 
 }  // namespace renga

@@ -7,14 +7,15 @@
 #include "ir/base/status.h"
 #include "ir/base/strings.h"
 #include "runtime/text/philox.h"
+#include "runtime/text/token_weight.h"
 
 namespace renga {
 namespace {
 
 absl::Status CheckParams(const SamplingParams& params, int32_t vocab) {
-  if (vocab <= 0) {
+  if (vocab <= 0 || vocab > kMostWeights) {
     return absl::InvalidArgumentError(
-        StrCat("sampling: vocabulary: expected at least one token, got ", vocab));
+        StrCat("sampling: vocabulary: expected 1..", kMostWeights, " tokens, got ", vocab));
   }
   const std::pair<const char*, float> numbers[] = {
       {"temperature", params.temperature},

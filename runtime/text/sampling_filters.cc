@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "absl/container/flat_hash_map.h"
+#include "runtime/text/token_weight.h"
 
 namespace renga {
 namespace {
@@ -23,14 +24,9 @@ float MaxLogit(const Candidates& candidates) {
   return max;
 }
 
-// exp(logit - max); forbidden candidates weigh nothing even where all of them are.
-double Weight(float logit, float max) {
-  return logit == kForbidden ? 0 : std::exp(static_cast<double>(logit) - max);
-}
-
-double SumOfWeights(const Candidates& candidates, float max) {
-  double sum = 0;
-  for (const Candidate& candidate : candidates) sum += Weight(candidate.logit, max);
+uint64_t SumOfWeights(const Candidates& candidates, float max) {
+  uint64_t sum = 0;
+  for (const Candidate& candidate : candidates) sum += TokenWeight(candidate.logit, max);
   return sum;
 }
 
@@ -54,15 +50,11 @@ void SortFirst(size_t count, Candidates* candidates) {
 
 std::vector<double> Softmax(const Candidates& candidates) {
   const float max = MaxLogit(candidates);
+  const double sum = static_cast<double>(std::max<uint64_t>(SumOfWeights(candidates, max), 1));
   std::vector<double> probabilities;
   probabilities.reserve(candidates.size());
-  double sum = 0;
   for (const Candidate& candidate : candidates) {
-    probabilities.push_back(Weight(candidate.logit, max));
-    sum += probabilities.back();
-  }
-  if (sum > 0) {
-    for (double& p : probabilities) p /= sum;
+    probabilities.push_back(static_cast<double>(TokenWeight(candidate.logit, max)) / sum);
   }
   return probabilities;
 }
@@ -113,20 +105,21 @@ void FilterTopK(int32_t k, Candidates* candidates) {
 void FilterTopP(float p, size_t min_keep, Candidates* candidates) {
   if (p >= 1 || candidates->empty()) return;
   const float max = MaxLogit(*candidates);
-  const double sum = SumOfWeights(*candidates, max);
+  const double enough =
+      static_cast<double>(p) * static_cast<double>(SumOfWeights(*candidates, max));
   const size_t size = candidates->size();
   // The cut is mostly near the top: sort ever more of it rather than all of a vocabulary.
   size_t sorted = 0;
   size_t keep = 0;
-  double running = 0;
+  uint64_t running = 0;
   while (keep < size) {
     if (keep == sorted) {
       sorted = std::min(size, std::max<size_t>(256, sorted * 8));
       SortFirst(sorted, candidates);
     }
-    running += Weight((*candidates)[keep].logit, max);
+    running += TokenWeight((*candidates)[keep].logit, max);
     ++keep;
-    if (running >= static_cast<double>(p) * sum && keep >= min_keep) break;
+    if (static_cast<double>(running) >= enough && keep >= min_keep) break;
   }
   candidates->resize(keep);
 }
@@ -145,33 +138,39 @@ void FilterMinP(float p, size_t min_keep, Candidates* candidates) {
 
 void FilterTypical(float p, size_t min_keep, Candidates* candidates) {
   if (p >= 1 || candidates->empty()) return;
-  const std::vector<double> probabilities = Softmax(*candidates);
-  double entropy = 0;
-  for (double q : probabilities) {
-    if (q > 0) entropy -= q * std::log(q);
-  }
+  // With d = max - logit, a candidate's surprise is log(sum) + d and the entropy is the mean of all
+  // surprises, so that they differ by d less the mean of d: no logarithm is needed.
+  const float max = MaxLogit(*candidates);
   struct Entry {
     double distance;
-    double probability;
+    uint64_t weight;
     Candidate candidate;
   };
   std::vector<Entry> entries;
   entries.reserve(candidates->size());
-  for (size_t i = 0; i < candidates->size(); ++i) {
-    const double q = probabilities[i];
-    const double distance =
-        q > 0 ? std::abs(-std::log(q) - entropy) : std::numeric_limits<double>::infinity();
-    entries.push_back({distance, q, (*candidates)[i]});
+  uint64_t sum = 0, below = 0;  // of weights, and of weights times d
+  for (const Candidate& candidate : *candidates) {
+    const uint64_t weight = TokenWeight(candidate.logit, max);
+    const double d = static_cast<double>(max) - candidate.logit;
+    entries.push_back({d, weight, candidate});
+    sum += weight;
+    if (weight > 0) below += static_cast<uint64_t>(static_cast<double>(weight) * d);
+  }
+  const double mean = sum == 0 ? 0 : static_cast<double>(below) / static_cast<double>(sum);
+  for (Entry& entry : entries) {
+    entry.distance = entry.weight > 0 ? std::abs(entry.distance - mean)
+                                      : std::numeric_limits<double>::infinity();
   }
   std::sort(entries.begin(), entries.end(), [](const Entry& a, const Entry& b) {
     return a.distance != b.distance ? a.distance < b.distance : Before(a.candidate, b.candidate);
   });
   candidates->clear();
-  double running = 0;
+  const double enough = static_cast<double>(p) * static_cast<double>(sum);
+  uint64_t running = 0;
   for (const Entry& entry : entries) {
     candidates->push_back(entry.candidate);
-    running += entry.probability;
-    if (running > p && candidates->size() >= min_keep) break;
+    running += entry.weight;
+    if (static_cast<double>(running) > enough && candidates->size() >= min_keep) break;
   }
   SortByLogit(candidates);
 }
@@ -210,17 +209,16 @@ int32_t Draw(double u, Candidates* candidates) {
     std::sort(candidates->begin(), candidates->end(), BeforeById);
   }
   const float max = MaxLogit(*candidates);
-  const double target = u * SumOfWeights(*candidates, max);
-  double running = 0;
-  int32_t last = -1;  // rounding may leave the sum just short of the target
+  const uint64_t sum = SumOfWeights(*candidates, max);
+  if (sum == 0) return -1;
+  // The product may round up to the sum itself.
+  const uint64_t target = std::min(static_cast<uint64_t>(u * static_cast<double>(sum)), sum - 1);
+  uint64_t running = 0;
   for (const Candidate& candidate : *candidates) {
-    const double weight = Weight(candidate.logit, max);
-    if (weight <= 0) continue;
-    running += weight;
-    last = candidate.id;
-    if (running > target) break;
+    running += TokenWeight(candidate.logit, max);
+    if (running > target) return candidate.id;
   }
-  return last;
+  return -1;  // never: the running sum ends at the sum
 }
 
 }  // namespace renga
