@@ -54,6 +54,12 @@ constexpr TokenBytes QkvRopeShared(int warps, int64_t max_tokens, int64_t padded
   return bytes;
 }
 
+// A constant: 512 keys and as many bins, 256 weights and numbers, 128 ids, and words that several
+// warps share.
+constexpr int64_t SampleShared() {
+  return 512 * 8 + 512 * 4 + 32 + 16 + 256 * 8 + 256 * 8 + 128 * 4 + 16 + 64 + 4;
+}
+
 // What the Config of matmul says about sizes.
 struct MatmulShape {
   int64_t step_blocks;  // of the weight's MmaLayout

@@ -247,6 +247,51 @@ struct GluArgs {
   int64_t count;
 };
 
+// sample.cuh. The same structs stand in runtime/plan/sample_args.h.
+struct SampleRow {
+  int row;                                      // of logits and next
+  int sums;                                     // 1: SampleResult::sum is wanted
+  int top_k;                                    // 0: off
+  int first_change;                             // of SampleArgs::changes
+  int changes;                                  // at most kSampleChanges
+  float temperature, top_p, typical_p, repeat;  // as in SamplingParams; temperature above 0
+  double log_min_p;                             // logarithm of min_p; -infinity: off
+  double uniform;                               // in [0, 1)
+};
+struct SampleChange {  // no id twice
+  int id;              // below vocab
+  int penalised;       // 1: `repeat` and `penalty` count
+  float bias;          // added to the logit before
+  float penalty;       // taken off it
+};
+struct SampleResult {
+  int id;        // chosen; -1: undecided
+  int top;       // number of keys in SampleArgs::top; 0: nothing is known of the row
+  float max;     // the largest logit
+  float logit;   // of the chosen id, as the model gave it
+  uint64_t sum;  // of the weights of all logits, where wanted
+};
+struct SampleArgs {
+  const float* logits;          // [rows, columns]
+  int32_t* next;                // [rows]: each row's arg max, or -1; becomes the chosen id, or -1
+  const SampleRow* rows;        // [grid.y]
+  const SampleChange* changes;  // of all rows
+  SampleResult* results;        // [grid.y]
+  uint64_t* top;          // [grid.y, kSampleKept]: TokenKeys of the largest logits, largest first
+  uint64_t* parts;        // [grid.y, grid.x, kSamplePart]
+  uint64_t* part_sums;    // [grid.y, grid.x]
+  uint32_t* part_counts;  // [grid.y, grid.x]
+  uint32_t* tickets;      // [grid.y], zeros at first and afterwards
+  int columns;            // from row to row of the logits
+  int vocab;              // ids below may be chosen
+};
+inline constexpr int kSampleKept = 128;     // largest logits that are looked at
+inline constexpr int kSampleChanges = 128;  // of one row
+inline constexpr int kSamplePart = 256;     // keys that a block may keep
+inline constexpr int kSampleThreads = 256;  // of a block
+inline constexpr int kSampleSegment =
+    4096;  // logits of a block: grid.x is vocab / that, rounded up
+
 // pack.cuh. The same struct stands in runtime/plan/pack_weight.h.
 struct PackArgs {
   const void* file;    // [rows, row_bytes] as the file has them, from a multiple of 4 on; the bytes

@@ -82,6 +82,8 @@ __device__ __forceinline__ uint32_t Logic3(uint32_t a, uint32_t b, uint32_t c);
 __device__ __forceinline__ uint32_t FunnelShiftRight(uint32_t low, uint32_t high, uint32_t shift);
 // c + the sum of the products of four signed bytes.
 __device__ __forceinline__ int32_t DotBytes(uint32_t a, uint32_t b, int32_t c);
+// The upper 64 bits of the product.
+__device__ __forceinline__ uint64_t MultiplyHigh(uint64_t a, uint64_t b);
 __device__ __forceinline__ int32_t PopCount(uint32_t x);
 __device__ __forceinline__ int32_t LeadingZeros(uint32_t x);  // 32 for 0
 __device__ __forceinline__ int32_t LowestSetBit(uint32_t x);  // index from 0; -1 for 0

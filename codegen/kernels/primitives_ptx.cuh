@@ -152,6 +152,9 @@ __device__ __forceinline__ uint32_t FunnelShiftRight(uint32_t low, uint32_t high
 __device__ __forceinline__ int32_t DotBytes(uint32_t a, uint32_t b, int32_t c) {
   return __dp4a(static_cast<int>(a), static_cast<int>(b), c);
 }
+__device__ __forceinline__ uint64_t MultiplyHigh(uint64_t a, uint64_t b) {
+  return __umul64hi(a, b);
+}
 __device__ __forceinline__ int32_t PopCount(uint32_t x) { return __popc(x); }
 __device__ __forceinline__ int32_t LeadingZeros(uint32_t x) { return __clz(static_cast<int>(x)); }
 __device__ __forceinline__ int32_t LowestSetBit(uint32_t x) {

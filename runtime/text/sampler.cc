@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <limits>
+#include <map>
 #include <string>
 
 #include "ir/base/status.h"
@@ -56,14 +57,41 @@ absl::Status CheckParams(const SamplingParams& params, int32_t vocab) {
 }  // namespace
 
 Sampler::Sampler(SamplingParams params, int32_t vocab) : params_(std::move(params)), vocab_(vocab) {
-  const Penalties& p = params_.penalties;
-  changes_logits_ = !params_.logit_bias.empty() ||
-                    (p.last_n != 0 && (p.repeat != 1 || p.frequency != 0 || p.presence != 0));
+  changes_logits_ = !params_.logit_bias.empty() || Penalise(params_.penalties);
 }
 
 absl::StatusOr<Sampler> Sampler::Create(SamplingParams params, int32_t vocab) {
   RENGA_RETURN_IF_ERROR(CheckParams(params, vocab));
   return Sampler(std::move(params), vocab);
+}
+
+NextDraw Sampler::Next() const {
+  NextDraw next;
+  std::map<int32_t, NextDraw::Change> changes;
+  const auto change_of = [&](int32_t id) -> NextDraw::Change& {
+    return changes.try_emplace(id, NextDraw::Change{id, 0, false, 0}).first->second;
+  };
+  for (const auto& [id, bias] : params_.logit_bias) change_of(id).bias += bias;
+  for (const auto& [id, occurrences] : CountOccurrences(params_.penalties, history_)) {
+    if (id < 0 || id >= vocab_) continue;
+    NextDraw::Change& change = change_of(id);
+    change.penalised = true;
+    change.penalty = PenaltyOf(params_.penalties, occurrences);
+  }
+  for (const auto& [id, change] : changes) next.changes.push_back(change);
+  next.repeat = params_.penalties.repeat;
+  next.uniform = UniformOfStep(params_.seed, step_);
+  next.log_min_p = LogOfMinP(0);
+  if (params_.temperature <= 0) {
+    next.top_k = 1;
+    return next;
+  }
+  next.top_k = params_.top_k;
+  next.typical_p = params_.typical_p;
+  next.top_p = params_.top_p;
+  next.log_min_p = LogOfMinP(params_.min_p);
+  next.temperature = params_.temperature;
+  return next;
 }
 
 void Sampler::Accept(int32_t id) { history_.push_back(id); }

@@ -23,6 +23,26 @@ struct SamplingParams {
   uint64_t seed = 0;
 };
 
+// What one Sample() does, in numbers, for whoever does it elsewhere (on a GPU) with the same
+// result.
+struct NextDraw {
+  // What is done to the logit of an id before anything else.
+  struct Change {
+    int32_t id;
+    float bias;      // added first
+    bool penalised;  // then Penalised(logit, repeat, penalty)
+    float penalty;
+  };
+  std::vector<Change> changes;  // by rising id, none twice, ids of the vocabulary alone
+  float repeat = 1;
+  int32_t top_k = 0;  // as in SamplingParams, as are the next two; greedy is top_k = 1
+  float typical_p = 1;
+  float top_p = 1;
+  double log_min_p = 0;   // the logarithm of min_p; -infinity: off
+  float temperature = 1;  // above 0
+  double uniform = 0;     // the random number for Draw
+};
+
 // One generated sequence. Order: logit bias, penalties, top_k, typical, top_p, min_p, temperature,
 // draw. The n-th Sample() of a sampler uses the random number UniformOfStep(seed, n), whatever else
 // happened: the same seed and logits give the same tokens on any device. Not thread-safe.
@@ -36,6 +56,9 @@ class Sampler {
   // (DataLoss) that names the id, as is a row in which every id is forbidden. A failed call uses up
   // no random number.
   absl::StatusOr<int32_t> Sample(absl::Span<const float> logits);
+
+  // What Sample() would do now.
+  NextDraw Next() const;
 
   // Tells the penalties of a token: of the prompt, or one that Sample() returned.
   void Accept(int32_t id);

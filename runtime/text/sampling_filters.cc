@@ -4,7 +4,6 @@
 #include <cmath>
 #include <limits>
 
-#include "absl/container/flat_hash_map.h"
 #include "runtime/text/token_weight.h"
 
 namespace renga {
@@ -71,27 +70,43 @@ void ApplyLogitBias(absl::Span<const std::pair<int32_t, float>> bias, Candidates
   }
 }
 
-void ApplyPenalties(const Penalties& penalties, absl::Span<const int32_t> history,
-                    Candidates* candidates) {
-  if (penalties.last_n == 0 ||
-      (penalties.repeat == 1 && penalties.frequency == 0 && penalties.presence == 0)) {
-    return;
-  }
+bool Penalise(const Penalties& penalties) {
+  return penalties.last_n != 0 &&
+         (penalties.repeat != 1 || penalties.frequency != 0 || penalties.presence != 0);
+}
+
+absl::flat_hash_map<int32_t, int32_t> CountOccurrences(const Penalties& penalties,
+                                                       absl::Span<const int32_t> history) {
+  absl::flat_hash_map<int32_t, int32_t> counts;
+  if (!Penalise(penalties)) return counts;
   if (penalties.last_n > 0 && history.size() > static_cast<size_t>(penalties.last_n)) {
     history.remove_prefix(history.size() - static_cast<size_t>(penalties.last_n));
   }
-  if (history.empty()) return;
-  absl::flat_hash_map<int32_t, int32_t> counts;
   for (int32_t id : history) ++counts[id];
+  return counts;
+}
+
+float PenaltyOf(const Penalties& penalties, int32_t occurrences) {
+  return static_cast<float>(occurrences) * penalties.frequency + penalties.presence;
+}
+
+// Through f64, so that no compiler makes one operation of the product and the difference; 53 digits
+// are enough for a quotient to round to the same f32 as at once.
+float Penalised(float logit, float repeat, float penalty) {
+  const double exact = logit;
+  const float repeated = static_cast<float>(logit <= 0 ? exact * repeat : exact / repeat);
+  return repeated - penalty;
+}
+
+void ApplyPenalties(const Penalties& penalties, absl::Span<const int32_t> history,
+                    Candidates* candidates) {
+  const absl::flat_hash_map<int32_t, int32_t> counts = CountOccurrences(penalties, history);
+  if (counts.empty()) return;
   for (Candidate& candidate : *candidates) {
     const auto it = counts.find(candidate.id);
     if (it == counts.end() || candidate.logit == kForbidden) continue;
-    if (candidate.logit <= 0) {
-      candidate.logit *= penalties.repeat;
-    } else {
-      candidate.logit /= penalties.repeat;
-    }
-    candidate.logit -= static_cast<float>(it->second) * penalties.frequency + penalties.presence;
+    candidate.logit =
+        Penalised(candidate.logit, penalties.repeat, PenaltyOf(penalties, it->second));
   }
 }
 
@@ -124,10 +139,11 @@ void FilterTopP(float p, size_t min_keep, Candidates* candidates) {
   candidates->resize(keep);
 }
 
+double LogOfMinP(float p) { return p > 0 ? std::log(static_cast<double>(p)) : kForbidden; }
+
 void FilterMinP(float p, size_t min_keep, Candidates* candidates) {
   if (p <= 0 || candidates->empty()) return;
-  const double lowest =
-      static_cast<double>(MaxLogit(*candidates)) + std::log(static_cast<double>(p));
+  const double lowest = static_cast<double>(MaxLogit(*candidates)) + LogOfMinP(p);
   const auto keep = static_cast<size_t>(
       std::count_if(candidates->begin(), candidates->end(),
                     [lowest](const Candidate& c) { return c.logit >= lowest; }));

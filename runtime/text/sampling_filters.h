@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/container/flat_hash_map.h"
 #include "absl/types/span.h"
 
 namespace renga {
@@ -36,6 +37,15 @@ struct Penalties {
   float frequency = 0.0f;  // taken off once for each occurrence
   float presence = 0.0f;   // taken off once for each id that occurs
 };
+// Whether they change any logit that occurs.
+bool Penalise(const Penalties& penalties);
+// How often each id occurs in what counts of the history, oldest first.
+absl::flat_hash_map<int32_t, int32_t> CountOccurrences(const Penalties& penalties,
+                                                       absl::Span<const int32_t> history);
+// What is taken off an id that occurs so often.
+float PenaltyOf(const Penalties& penalties, int32_t occurrences);
+// A finite logit after both. Rounded to f32 after each operation, on any machine.
+float Penalised(float logit, float repeat, float penalty);
 // `history`: the tokens so far, oldest first.
 void ApplyPenalties(const Penalties& penalties, absl::Span<const int32_t> history,
                     Candidates* candidates);
@@ -48,6 +58,8 @@ void FilterTopK(int32_t k, Candidates* candidates);
 // stays zero.
 void FilterTopP(float p, size_t min_keep, Candidates* candidates);
 
+// The logarithm of p, the same for all who compare with it; -infinity for p <= 0.
+double LogOfMinP(float p);
 // Those with at least p times the highest probability; at least min_keep. p <= 0: all.
 void FilterMinP(float p, size_t min_keep, Candidates* candidates);
 

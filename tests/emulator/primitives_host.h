@@ -338,6 +338,9 @@ __forceinline__ int32_t DotBytes(uint32_t a, uint32_t b, int32_t c) {
   }
   return c;
 }
+__forceinline__ uint64_t MultiplyHigh(uint64_t a, uint64_t b) {
+  return static_cast<uint64_t>(static_cast<unsigned __int128>(a) * b >> 64);
+}
 __forceinline__ int32_t PopCount(uint32_t x) { return __builtin_popcount(x); }
 __forceinline__ int32_t LeadingZeros(uint32_t x) { return x == 0 ? 32 : __builtin_clz(x); }
 __forceinline__ int32_t LowestSetBit(uint32_t x) { return __builtin_ffs(static_cast<int>(x)) - 1; }
