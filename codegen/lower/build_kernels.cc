@@ -6,6 +6,7 @@
 #include "ir/base/status.h"
 #include "runtime/plan/launch.h"
 #include "runtime/plan/pack_weight.h"
+#include "runtime/plan/sample_args.h"
 #include "runtime/plan/validate.h"
 
 namespace renga::codegen {
@@ -25,7 +26,19 @@ plan::GpuImage ImageOf(int32_t index, const GpuTarget& target, const BuiltKernel
           .log = built.binary->log};
 }
 
-// The struct that the launches, and those of packers, pass is the one that the kernel takes.
+// A kernel that no step launches takes the runtime's struct, of that many bytes.
+absl::Status CheckParameter(const std::string& whose, const plan::Plan& plan, int32_t kernel,
+                            size_t bytes, absl::Span<const BuiltKernel> built) {
+  const size_t targets = plan.gpu.targets.size();
+  const int64_t expected =
+      built[static_cast<size_t>(kernel) * targets].report.resources.parameter_bytes;
+  if (expected == static_cast<int64_t>(bytes)) return absl::OkStatus();
+  return absl::InternalError(StrCat(whose, ": kernel ", plan.gpu.kernels[kernel].name,
+                                    ": expected arguments of ", expected, " bytes, got ", bytes));
+}
+
+// The struct that the launches, and those of packers and the sampler, pass is the one that the
+// kernel takes.
 absl::Status CheckParameters(const plan::Plan& plan, absl::Span<const BuiltKernel> built) {
   const size_t targets = plan.gpu.targets.size();
   for (const plan::Step& step : plan.steps) {
@@ -42,14 +55,11 @@ absl::Status CheckParameters(const plan::Plan& plan, absl::Span<const BuiltKerne
     }
   }
   for (const plan::GpuPacker& packer : plan.gpu.packers) {
-    const int64_t expected =
-        built[static_cast<size_t>(packer.kernel) * targets].report.resources.parameter_bytes;
-    if (expected == static_cast<int64_t>(sizeof(plan::PackWeightArgs))) continue;
-    return absl::InternalError(
-        StrCat("packer of ", Name(packer.type), ": kernel ", plan.gpu.kernels[packer.kernel].name,
-               ": expected arguments of ", expected, " bytes, got ", sizeof(plan::PackWeightArgs)));
+    RENGA_RETURN_IF_ERROR(CheckParameter(StrCat("packer of ", Name(packer.type)), plan,
+                                         packer.kernel, sizeof(plan::PackWeightArgs), built));
   }
-  return absl::OkStatus();
+  if (plan.gpu.sampler.kernel < 0) return absl::OkStatus();
+  return CheckParameter("sampler", plan, plan.gpu.sampler.kernel, sizeof(plan::SampleArgs), built);
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/container/flat_hash_set.h"
 #include "codegen/emit/cuda_pack.h"
+#include "codegen/emit/cuda_sample.h"
 #include "codegen/emit/emitter.h"
 #include "codegen/lower/memory_plan.h"
 #include "ir/base/status.h"
@@ -179,6 +180,7 @@ absl::StatusOr<plan::Plan> Lower(LowerInput input) {
   }
   AddPackers(builder, plan);
   AddOutputs(graph, builder, plan);
+  AddSampler(builder, plan);
   PlaceBuffers(plan);
   PlacePersistent(plan);
   plan.memory = plan::ComputeMemory(plan);

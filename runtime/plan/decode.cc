@@ -359,6 +359,7 @@ class Reader {
     plan.gpu.targets = Tables(table.gpu()->targets(), &Reader::ReadGpuTarget);
     plan.gpu.kernels = Tables(table.gpu()->kernels(), &Reader::ReadGpuKernel);
     plan.gpu.packers = Tables(table.gpu()->packers(), &Reader::ReadPacker);
+    plan.gpu.sampler = {table.gpu()->sampler_kernel(), table.gpu()->sampler_shared()};
     return plan;
   }
 

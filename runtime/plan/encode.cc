@@ -167,7 +167,8 @@ Offset<fb::GpuPacker> MakePacker(FlatBufferBuilder& builder, const GpuPacker& pa
 Offset<fb::Gpu> MakeGpu(FlatBufferBuilder& builder, const Gpu& gpu) {
   const auto targets = Tables(builder, gpu.targets, MakeGpuTarget);
   const auto kernels = Tables(builder, gpu.kernels, MakeGpuKernel);
-  return fb::CreateGpu(builder, targets, kernels, Tables(builder, gpu.packers, MakePacker));
+  return fb::CreateGpu(builder, targets, kernels, Tables(builder, gpu.packers, MakePacker),
+                       gpu.sampler.kernel, gpu.sampler.dynamic_shared);
 }
 
 Offset<fb::Step> MakeStep(FlatBufferBuilder& builder, const Step& step) {

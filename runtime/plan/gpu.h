@@ -122,11 +122,20 @@ struct GpuPacker {
   friend bool operator==(const GpuPacker&, const GpuPacker&) = default;
 };
 
+// The kernel that chooses tokens by random numbers and the like, after the steps of a run. It takes
+// SampleArgs (sample_args.h), and runs with a grid of its blocks a row and rows.
+struct GpuSampler {
+  int32_t kernel = -1;         // index into Gpu::kernels; -1: there is none
+  int64_t dynamic_shared = 0;  // bytes
+  friend bool operator==(const GpuSampler&, const GpuSampler&) = default;
+};
+
 // Nothing of it in a plan for the cpu.
 struct Gpu {
   std::vector<GpuTarget> targets;
   std::vector<GpuKernel> kernels;
   std::vector<GpuPacker> packers;  // one for each type of which a weight has the layout `mma`
+  GpuSampler sampler;
   friend bool operator==(const Gpu&, const Gpu&) = default;
 };
 

@@ -145,6 +145,9 @@ std::vector<int64_t> MaxDynamicShared(const Plan& plan) {
   for (const GpuPacker& packer : plan.gpu.packers) {
     most[packer.kernel] = std::max(most[packer.kernel], packer.dynamic_shared);
   }
+  if (const GpuSampler& sampler = plan.gpu.sampler; sampler.kernel >= 0) {
+    most[sampler.kernel] = std::max(most[sampler.kernel], sampler.dynamic_shared);
+  }
   return most;
 }
 

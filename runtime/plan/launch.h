@@ -52,7 +52,7 @@ absl::StatusOr<std::vector<uint8_t>> PackArguments(absl::Span<const Arg> args,
 std::vector<int64_t> MaxSymbols(const Plan& plan);
 
 // Most bytes of dynamic shared memory that any launch of each of plan.gpu.kernels asks for,
-// packers among them. They must have been checked.
+// packers and the sampler among them. They must have been checked.
 std::vector<int64_t> MaxDynamicShared(const Plan& plan);
 
 }  // namespace renga::plan

@@ -4,6 +4,7 @@
 
 #include "ir/base/packing.h"
 #include "ir/base/status.h"
+#include "runtime/plan/sample_args.h"
 
 namespace renga::plan {
 
@@ -144,6 +145,10 @@ uint64_t ArenaBytes(const Plan& plan) { return EndOf(plan, Space::kArena); }
 
 uint64_t PersistentBytes(const Plan& plan) { return EndOf(plan, Space::kPersistent); }
 
+uint64_t SamplingBytes(const Plan& plan) {
+  return plan.gpu.sampler.kernel < 0 ? 0 : SampleMemoryOf(plan).bytes;
+}
+
 Memory ComputeMemory(const Plan& plan) {
   Memory memory;
   const uint64_t alignment = plan.gpu.targets.empty() ? 1 : kGpuWeightAlignment;
@@ -152,7 +157,7 @@ Memory ComputeMemory(const Plan& plan) {
   }
   const uint64_t cells = static_cast<uint64_t>(CacheCells(plan));
   for (const Cache& cache : plan.caches) memory.kv += AlignUp(cells * cache.cell_bytes);
-  memory.activations = ArenaBytes(plan) + PersistentBytes(plan);
+  memory.activations = ArenaBytes(plan) + PersistentBytes(plan) + SamplingBytes(plan);
   for (const Buffer& buffer : plan.buffers) {
     if (buffer.space == Space::kInput && buffer.view_of < 0) {
       memory.activations += AlignUp(buffer.bytes);

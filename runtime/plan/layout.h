@@ -60,6 +60,9 @@ uint64_t ArenaBytes(const Plan& plan);
 // End of the last persistent buffer, rounded up; 0 without one.
 uint64_t PersistentBytes(const Plan& plan);
 
+// What the plan's sampler works in (sample_args.h); 0 without one.
+uint64_t SamplingBytes(const Plan& plan);
+
 // Plan::memory recomputed from weights, caches and buffers. The figures of each must have been
 // checked.
 Memory ComputeMemory(const Plan& plan);

@@ -176,7 +176,8 @@ struct PassRecord {
 struct Memory {
   uint64_t weights = 0;      // in their layouts; on GPUs each rounded up to 256 bytes
   uint64_t kv = 0;           // the caches, each rounded up to 64 bytes
-  uint64_t activations = 0;  // arena, inputs and persistent buffers, each rounded up to 64 bytes
+  uint64_t activations = 0;  // arena, inputs, persistent buffers and what the sampler
+                             // works in, each rounded up to 64 bytes
   uint64_t total() const { return weights + kv + activations; }
   friend bool operator==(const Memory&, const Memory&) = default;
 };

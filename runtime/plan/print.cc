@@ -51,6 +51,9 @@ void AppendHeader(const Plan& plan, std::string* text) {
   for (const GpuPacker& packer : plan.gpu.packers) {
     StrAppend(text, "packer ", Name(packer.type), "  ", plan.gpu.kernels[packer.kernel].name, "\n");
   }
+  if (plan.gpu.sampler.kernel >= 0) {
+    StrAppend(text, "sampler  ", plan.gpu.kernels[plan.gpu.sampler.kernel].name, "\n");
+  }
   for (const ModelFile& file : plan.files) {
     StrAppend(text, "file ", file.path, "  ", file.bytes, " bytes\n");
   }
@@ -154,11 +157,13 @@ std::string PrintMemory(const Plan& plan) {
   };
   const uint64_t persistent = PersistentBytes(plan);
   total("arena", arena, StrCat(buffers, " buffers, ", together, " bytes without sharing"));
-  total("inputs", plan.memory.activations - arena - persistent,
+  const uint64_t sampling = SamplingBytes(plan);
+  total("inputs", plan.memory.activations - arena - persistent - sampling,
         StrCat(plan.inputs.size(), " buffers"));
   if (persistent > 0) total("persistent", persistent, "counters, zeros between the steps");
+  if (sampling > 0) total("sampling", sampling, "parameters, results and what blocks keep");
   total("activations", plan.memory.activations,
-        persistent > 0 ? "arena, inputs and persistent" : "arena and inputs");
+        persistent + sampling > 0 ? "all of these" : "arena and inputs");
   total("kv", plan.memory.kv,
         StrCat(plan.caches.size(), " caches of ", CacheCells(plan), " cells"));
   text += PrintKvOfLayers(plan);

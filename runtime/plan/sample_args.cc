@@ -1,10 +1,38 @@
 #include "runtime/plan/sample_args.h"
 
 #include <algorithm>
+#include <limits>
 
+#include "ir/base/status.h"
 #include "runtime/plan/layout.h"
+#include "runtime/plan/mismatch.h"
 
 namespace renga::plan {
+
+absl::Status CanSample(const Plan& plan) {
+  const std::string where = "gpu sampler";
+  if (plan.model.vocab > kMostSampled) {
+    return Mismatch(StrCat(where, ": vocabulary"), StrCat("at most ", kMostSampled),
+                    plan.model.vocab);
+  }
+  const int32_t logits = OutputBuffer(plan, "logits"), next = OutputBuffer(plan, "next");
+  if (logits < 0 || next < 0) return Mismatch(where, "outputs logits and next", "not both");
+  const TensorType& type = plan.buffers[logits].type;
+  const int32_t rows = FindSymbol(plan, "R");
+  const bool fits = type.dtype == DType::kF32 && type.shape.size() == 2 && rows >= 0 &&
+                    type.shape[0] == Dim{rows, 1} && type.shape[1].symbol < 0 &&
+                    type.shape[1].value >= plan.model.vocab &&
+                    type.shape[1].value <= std::numeric_limits<int32_t>::max();
+  if (!fits) {
+    return Mismatch(StrCat(where, ": logits"), StrCat("f32[R,", plan.model.vocab, "] or wider"),
+                    ToString(type, plan.symbols));
+  }
+  if (plan.buffers[next].type != TensorType{DType::kI32, {{rows, 1}}}) {
+    return Mismatch(StrCat(where, ": next"), "i32[R]",
+                    ToString(plan.buffers[next].type, plan.symbols));
+  }
+  return absl::OkStatus();
+}
 
 SampleMemory SampleMemoryOf(const Plan& plan) {
   constexpr int64_t kRowsAtOnce = 64, kRowsWithChanges = 128;

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 
+#include "absl/status/status.h"
 #include "runtime/plan/plan.h"
 
 namespace renga::plan {
@@ -63,6 +64,10 @@ struct SampleMemory {
   uint64_t parts = 0, part_sums = 0, part_counts = 0, tickets = 0;  // of a launch
   uint64_t bytes = 0;
 };
+
+// Whether the plan has what a sampler reads: outputs logits f32[R,n], n the vocabulary or more, and
+// next i32[R]. InvalidArgument, saying what is missing.
+absl::Status CanSample(const Plan& plan);
 
 // Of a plan with a sampler. Its sizes must have been checked.
 SampleMemory SampleMemoryOf(const Plan& plan);

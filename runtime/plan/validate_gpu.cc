@@ -7,6 +7,7 @@
 #include "ir/base/status.h"
 #include "runtime/plan/launch.h"
 #include "runtime/plan/mismatch.h"
+#include "runtime/plan/sample_args.h"
 #include "runtime/plan/tensor_map.h"
 #include "runtime/plan/validate.h"
 
@@ -36,6 +37,7 @@ class GpuCheck {
     RENGA_RETURN_IF_ERROR(CheckTargets());
     for (const GpuKernel& kernel : gpu_.kernels) RENGA_RETURN_IF_ERROR(CheckKernel(kernel));
     RENGA_RETURN_IF_ERROR(CheckPackers());
+    RENGA_RETURN_IF_ERROR(CheckSampler());
     symbols_ = MaxSymbols(plan_);
     for (size_t i = 0; i < plan_.steps.size(); ++i) {
       RENGA_RETURN_IF_ERROR(
@@ -116,14 +118,7 @@ class GpuCheck {
       types.push_back(packer.type);
       RENGA_RETURN_IF_ERROR(CheckRange(StrCat(where, ": kernel"), packer.kernel, 0,
                                        static_cast<int64_t>(gpu_.kernels.size()) - 1));
-      int64_t most = kMostShared;
-      for (size_t i = 0; i < gpu_.targets.size(); ++i) {
-        const GpuKernel& kernel = gpu_.kernels[packer.kernel];
-        const int64_t fixed = kernel.images.empty() ? 0 : kernel.images[i].static_shared;
-        most = std::min(most, gpu_.targets[i].shared_per_block - fixed);
-      }
-      RENGA_RETURN_IF_ERROR(
-          CheckRange(StrCat(where, ": dynamic_shared"), packer.dynamic_shared, 0, most));
+      RENGA_RETURN_IF_ERROR(CheckShared(where, packer.kernel, packer.dynamic_shared));
     }
     if (gpu_.targets.empty()) return absl::OkStatus();
     for (const Weight& weight : plan_.weights) {
@@ -137,6 +132,32 @@ class GpuCheck {
       }
     }
     return absl::OkStatus();
+  }
+
+  // Dynamic shared memory of a kernel that exists.
+  absl::Status CheckShared(const std::string& where, int32_t kernel, int64_t bytes) const {
+    int64_t most = kMostShared;
+    for (size_t i = 0; i < gpu_.targets.size(); ++i) {
+      const std::vector<GpuImage>& images = gpu_.kernels[kernel].images;
+      const int64_t fixed = images.empty() ? 0 : images[i].static_shared;
+      most = std::min(most, gpu_.targets[i].shared_per_block - fixed);
+    }
+    return CheckRange(StrCat(where, ": dynamic_shared"), bytes, 0, most);
+  }
+
+  // It reads logits and next, and its memory is made for R rows.
+  absl::Status CheckSampler() const {
+    const GpuSampler& sampler = gpu_.sampler;
+    if (sampler == GpuSampler{}) return absl::OkStatus();
+    const std::string where = "gpu sampler";
+    RENGA_RETURN_IF_ERROR(CheckRange(StrCat(where, ": kernel"), sampler.kernel, 0,
+                                     static_cast<int64_t>(gpu_.kernels.size()) - 1));
+    RENGA_RETURN_IF_ERROR(CheckShared(where, sampler.kernel, sampler.dynamic_shared));
+    const GpuKernel& kernel = gpu_.kernels[sampler.kernel];
+    if (kernel.threads != kSampleThreads) {
+      return Mismatch(where, StrCat("a kernel of ", kSampleThreads, " threads"), kernel.threads);
+    }
+    return CanSample(plan_);
   }
 
   absl::Status CheckStep(const std::string& where, const Step& step) {

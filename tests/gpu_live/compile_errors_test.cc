@@ -33,6 +33,7 @@ class CompileErrors : public testing::Test {
     plan_.gpu.kernels = {*kernel};
     plan_.steps.clear();
     plan_.gpu.packers.clear();  // which name others
+    plan_.gpu.sampler = {};     // likewise
   }
   plan::GpuKernel& kernel() { return plan_.gpu.kernels[0]; }
 

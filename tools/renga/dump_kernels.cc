@@ -137,6 +137,13 @@ absl::StatusOr<std::string> DumpSource(const DumpFlags& flags, FileKind kind) {
               FiguresLines(plan, packer.kernel, shared[packer.kernel]),
               plan.gpu.kernels[packer.kernel].source);
   }
+  if (const plan::GpuSampler& sampler = plan.gpu.sampler;
+      sampler.kernel >= 0 && !flags.filtered()) {
+    kernels.push_back(sampler.kernel);
+    StrAppend(&text, "\n// the sampler, after the steps\n",
+              FiguresLines(plan, sampler.kernel, shared[sampler.kernel]),
+              plan.gpu.kernels[sampler.kernel].source);
+  }
   if (flags.json) return JsonText(SourceJson(plan, kernels));
   return text;
 }

@@ -69,6 +69,7 @@ Json MemoryJson(const DumpFlags& flags, const plan::Plan& plan, std::optional<ui
           {"arena_bytes", plan::ArenaBytes(plan)},
           {"fullest", std::move(fullest)},
           {"cache_cells", plan::CacheCells(plan)},
+          {"sampling_bytes", plan::SamplingBytes(plan)},
           {"arena", std::move(arena)},
           {"caches", std::move(caches)}};
 }

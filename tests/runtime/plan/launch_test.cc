@@ -71,7 +71,7 @@ TEST(ShapeOf, EvaluatesGridAndSharedMemory) {
       ShapeOf(plan, plan.steps[2].variants[1].launches[1], symbols);
   ASSERT_TRUE(shape.ok()) << shape.status();
   EXPECT_EQ(*shape, (LaunchShape{{8, 2, 1}, 128, 1024 + 192}));
-  EXPECT_THAT(MaxDynamicShared(plan), ElementsAre(0, 4096, 0));
+  EXPECT_THAT(MaxDynamicShared(plan), ElementsAre(0, 4096, 0, 2048));
 }
 
 // The struct that a C++ compiler makes of the same fields.
@@ -140,7 +140,7 @@ const Fault kFaults[] = {
        p.steps[4].scratch.clear();
        p.buffers.pop_back();
      },
-     "gpu: kernels: expected none without a target, got 3"},
+     "gpu: kernels: expected none without a target, got 4"},
     {"CpuWithVariants",
      [](Plan& p) {
        p.gpu = {};
@@ -154,10 +154,22 @@ const Fault kFaults[] = {
      "gpu packer of q2_k: expected a type that can lie as mma, got none"},
     {"PackerTwice", [](Plan& p) { p.gpu.packers.push_back(p.gpu.packers[0]); },
      "gpu packer of q8_0: expected one of that type, got two"},
-    {"PackerWithoutKernel", [](Plan& p) { p.gpu.packers[0].kernel = 3; },
-     "gpu packer of q8_0: kernel: expected 0..2, got 3"},
+    {"PackerWithoutKernel", [](Plan& p) { p.gpu.packers[0].kernel = 4; },
+     "gpu packer of q8_0: kernel: expected 0..3, got 4"},
     {"PackerShared", [](Plan& p) { p.gpu.packers[0].dynamic_shared = (163 << 10) - 15; },
      "gpu packer of q8_0: dynamic_shared: expected 0..166896, got 166897"},
+    {"SamplerWithoutKernel", [](Plan& p) { p.gpu.sampler.kernel = 4; },
+     "gpu sampler: kernel: expected 0..3, got 4"},
+    {"SamplerBelowNone", [](Plan& p) { p.gpu.sampler.kernel = -2; },
+     "gpu sampler: kernel: expected 0..3, got -2"},
+    {"SamplerShared", [](Plan& p) { p.gpu.sampler.dynamic_shared = -1; },
+     "gpu sampler: dynamic_shared: expected 0..166896, got -1"},
+    {"SamplerOfOtherThreads", [](Plan& p) { p.gpu.sampler.kernel = 2; },
+     "gpu sampler: expected a kernel of 256 threads, got 128"},
+    {"SamplerWithoutNext", [](Plan& p) { p.outputs.pop_back(); },
+     "gpu sampler: expected outputs logits and next, got not both"},
+    {"SamplerOfFloats", [](Plan& p) { p.buffers[13].type.dtype = DType::kF32; },
+     "gpu sampler: next: expected i32[R], got f32[R]"},
     {"PackerMissing", [](Plan& p) { p.gpu.packers.clear(); },
      "weight packed: expected a gpu packer of q8_0, got none"},
     {"PackedForTheCpu",
@@ -192,8 +204,8 @@ const Fault kFaults[] = {
      "step 2 (y), T up to 5: last: expected 2..4, got 5"},
     {"NoLaunches", [](Plan& p) { p.steps[2].variants[0].launches.clear(); },
      "step 2 (y), T up to 1: launches: expected 1..64, got 0"},
-    {"LaunchKernel", [](Plan& p) { SecondAdd(p).kernel = 3; },
-     "step 2 (y), T up to 4: launch: expected a gpu kernel 0..2, got 3"},
+    {"LaunchKernel", [](Plan& p) { SecondAdd(p).kernel = 4; },
+     "step 2 (y), T up to 4: launch: expected a gpu kernel 0..3, got 4"},
     {"GridZero", [](Plan& p) { SecondAdd(p).grid[2] = Constant(0); },
      "add_2: grid z: expected 1..65535, got 0"},
     {"GridLarge", [](Plan& p) { SecondAdd(p).grid[1] = Constant(65536); },
@@ -226,21 +238,21 @@ const Fault kFaults[] = {
      "add_2: argument count: expression: expected one of 6 symbols, got symbol 44"},
     {"ArgsMany", [](Plan& p) { SecondAdd(p).args.resize(129); },
      "add_2: arguments: expected at most 128 of together 4096 bytes, got 129"},
-    {"ScratchIndex", [](Plan& p) { p.steps[2].scratch = {14}; },
-     "step 2 (y): scratch: expected a buffer 0..13, got 14"},
+    {"ScratchIndex", [](Plan& p) { p.steps[2].scratch = {15}; },
+     "step 2 (y): scratch: expected a buffer 0..14, got 15"},
     {"ScratchOfInput", [](Plan& p) { p.steps[2].scratch = {1}; },
      "step 2 (y): expected scratch in the arena or persistent, and no view, got rows"},
     {"ScratchOverInput", [](Plan& p) { p.buffers[12].offset = 64; },
      "step 2 (y): expected scratch apart from all else of the step, got half over x"},
     {"PersistentTogether",
      [](Plan& p) {
-       p.buffers.push_back(p.buffers[13]);
+       p.buffers.push_back(p.buffers[14]);
        p.buffers.back().name = "others";
      },
      "buffer others: offset: expected 20 or more, got 0"},
-    {"PersistentInput", [](Plan& p) { p.steps[4].inputs.push_back(13); },
+    {"PersistentInput", [](Plan& p) { p.steps[4].inputs.push_back(14); },
      "step 4 (logits): expected an input that is not persistent, got counters"},
-    {"PersistentOutput", [](Plan& p) { p.steps[4].outputs = {13}; },
+    {"PersistentOutput", [](Plan& p) { p.steps[4].outputs = {14}; },
      "step 4 (logits): expected an output in the arena or a cache, got counters"},
 };
 INSTANTIATE_TEST_SUITE_P(All, ValidateGpuFault, ::testing::ValuesIn(kFaults),

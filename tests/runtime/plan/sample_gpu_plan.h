@@ -2,12 +2,13 @@
 // variants of which the second launches twice.
 #pragma once
 
+#include "runtime/plan/sample_args.h"
 #include "tests/runtime/plan/sample_plan.h"
 
 namespace renga::plan {
 
 // The weight "packed" lies as GPUs want it. Buffers beyond SamplePlan's: 12 half (scratch of y), 13
-// counters (persistent, of logits).
+// next (which the step of logits gives too), 14 counters (persistent, of logits).
 inline Plan SampleGpuPlan() {
   Plan plan = SamplePlan();
   plan.target = "sm_80,sm_90a";
@@ -31,14 +32,20 @@ inline Plan SampleGpuPlan() {
                                 128,
                                 {image(0), image(1)}});
   }
+  plan.gpu.kernels.push_back(
+      {"sample_4", "next = sample(logits)", "// source\n", kSampleThreads, {image(0), image(1)}});
   plan.gpu.packers = {{DType::kQ8_0, 1, 4096}};
+  plan.gpu.sampler = {3, 2048};
   plan.weights[2].layout = plan.buffers[11].type.layout = "mma";
   plan.buffers[11].bytes = MaxBytes(plan.buffers[11].type, plan.symbols).value_or(0);
   plan.choices = {{"packed", "layout", "mma", {"file", "mma"}, "what GPUs read"}};
   const int32_t t = 0, r = 2;
   const Dim tokens = {t, 1};
   plan.buffers.push_back({"half", {DType::kF16, {tokens, {-1, 32}}}, Space::kArena, -1, 256, 256});
+  plan.buffers.push_back({"next", {DType::kI32, {{r, 1}}}, Space::kArena, -1, 512, 16});
   plan.buffers.push_back({"counters", {DType::kI32, {{-1, 5}}}, Space::kPersistent, -1, 0, 20});
+  plan.outputs.push_back("next");
+  plan.steps[4].outputs.push_back(13);
   const auto pointer = [](std::string name, int32_t buffer, uint64_t offset = 0) {
     return Arg{ArgKind::kPointer, std::move(name), buffer, offset};
   };
@@ -63,10 +70,10 @@ inline Plan SampleGpuPlan() {
             pointer("weight", 4),
             {ArgKind::kNull, "bias"},
             pointer("y", 10),
-            pointer("counters", 13, 4)},
+            pointer("counters", 14, 4)},
            r),
       r);
-  plan.steps[4].scratch = {13};
+  plan.steps[4].scratch = {14};
   Step& add = plan.steps[2];
   add.scratch = {12};
   add.chosen_by = t;

@@ -81,7 +81,7 @@ inline absl::StatusOr<std::vector<int32_t>> GenerateIds(EmulatorForward& forward
 }
 
 // Names of kernels of the plan's steps that were never launched. Weights come packed to the
-// emulator's device; kernels_test runs the packers.
+// emulator's device; kernels_test runs the packers, and the sampler runs where somebody samples.
 inline std::vector<std::string> NeverLaunched(const EmulatorDevice& device) {
   std::vector<std::string> names;
   const plan::Gpu& gpu = device.plan().gpu;
@@ -90,6 +90,7 @@ inline std::vector<std::string> NeverLaunched(const EmulatorDevice& device) {
       return packer.kernel == static_cast<int32_t>(i);
     };
     if (std::any_of(gpu.packers.begin(), gpu.packers.end(), packs)) continue;
+    if (static_cast<int32_t>(i) == gpu.sampler.kernel) continue;
     if (!device.launches().contains(gpu.kernels[i].name)) names.push_back(gpu.kernels[i].name);
   }
   return names;
