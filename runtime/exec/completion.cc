@@ -1,20 +1,24 @@
 #include "runtime/exec/completion.h"
 
+#include <algorithm>
 #include <limits>
 #include <utility>
 
 #include "ir/base/status.h"
 #include "runtime/exec/top_logits.h"
+#include "runtime/plan/sample_args.h"
 
 namespace renga {
 
-Completion::Completion(const Tokenizer& tokenizer, GenerateOptions options, Sampler sampler)
+Completion::Completion(const Tokenizer& tokenizer, GenerateOptions options, Sampler sampler,
+                       int32_t vocab)
     : tokenizer_(&tokenizer),
       options_(std::move(options)),
       sampler_(std::move(sampler)),
       model_chooses_(sampler_.is_arg_max() && options_.top_logits <= 0 && !options_.prompt_top),
       decoder_(tokenizer),
-      stops_(options_.stop) {}
+      stops_(options_.stop),
+      vocab_(static_cast<size_t>(vocab)) {}
 
 absl::StatusOr<Completion> Completion::Create(const Tokenizer& tokenizer, GenerateOptions options,
                                               int32_t vocab) {
@@ -26,7 +30,7 @@ absl::StatusOr<Completion> Completion::Create(const Tokenizer& tokenizer, Genera
     }
   }
   RENGA_ASSIGN_OR_RETURN(Sampler sampler, Sampler::Create(std::move(sampling), vocab));
-  return Completion(tokenizer, std::move(options), std::move(sampler));
+  return Completion(tokenizer, std::move(options), std::move(sampler), vocab);
 }
 
 void Completion::AcceptPrompt(absl::Span<const int32_t> tokens) {
@@ -37,26 +41,71 @@ void Completion::AddPromptTop(absl::Span<const float> logits) {
   result_.prompt_top.push_back(TopLogits(logits, options_.top_logits));
 }
 
+void Completion::AddPromptTop(const SampledRow& sampled) {
+  result_.prompt_top.push_back(sampled.top);
+}
+
+RowSampling Completion::Ask(int32_t row, int ahead) const {
+  RowSampling ask{.row = row, .draw = sampler_.Next(ahead)};
+  const NextDraw& draw = ask.draw;
+  // A nucleus of the whole vocabulary is a share of it. With changes the device does not know it.
+  ask.wants_sum =
+      options_.top_logits > 0 || (draw.top_k <= 0 && draw.top_p < 1 && draw.changes.empty());
+  ask.wants_top = options_.top_logits;
+  return ask;
+}
+
+bool Completion::asks_ahead() const {
+  return !sampler_.looks_back() && options_.top_logits <= plan::kSampleKept;
+}
+
+RowSampling Completion::AskPrompt(int32_t row) const {
+  RowSampling ask{.row = row, .wants_top = options_.top_logits};
+  ask.draw.top_k = 1;
+  ask.draw.log_min_p = LogOfMinP(0);
+  return ask;
+}
+
+bool Completion::SufficesForPrompt(const SampledRow& sampled) const {
+  const size_t wanted = static_cast<size_t>(std::max(options_.top_logits, 0));
+  return sampled.top.size() == std::min(wanted, vocab_);
+}
+
+bool Completion::Suffices(const SampledRow& sampled) const {
+  return sampled.id >= 0 && SufficesForPrompt(sampled);
+}
+
+int32_t Completion::ChooseSampled(const SampledRow& sampled) {
+  sampler_.Skip();
+  ++result_.timings.device_tokens;
+  GeneratedToken token{.id = sampled.id};
+  if (options_.top_logits > 0) {
+    token.logprob = LogProbability(sampled.logit, sampled.max, sampled.sum);
+    token.top = sampled.top;
+  }
+  return Take(std::move(token));
+}
+
 absl::StatusOr<int32_t> Completion::Choose(absl::Span<const float> logits) {
-  RENGA_ASSIGN_OR_RETURN(const int32_t id, sampler_.Sample(logits));
-  return Take(id, logits);
+  GeneratedToken token;
+  RENGA_ASSIGN_OR_RETURN(token.id, sampler_.Sample(logits));
+  if (options_.top_logits > 0) {
+    token.logprob = LogProbability(logits, token.id);
+    token.top = TopLogits(logits, options_.top_logits);
+  }
+  return Take(std::move(token));
 }
 
 int32_t Completion::ChooseThis(int32_t id) {
   sampler_.Skip();
-  return Take(id, {});
+  return Take({.id = id});
 }
 
-int32_t Completion::Take(int32_t id, absl::Span<const float> logits) {
+int32_t Completion::Take(GeneratedToken token) {
+  const int32_t id = token.id;
   sampler_.Accept(id);
   const bool end = tokenizer_->IsEndOfGeneration(id);
-  GeneratedToken token;
-  token.id = id;
   if (!end) token.text = stops_.Append(decoder_.Append(id));
-  if (options_.top_logits > 0 && !logits.empty()) {
-    token.logprob = LogProbability(logits, id);
-    token.top = TopLogits(logits, options_.top_logits);
-  }
   result_.ids.push_back(id);
   result_.text += token.text;
   if (options_.on_token) options_.on_token(token);

@@ -9,6 +9,7 @@
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "runtime/exec/generate.h"
+#include "runtime/exec/row_sampling.h"
 #include "runtime/text/sampler.h"
 #include "runtime/text/stop_strings.h"
 #include "runtime/text/stream_decoder.h"
@@ -30,6 +31,21 @@ class Completion {
   // The logits at the next position of the prompt, where GenerateOptions::prompt_top asks for them.
   void AddPromptTop(absl::Span<const float> logits);
 
+  // Asks a device for the next token at this row of a run, or for what AddPromptTop wants there.
+  // `ahead` tokens after the next one where Ask knows that as well (asks_ahead).
+  RowSampling Ask(int32_t row, int ahead = 0) const;
+  RowSampling AskPrompt(int32_t row) const;
+  // Whether what is asked for does not depend on which tokens come before, and a device that can
+  // choose can say all of it.
+  bool asks_ahead() const;
+  // Whether the answer is all that ChooseSampled or AddPromptTop needs.
+  bool Suffices(const SampledRow& sampled) const;
+  bool SufficesForPrompt(const SampledRow& sampled) const;
+
+  // The next token, as a device chose it by Ask: the one that Choose would have chosen.
+  int32_t ChooseSampled(const SampledRow& sampled);
+  void AddPromptTop(const SampledRow& sampled);
+
   // The next token, from its logits [vocab]. Errors as Sampler::Sample.
   absl::StatusOr<int32_t> Choose(absl::Span<const float> logits);
   // The next token, of which the model said that its logit is the largest.
@@ -48,8 +64,8 @@ class Completion {
   GenerateResult Finish(FinishReason reason);
 
  private:
-  Completion(const Tokenizer& tokenizer, GenerateOptions options, Sampler sampler);
-  int32_t Take(int32_t id, absl::Span<const float> logits);
+  Completion(const Tokenizer& tokenizer, GenerateOptions options, Sampler sampler, int32_t vocab);
+  int32_t Take(GeneratedToken token);
 
   const Tokenizer* tokenizer_;
   GenerateOptions options_;
@@ -58,6 +74,7 @@ class Completion {
   StreamDecoder decoder_;
   StopStrings stops_;
   std::optional<FinishReason> finished_;
+  size_t vocab_;
   GenerateResult result_;
 };
 

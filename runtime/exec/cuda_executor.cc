@@ -75,6 +75,7 @@ absl::Status CudaExecutor::Prepare() {
   RENGA_RETURN_IF_ERROR(AllocateAll());
   RENGA_RETURN_IF_ERROR(LoadWeights());
   PlaceBuffers();
+  RENGA_RETURN_IF_ERROR(PrepareSampling());
   RENGA_RETURN_IF_ERROR(stream_.Fill(caches_.data(), 0, caches_.bytes()));
   RENGA_RETURN_IF_ERROR(stream_.Fill(persistent_.data(), 0, persistent_.bytes()));
   return stream_.Synchronize();
@@ -193,7 +194,9 @@ absl::Status CudaExecutor::Start(const StepInputs& inputs) {
 absl::Status CudaExecutor::StartRun(const StepInputs& inputs) {
   const bool beside = started_ == finished_ || inputs.fed_back;
   RENGA_RETURN_IF_ERROR(transfers_.Send(started_, inputs, stream_, beside));
+  RENGA_RETURN_IF_ERROR(CopySampling(inputs.sampling));
   RENGA_RETURN_IF_ERROR(StartLaunches());
+  RENGA_RETURN_IF_ERROR(StartSampling());
   const size_t rows = next_ < 0 ? 0 : rows_;
   return transfers_.Fetch(started_, next_ < 0 ? 0 : addresses()[next_], rows, stream_);
 }
@@ -207,6 +210,7 @@ absl::Status CudaExecutor::Finish() {
   failed_ = Waited("a run", transfers_.Wait(finished_, options_.patience_seconds,
                                             last || pause < kShortestPause ? 0 : pause));
   RENGA_RETURN_IF_ERROR(failed_);
+  FinishSampling();
   const auto now = std::chrono::steady_clock::now();
   // Where the GPU was idle in between, it would be the host's time too.
   const bool known = !last && end_ != std::chrono::steady_clock::time_point();

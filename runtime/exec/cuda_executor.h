@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -17,6 +18,7 @@
 #include "runtime/device/cuda/resources.h"
 #include "runtime/device/cuda/weight_upload.h"
 #include "runtime/exec/cuda_transfers.h"
+#include "runtime/exec/device_sampling.h"
 #include "runtime/exec/index_rules.h"
 #include "runtime/exec/step_inputs.h"
 #include "runtime/memory/kv_pages.h"
@@ -47,6 +49,8 @@ struct CudaCounters {
   int64_t allocations = 0;  // of the GPU's memory
   int64_t runs_ahead = 0;   // started before the one before was finished
   int64_t waits = 0;        // for a run behind which no other was started: the GPU idles after it
+  int64_t sampled = 0;      // rows whose token the GPU chose where it was asked to
+  int64_t undecided = 0;    // rows for which it could not
 };
 
 // Not thread-safe; used in the thread that made it. Owns all memory of the run.
@@ -88,6 +92,11 @@ class CudaExecutor {
     return finished_ == 0 ? absl::Span<const int32_t>() : transfers_.results(finished_ - 1);
   }
 
+  // Whether StepInputs::sampling is looked at, and what came of it in the run that was
+  // finished last.
+  bool samples() const { return samplers_[0].has_value(); }
+  absl::Span<const SampledRow> sampled() const { return sampled_; }
+
   const plan::Plan& plan() const { return *plan_; }
   const cuda::GpuFacts& gpu() const { return context_->gpu(); }
   const CudaCounters& counters() const { return counters_; }
@@ -116,6 +125,13 @@ class CudaExecutor {
   absl::Status Waited(std::string_view what, const absl::Status& status);
   const std::vector<uint64_t>& addresses() const { return addresses_[started_ % 2]; }
 
+  // cuda_sampling.cc.
+  absl::Status PrepareSampling();
+  absl::Status CopySampling(absl::Span<const RowSampling> asked);
+  absl::Status StartSampling();
+  void FinishSampling();
+  uint8_t* sampling_memory() const;
+
   std::shared_ptr<const plan::Plan> plan_;
   cuda::ContextRef context_;
   const CudaOptions options_;
@@ -138,6 +154,11 @@ class CudaExecutor {
   // By key: the sizes, and behind them whether the run's number is odd.
   std::vector<std::pair<std::vector<int64_t>, cuda::Graph>> graphs_;
   std::vector<int64_t> key_;
+  // Of runs with even and odd numbers.
+  std::optional<DeviceSampling> samplers_[2];
+  cuda::Memory sampling_;  // of both
+  cuda::PinnedMemory sampling_host_[2];
+  std::vector<SampledRow> sampled_;
   CudaCounters counters_;
   absl::Status failed_;  // the error after which the GPU is of no use
 };

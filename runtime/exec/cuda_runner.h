@@ -25,6 +25,8 @@ class CudaRunner : public StepRunner {
   absl::Status Finish() override;
   absl::Status Logits(std::vector<float>* logits) const override;
   absl::Span<const int32_t> next() const override { return executor_->next(); }
+  bool samples() const override { return executor_->samples(); }
+  absl::Span<const SampledRow> sampled() const override { return executor_->sampled(); }
   absl::Status CopyPages(absl::Span<const PageCopy> copies) override {
     return executor_->CopyPages(copies);
   }

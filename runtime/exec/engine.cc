@@ -212,8 +212,10 @@ absl::Status Engine::StartBatch(bool fed_back) {
   if (const std::vector<PageCopy> copies = pages_.TakeCopies(); !copies.empty()) {
     RENGA_RETURN_IF_ERROR(runner_->CopyPages(copies));
   }
+  AskDevice(fed_back);
   StepInputs inputs = batch_.Inputs(pages_);
   inputs.fed_back = fed_back;
+  inputs.sampling = asks_;
   RENGA_RETURN_IF_ERROR(runner_->Start(inputs));
   ++under_way_;
   ++counters_.steps;
@@ -224,7 +226,7 @@ absl::Status Engine::StartBatch(bool fed_back) {
 absl::Status Engine::FinishStep() {
   RENGA_RETURN_IF_ERROR(runner_->Finish());
   --under_way_;
-  RENGA_RETURN_IF_ERROR(FetchLogits());
+  logits_.clear();
   for (Piece& piece : pieces_) {
     if (piece.request == nullptr) continue;
     const Piece taken = piece;
@@ -236,18 +238,39 @@ absl::Status Engine::FinishStep() {
   return absl::OkStatus();
 }
 
-// Only where somebody looks at them.
-absl::Status Engine::FetchLogits() {
-  logits_.clear();
-  const bool chosen = !runner_->next().empty();
-  const auto wants = [this, chosen](const Piece& piece) {
-    return piece.request != nullptr && piece.rows > 0 && !(chosen && DeviceChooses(*piece.request));
-  };
-  if (std::none_of(pieces_.begin(), pieces_.end(), wants)) return absl::OkStatus();
-  return runner_->Logits(&logits_);
+// For rows whose token is not just the arg max, or whose largest logits somebody wants to see. A
+// step that is started ahead has one row of each request, behind the one that is under way.
+void Engine::AskDevice(bool ahead) {
+  asks_.clear();
+  if (!runner_->samples()) return;
+  for (const Piece& piece : ahead ? ahead_ : pieces_) {
+    const Request& request = *piece.request;
+    const Completion& completion = request.completion;
+    if (piece.rows == 0 || completion.model_chooses()) continue;
+    const int32_t first_row = static_cast<int32_t>(piece.first_row);
+    if (ahead) {
+      asks_.push_back(completion.Ask(first_row, 1));
+      continue;
+    }
+    const bool chooses = request.pending() == piece.tokens && completion.options().max_tokens != 0;
+    for (int64_t i = 0; i < piece.rows; ++i) {
+      const int32_t row = first_row + static_cast<int32_t>(i);
+      const bool last = chooses && i + 1 == piece.rows;
+      asks_.push_back(last ? completion.Ask(row) : completion.AskPrompt(row));
+    }
+  }
 }
 
-absl::Span<const float> Engine::Logits(size_t row) const {
+const SampledRow* Engine::SampledAt(size_t row) const {
+  for (const SampledRow& sampled : runner_->sampled()) {
+    if (sampled.row == static_cast<int32_t>(row)) return &sampled;
+  }
+  return nullptr;
+}
+
+// Fetched only where somebody looks at them.
+absl::StatusOr<absl::Span<const float>> Engine::Logits(size_t row) {
+  if (logits_.empty()) RENGA_RETURN_IF_ERROR(runner_->Logits(&logits_));
   const size_t columns = static_cast<size_t>(runner_->plan().model.vocab);
   return absl::MakeConstSpan(logits_).subspan(row * columns, columns);
 }
@@ -273,8 +296,14 @@ absl::Status Engine::TakeResults(const Piece& piece) {
   }
   size_t row = piece.first_row;
   for (int64_t i = 0; i < piece.rows && request.wants_prompt_rows(); ++i, ++row) {
-    request.completion.AddPromptTop(Logits(row));
     ++request.prompt_rows;
+    const SampledRow* sampled = SampledAt(row);
+    if (sampled != nullptr && request.completion.SufficesForPrompt(*sampled)) {
+      request.completion.AddPromptTop(*sampled);
+      continue;
+    }
+    RENGA_ASSIGN_OR_RETURN(const absl::Span<const float> logits, Logits(row));
+    request.completion.AddPromptTop(logits);
   }
   if (request.pending() > 0) return absl::OkStatus();
   return Advance(request, last_row);
@@ -292,12 +321,17 @@ absl::Status Engine::Advance(Request& request, size_t row) {
   const absl::Span<const int32_t> next = runner_->next();
   const int32_t model = row < next.size() ? next[row] : -1;
   absl::StatusOr<int32_t> id;
-  if (DeviceChooses(request) && IsToken(model)) {
+  if (completion.model_chooses() && !request.look_at_logits && IsToken(model)) {
     id = completion.ChooseThis(model);
+  } else if (const SampledRow* sampled = SampledAt(row);
+             sampled != nullptr && completion.Suffices(*sampled)) {
+    id = completion.ChooseSampled(*sampled);
+    ++counters_.device_tokens;
   } else {
     // What is odd about the model's choice, the sampler says.
-    if (logits_.empty()) RENGA_RETURN_IF_ERROR(runner_->Logits(&logits_));
-    id = completion.Choose(Logits(row));
+    RENGA_ASSIGN_OR_RETURN(const absl::Span<const float> logits, Logits(row));
+    id = completion.Choose(logits);
+    ++counters_.host_tokens;
     request.look_at_logits = false;
   }
   if (!id.ok()) {

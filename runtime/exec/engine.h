@@ -51,6 +51,10 @@ struct EngineCounters {
   int64_t preemptions = 0;
   int64_t steps_ahead = 0;     // of the steps: started before the one before was finished
   int64_t dropped_tokens = 0;  // of those computed: for requests that had ended before
+  // Tokens that the device sampled, and those for which it was the host that did, with their
+  // logits. Not those that are just the arg max, where the device says what that is.
+  int64_t device_tokens = 0;
+  int64_t host_tokens = 0;
 };
 
 // Not thread-safe. Callbacks of requests must not call the engine.
@@ -124,6 +128,8 @@ class Engine {
     int64_t prompt_rows = 0;    // of GenerateOptions::prompt_top, reported
     size_t polled = 0;
     bool look_at_logits = false;  // of its next token, whatever the device chooses
+    // The device could not say once: nothing is computed any more that may be for nothing.
+    bool undecided = false;
     Clock::time_point started, first_token;
     std::optional<absl::StatusOr<GenerateResult>> result;
 
@@ -168,8 +174,9 @@ class Engine {
 
   absl::Status StartBatch(bool fed_back);
   absl::Status FinishStep();
-  absl::Status FetchLogits();
-  absl::Span<const float> Logits(size_t row) const;
+  void AskDevice(bool ahead);
+  const SampledRow* SampledAt(size_t row) const;
+  absl::StatusOr<absl::Span<const float>> Logits(size_t row);
   absl::Status TakeResults(const Piece& piece);
   absl::Status Advance(Request& request, size_t row);
   void ContextIsFull(Request& request);
@@ -204,6 +211,7 @@ class Engine {
   std::vector<Piece> pieces_, ahead_;
   StepBatch batch_;
   std::vector<int32_t> cells_;
+  std::vector<RowSampling> asks_;
   std::vector<float> logits_;  // [rows, vocab], where somebody looks at them
 };
 

@@ -10,9 +10,12 @@ Engine::~Engine() {
   for (; under_way_ > 0; --under_way_) (void)runner_->Finish();
 }
 
-// Whoever goes on by something else than `next` has its tokens chosen here.
+// Whoever else goes on by something else than `next`, which the host chooses.
 bool Engine::DeviceChooses(const Request& request) const {
-  return request.completion.model_chooses() && !request.look_at_logits;
+  const Completion& completion = request.completion;
+  if (request.look_at_logits) return false;
+  return completion.model_chooses() ||
+         (runner_->samples() && completion.asks_ahead() && !request.undecided);
 }
 
 bool Engine::IsToken(int32_t id) const { return id >= 0 && id < runner_->plan().model.vocab; }
@@ -92,6 +95,7 @@ void Engine::Drop(const Request& request) {
 absl::Status Engine::ComputeAgain(Request& request) {
   Drop(request);
   request.look_at_logits = true;
+  request.undecided = true;
   return pages_.Truncate(request.sequence, request.computed);
 }
 

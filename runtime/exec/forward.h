@@ -8,6 +8,7 @@
 
 #include "absl/status/status.h"
 #include "absl/types/span.h"
+#include "runtime/exec/row_sampling.h"
 
 namespace renga {
 
@@ -33,6 +34,11 @@ class Forward {
   // be vocab() or more where the model's output is padded. Empty where the model does not say;
   // valid until the next Run.
   virtual absl::Span<const int32_t> next() const { return {}; }
+
+  // As StepRunner has them. What the next Run, and it alone, is to choose for its rows.
+  virtual bool samples() const { return false; }
+  virtual void set_sampling(std::vector<RowSampling>) {}
+  virtual absl::Span<const SampledRow> sampled() const { return {}; }
 
   virtual int64_t position() const = 0;         // tokens in the sequence
   virtual int64_t context() const = 0;          // tokens it can hold

@@ -69,10 +69,16 @@ class Generation {
       } else if (options().max_tokens != 0 && begin + chunk.size() == prompt.size()) {
         rows_.push_back(static_cast<int32_t>(chunk.size() - 1));
       }
-      RENGA_RETURN_IF_ERROR(RunModel(chunk));
       completion_.AcceptPrompt(chunk);
-      if (options().prompt_top) {
-        for (size_t row = 0; row < chunk.size(); ++row) completion_.AddPromptTop(Row(row));
+      RENGA_RETURN_IF_ERROR(RunModel(chunk, begin + chunk.size() == prompt.size()));
+      for (size_t row = 0; options().prompt_top && row < chunk.size(); ++row) {
+        const SampledRow* sampled = SampledAt(row);
+        if (sampled != nullptr && completion_.SufficesForPrompt(*sampled)) {
+          completion_.AddPromptTop(*sampled);
+          continue;
+        }
+        RENGA_RETURN_IF_ERROR(FetchLogits());
+        completion_.AddPromptTop(Row(row));
       }
       timings().prompt_tokens += static_cast<int64_t>(chunk.size());
       if (options().on_prompt) {
@@ -89,14 +95,35 @@ class Generation {
       if (forward_.position() >= forward_.context()) return FinishReason::kLength;
       if (cancelled()) return FinishReason::kInterrupted;
       rows_.assign(1, 0);
-      RENGA_RETURN_IF_ERROR(RunModel(absl::MakeConstSpan(&id, 1)));
+      RENGA_RETURN_IF_ERROR(RunModel(absl::MakeConstSpan(&id, 1), /*chooses=*/true));
       ++timings().decode_tokens;
     }
   }
 
-  // The rows' logits are fetched only where something looks at them.
-  absl::Status RunModel(absl::Span<const int32_t> tokens) {
-    return forward_.Run(tokens, rows_, completion_.model_chooses() ? nullptr : &logits_);
+  // A device that can is asked for the tokens; else the logits are fetched, where something looks
+  // at them. `chooses`: the last row's token is wanted.
+  absl::Status RunModel(absl::Span<const int32_t> tokens, bool chooses) {
+    logits_.clear();
+    if (completion_.model_chooses()) return forward_.Run(tokens, rows_, nullptr);
+    if (!forward_.samples()) return forward_.Run(tokens, rows_, &logits_);
+    std::vector<RowSampling> asks;
+    for (size_t row = 0; row < rows_.size(); ++row) {
+      const int32_t number = static_cast<int32_t>(row);
+      const bool last = chooses && options().max_tokens != 0 && row + 1 == rows_.size();
+      asks.push_back(last ? completion_.Ask(number) : completion_.AskPrompt(number));
+    }
+    forward_.set_sampling(std::move(asks));
+    return forward_.Run(tokens, rows_, nullptr);
+  }
+
+  // What the device said of a row; null where it was not asked.
+  const SampledRow* SampledAt(size_t row) const {
+    const absl::Span<const SampledRow> sampled = forward_.sampled();
+    return !completion_.model_chooses() && row < sampled.size() ? &sampled[row] : nullptr;
+  }
+
+  absl::Status FetchLogits() {
+    return logits_.empty() ? forward_.Logits(&logits_) : absl::OkStatus();
   }
 
   // The model's own choice where it has one; what is odd about the others, the sampler says.
@@ -106,8 +133,12 @@ class Generation {
       if (!next.empty() && next.back() >= 0 && next.back() < forward_.vocab()) {
         return completion_.ChooseThis(next.back());
       }
-      RENGA_RETURN_IF_ERROR(forward_.Logits(&logits_));
     }
+    const SampledRow* sampled = SampledAt(rows_.size() - 1);
+    if (sampled != nullptr && completion_.Suffices(*sampled)) {
+      return completion_.ChooseSampled(*sampled);
+    }
+    RENGA_RETURN_IF_ERROR(FetchLogits());
     return completion_.Choose(Row(rows_.size() - 1));
   }
 

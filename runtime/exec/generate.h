@@ -56,6 +56,7 @@ struct GenerateTimings {
   int64_t reused_tokens = 0;  // of the prompt, that had been computed before
   double prompt_seconds = 0;  // until the logits behind the prompt are there
   int64_t shifts = 0;         // GenerateOptions::shift
+  int64_t device_tokens = 0;  // that a device sampled: without their logits. Not the arg max
   int64_t decode_tokens = 0;  // runs of the model with one token: the first token costs none
   double decode_seconds = 0;  // those runs and the sampling
 };

@@ -6,6 +6,8 @@
 #include <utility>
 #include <vector>
 
+#include "absl/status/status.h"
+#include "absl/types/span.h"
 #include "runtime/text/sampler.h"
 
 namespace renga {
@@ -18,15 +20,18 @@ struct RowSampling {
   int32_t wants_top = 0;   // SampledRow::top
 };
 
+// Rows must rise and be among `rows`, numbers be what NextDraw says, ids below `vocab`:
+// InvalidArgument or OutOfRange, naming the row.
+absl::Status CheckSampling(absl::Span<const RowSampling> asked, int64_t rows, int64_t vocab);
+
 struct SampledRow {
   int32_t row = 0;
-  int32_t id = -1;     // chosen; -1: undecided
-  float logit = 0;     // of the chosen id, as the model gave it
-  bool known = false;  // the next three are
-  float max = 0;       // the largest logit
-  uint64_t sum = 0;    // of all weights (token_weight.h), where it was wanted
-  // The largest (id, logit), largest first, ties to the lower id; fewer than wanted where the
-  // device does not know so many.
+  int32_t id = -1;   // chosen; -1: undecided
+  float logit = 0;   // of the chosen id, as the model gave it
+  float max = 0;     // the largest logit, where an id was chosen
+  uint64_t sum = 0;  // of all weights (token_weight.h), where it was wanted and an id chosen
+  // The largest (id, logit), largest first, ties to the lower id: as many as were wanted, or as the
+  // device knows, which is none where it knows nothing of the row.
   std::vector<std::pair<int32_t, float>> top;
 };
 

@@ -27,6 +27,8 @@ absl::Status SequenceForward::Run(absl::Span<const int32_t> tokens, absl::Span<c
   inputs.cells = cells_;
   inputs.pages = pages_.pages(sequence_);
   inputs.rows = rows;
+  const std::vector<RowSampling> sampling = std::exchange(sampling_, {});
+  inputs.sampling = sampling;
   if (const absl::Status status = runner_->Run(inputs); !status.ok()) {
     RENGA_RETURN_IF_ERROR(pages_.Truncate(sequence_, before));
     return status;

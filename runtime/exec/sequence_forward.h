@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -20,6 +21,9 @@ class SequenceForward : public Forward {
                    std::vector<float>* logits) override;
   absl::Status Logits(std::vector<float>* logits) const override { return runner_->Logits(logits); }
   absl::Span<const int32_t> next() const override { return runner_->next(); }
+  bool samples() const override { return runner_->samples(); }
+  void set_sampling(std::vector<RowSampling> sampling) override { sampling_ = std::move(sampling); }
+  absl::Span<const SampledRow> sampled() const override { return runner_->sampled(); }
   int64_t position() const override { return pages_.position(sequence_); }
   int64_t context() const override { return runner_->plan().geometry.context; }
   int64_t max_step_tokens() const override { return runner_->plan().geometry.max_step_tokens; }
@@ -34,6 +38,7 @@ class SequenceForward : public Forward {
   std::unique_ptr<StepRunner> runner_;
   KvPages pages_;
   int sequence_;
+  std::vector<RowSampling> sampling_;                   // of the next run
   std::vector<int32_t> positions_, sequences_, cells_;  // kept for their memory
 };
 

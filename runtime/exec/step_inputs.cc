@@ -152,7 +152,8 @@ absl::Status CheckInputsAreKnown(const plan::Plan& plan) {
 absl::Status CheckStepInputs(const plan::Plan& plan, const IndexLimits& limits,
                              const StepInputs& inputs) {
   RENGA_RETURN_IF_ERROR(CheckSizes(plan, inputs));
-  return CheckValues(plan, limits, inputs);
+  RENGA_RETURN_IF_ERROR(CheckValues(plan, limits, inputs));
+  return CheckSampling(inputs.sampling, static_cast<int64_t>(inputs.rows.size()), plan.model.vocab);
 }
 
 absl::Span<const int32_t> ValuesOf(const StepInputs& inputs, std::string_view name) {

@@ -8,6 +8,7 @@
 #include "absl/status/status.h"
 #include "absl/types/span.h"
 #include "runtime/exec/index_rules.h"
+#include "runtime/exec/row_sampling.h"
 #include "runtime/plan/plan.h"
 
 namespace renga {
@@ -25,6 +26,8 @@ struct StepInputs {
   // order, and the device knows them: the values of `tokens` are of no account. For
   // StepRunner::Start.
   bool fed_back = false;
+  // Rows whose tokens the device may choose, rising; see StepRunner::samples.
+  absl::Span<const RowSampling> sampling;
 };
 
 // Whether the runtime can bind all symbols of a valid plan and fill all its inputs, which have the

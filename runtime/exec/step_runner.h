@@ -47,6 +47,13 @@ class StepRunner {
   // valid until the next run, or until the next one is finished.
   virtual absl::Span<const int32_t> next() const { return {}; }
 
+  // Whether StepInputs::sampling is looked at. Then sampled() has, until the next run (or until
+  // the next one is finished), what was
+  // asked for in the last one, in order, and next() what was chosen of those rows: -1 where the
+  // device could not decide.
+  virtual bool samples() const { return false; }
+  virtual absl::Span<const SampledRow> sampled() const { return {}; }
+
   // Copies pages of every cache, one after the other, behind what is under way and before what is
   // run next. The pages exist. The same goes for ReadPage and WritePage.
   virtual absl::Status CopyPages(absl::Span<const PageCopy> copies) = 0;

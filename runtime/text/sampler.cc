@@ -65,7 +65,9 @@ absl::StatusOr<Sampler> Sampler::Create(SamplingParams params, int32_t vocab) {
   return Sampler(std::move(params), vocab);
 }
 
-NextDraw Sampler::Next() const {
+bool Sampler::looks_back() const { return Penalise(params_.penalties); }
+
+NextDraw Sampler::Next(int ahead) const {
   NextDraw next;
   std::map<int32_t, NextDraw::Change> changes;
   const auto change_of = [&](int32_t id) -> NextDraw::Change& {
@@ -80,7 +82,7 @@ NextDraw Sampler::Next() const {
   }
   for (const auto& [id, change] : changes) next.changes.push_back(change);
   next.repeat = params_.penalties.repeat;
-  next.uniform = UniformOfStep(params_.seed, step_);
+  next.uniform = UniformOfStep(params_.seed, step_ + static_cast<uint64_t>(ahead));
   next.log_min_p = LogOfMinP(0);
   if (params_.temperature <= 0) {
     next.top_k = 1;

@@ -57,8 +57,10 @@ class Sampler {
   // no random number.
   absl::StatusOr<int32_t> Sample(absl::Span<const float> logits);
 
-  // What Sample() would do now.
-  NextDraw Next() const;
+  // What Sample() would do now, or after `ahead` others where it does not look back.
+  NextDraw Next(int ahead = 0) const;
+  // Whether it depends on the tokens before: penalties are on.
+  bool looks_back() const;
 
   // Tells the penalties of a token: of the prompt, or one that Sample() returned.
   void Accept(int32_t id);

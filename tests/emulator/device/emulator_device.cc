@@ -53,6 +53,7 @@ absl::StatusOr<std::unique_ptr<EmulatorDevice>> EmulatorDevice::Create(
   RENGA_ASSIGN_OR_RETURN(device->memory_, DeviceMemory::Create(*device->plan_, device->weights_,
                                                                device->options_.placement,
                                                                &device->emulator_.memory()));
+  RENGA_RETURN_IF_ERROR(device->PrepareSampling());
   device->symbols_.assign(device->plan_->symbols.size(), 1);
   return device;
 }

@@ -5,12 +5,14 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
+#include "runtime/exec/device_sampling.h"
 #include "runtime/exec/executor.h"
 #include "runtime/memory/weights.h"
 #include "runtime/plan/plan.h"
@@ -41,6 +43,10 @@ class EmulatorDevice {
   // An error of `observer`, which is called after each step, is named likewise.
   absl::Status Run(const StepInputs& inputs, const StepObserver& observer = nullptr);
 
+  // Whether the plan has a sampler; and what it chooses for rows of the last run.
+  bool samples() const { return sampler_.has_value(); }
+  absl::StatusOr<std::vector<SampledRow>> Sample(absl::Span<const RowSampling> asked);
+
   // A buffer's bytes as the last run left them.
   absl::Status Read(int32_t buffer, std::vector<uint8_t>* bytes) {
     return memory_->Read(buffer, symbols_, bytes);
@@ -69,12 +75,15 @@ class EmulatorDevice {
   absl::Status RunStep(int index, const plan::Variant& variant, absl::Span<const int32_t> cells,
                        const StepObserver& observer);
   absl::Status RunLaunch(const plan::Launch& launch);
+  absl::Status PrepareSampling();
 
   std::shared_ptr<const plan::Plan> plan_;
   DeviceOptions options_;
   WeightStore weights_;
   Emulator emulator_;
   std::unique_ptr<DeviceMemory> memory_;
+  std::optional<DeviceSampling> sampler_;
+  uint8_t* sampling_ = nullptr;         // its memory
   std::vector<const Kernel*> kernels_;  // by index into Gpu::kernels
   std::vector<int64_t> symbols_;        // of the last run
   std::map<std::string, int64_t> launches_;

@@ -22,8 +22,14 @@ absl::StatusOr<std::unique_ptr<EmulatorRunner>> EmulatorRunner::Create(
 absl::Status EmulatorRunner::Run(const StepInputs& inputs) {
   logits_.clear();
   next_.clear();
+  sampled_.clear();
   if (watcher_.before_run) RENGA_RETURN_IF_ERROR(watcher_.before_run(inputs));
   RENGA_RETURN_IF_ERROR(device_->Run(inputs, watcher_.after_step));
+  if (samples() && !inputs.sampling.empty()) {
+    RENGA_RETURN_IF_ERROR(CheckSampling(inputs.sampling, static_cast<int64_t>(inputs.rows.size()),
+                                        plan().model.vocab));
+    RENGA_ASSIGN_OR_RETURN(sampled_, device_->Sample(inputs.sampling));
+  }
   return ReadResults(inputs.rows.size());
 }
 

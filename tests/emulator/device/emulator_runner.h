@@ -21,6 +21,8 @@ class EmulatorRunner final : public StepRunner {
   absl::Status Run(const StepInputs& inputs) override;
   absl::Status Logits(std::vector<float>* logits) const override;
   absl::Span<const int32_t> next() const override { return next_; }
+  bool samples() const override { return device_->samples(); }
+  absl::Span<const SampledRow> sampled() const override { return sampled_; }
   // Cells that nothing has written stay so.
   absl::Status CopyPages(absl::Span<const PageCopy> copies) override;
   const plan::Plan& plan() const override { return device_->plan(); }
@@ -45,6 +47,7 @@ class EmulatorRunner final : public StepRunner {
   int32_t logits_buffer_, next_buffer_;  // -1: the plan has no next
   std::vector<float> logits_;            // of the last run
   std::vector<int32_t> next_;
+  std::vector<SampledRow> sampled_;
   Watcher watcher_;
 };
 
