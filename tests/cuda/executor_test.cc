@@ -9,6 +9,7 @@
 #include "runtime/exec/engine.h"
 #include "tests/cuda/cuda_sequence.h"
 #include "tests/cuda/support.h"
+#include "tests/support/samples_on_host.h"
 #include "tests/support/test_data.h"
 
 namespace renga {
@@ -113,6 +114,57 @@ TEST_F(CudaExecutorTest, StepsAheadChooseTheSameTokens) {
            static_cast<long long>(executor.counters().waits));
   }
   EXPECT_EQ(texts[1], texts[0]);
+}
+
+// The same GPU gives the same logits, so tokens and what is said of them must be equal.
+TEST_F(CudaExecutorTest, SamplesTheHostsTokens) {
+  std::vector<GenerateOptions> all(4);
+  all[1].sampling.temperature = 1.4f;
+  all[1].sampling.typical_p = 0.9f;
+  all[2].sampling.penalties.repeat = 1.3f;
+  all[2].ignore_eos = true;
+  all[3].sampling.top_k = 0;
+  all[3].sampling.top_p = 0.6f;
+  all[3].top_logits = 20;
+  std::vector<GenerateResult> expected;
+  for (const bool on_host : {true, false}) {
+    OpenOptions options;
+    options.device = "cuda";
+    options.use_cache = false;
+    options.compile.max_sequences = 4;
+    auto model = OpenToRun(TestData("stories260K.gguf"), options);
+    ASSERT_TRUE(model.ok()) << model.status();
+    std::unique_ptr<StepRunner> runner = std::move(model->runner);
+    EXPECT_TRUE(runner->samples());
+    if (on_host) runner = std::make_unique<SamplesOnHost>(std::move(runner));
+    auto engine = Engine::Create(std::move(runner), *model->tokenizer, {});
+    ASSERT_TRUE(engine.ok()) << engine.status();
+    for (size_t i = 0; i < all.size(); ++i) {
+      all[i].max_tokens = 60;
+      all[i].sampling.seed = i;
+      ASSERT_TRUE((*engine)->Add({1, 403}, all[i]).ok());
+    }
+    for (bool more = true; more;) {
+      const auto step = (*engine)->Step();
+      ASSERT_TRUE(step.ok()) << step.status();
+      more = *step;
+    }
+    EXPECT_EQ((*engine)->counters().device_tokens > 0, !on_host);
+    for (size_t i = 0; i < all.size(); ++i) {
+      const auto result = (*engine)->Take(static_cast<RequestId>(i));
+      ASSERT_TRUE(result.ok()) << result.status();
+      if (on_host) {
+        expected.push_back(*result);
+        continue;
+      }
+      EXPECT_EQ(result->ids, expected[i].ids) << i;
+      ASSERT_EQ(result->tokens.size(), expected[i].tokens.size());
+      for (size_t t = 0; t < result->tokens.size(); ++t) {
+        EXPECT_EQ(result->tokens[t].logprob, expected[i].tokens[t].logprob);
+        EXPECT_EQ(result->tokens[t].top, expected[i].tokens[t].top);
+      }
+    }
+  }
 }
 
 TEST_F(CudaExecutorTest, RefusesWhatNoKernelMaySee) {

@@ -219,6 +219,10 @@ class Many {
             tasks_.size(), static_cast<long long>(engine_->max_running()),
             WithCommas(tokens_).c_str(), seconds, rate, WithCommas(counters.tokens).c_str(),
             WithCommas(counters.steps).c_str(), WithCommas(counters.reused_tokens).c_str());
+    if (engine_->runner().samples() && counters.host_tokens > 0) {
+      fprintf(stderr, "%s tokens were sampled on the host, %s on the GPU (docs/sampling.md)\n",
+              WithCommas(counters.host_tokens).c_str(), WithCommas(counters.device_tokens).c_str());
+    }
   }
 
   const RunFlags& flags_;

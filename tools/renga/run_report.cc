@@ -63,6 +63,7 @@ Json ToJson(const RunReport& report) {
       {"decode_tok_s", Rate(timings.decode_tokens, timings.decode_seconds)},
   };
   if (timings.shifts > 0) json["timings"]["shifts"] = timings.shifts;
+  if (timings.device_tokens > 0) json["timings"]["device_tokens"] = timings.device_tokens;
   return json;
 }
 
