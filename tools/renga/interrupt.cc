@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <cstdio>
+#include <cstdlib>
 
 #include "tools/renga/errors.h"
 
@@ -38,7 +39,7 @@ void InstallSignalHandlers() {
 
 void LeaveInterrupted() {
   fflush(nullptr);
-  _exit(kExitInterrupted);
+  std::quick_exit(kExitInterrupted);
 }
 
 InterruptScope::InterruptScope() {
