@@ -288,12 +288,15 @@ TEST_F(GpuAhead, AKernelThatNeverEnds) {
 }
 
 // Whoever uses the halves otherwise than an engine does.
-TEST_F(GpuAhead, TakesTwoStepsAndWhatWasChosen) {
+class GpuAheadAtAnyMoment : public GpuAhead, public testing::WithParamInterface<unsigned> {};
+INSTANTIATE_TEST_SUITE_P(Seeds, GpuAheadAtAnyMoment, testing::Range(1u, 17u));
+
+TEST_P(GpuAheadAtAnyMoment, TakesTwoStepsAndWhatWasChosen) {
   Open(*endless_) = nullptr;
   const auto driver = cuda::Driver::Load(cuda::FakeFile("fake_driver"));
   auto runner = CudaRunner::Create(plan_, cuda::Context::Open(*driver, 0).value(), {}, "cuda:0");
   ASSERT_TRUE(runner.ok()) << runner.status();
-  fake_->BeLate();
+  fake_->ActByChance(GetParam());
   const std::vector<int32_t> tokens = {3, 4}, positions = {0, 1}, sequences = {0, 0},
                              cells = {0, 1}, pages = {0}, rows = {1};
   StepInputs inputs{tokens, positions, sequences, cells, pages, 1, rows};
