@@ -53,7 +53,9 @@ class FakeSampling : public testing::Test {
     ASSERT_TRUE(driver.ok()) << driver.status();
     const auto context = cuda::Context::Open(*driver, 0);
     ASSERT_TRUE(context.ok()) << context.status();
-    plan_ = std::make_shared<const plan::Plan>(FakePlan("sm_90a"));
+    CompileOptions options;
+    options.max_rows = 128;
+    plan_ = std::make_shared<const plan::Plan>(FakePlan("sm_90a", options));
     ASSERT_GE(plan_->gpu.sampler.kernel, 0);
     auto executor = CudaExecutor::Create(plan_, *context, {});
     ASSERT_TRUE(executor.ok()) << executor.status();
