@@ -31,14 +31,11 @@ __device__ __forceinline__ void KeepOfSegment(const SampleArgs& args, const Samp
     if (values[i] != -Infinity()) top.Count(max - values[i]);
   }
   top.FindCut();
-#pragma unroll
-  for (int i = 0; i < kEach; ++i) {
-    top.Gather(TokenKey::Of(values[i], first + i * kSampleThreads), max - values[i],
-               args.parts + part * kSamplePart, kSamplePart);
-  }
+  top.GatherLogits(values, first, max, args.parts + part * kSamplePart, kSamplePart);
   uint64_t sum = 0;
   if (row.sums != 0) {
     // Loaded again: the loop is long, and registers have no number.
+#pragma unroll 1
     for (int id = first; id < min(args.vocab, (static_cast<int>(blockIdx.x) + 1) * kSampleSegment);
          id += kSampleThreads) {
       sum += TokenWeight(LoadFromL2(logits + id), max);
@@ -55,6 +52,7 @@ __device__ __forceinline__ void KeepOfSegment(const SampleArgs& args, const Samp
   if (threadIdx.x != 0) return;
   args.part_counts[part] = static_cast<uint32_t>(count);
   sum = 0;
+#pragma unroll 1
   for (int w = 0; w < kSampleThreads / 32 && row.sums != 0; ++w) sum += sums_of_warp[w];
   args.part_sums[part] = sum;
 }
@@ -70,6 +68,7 @@ __device__ __forceinline__ int LargestOfParts(const SampleArgs& args, float max,
     return t < count ? LoadFromL2(args.parts + (first + block) * kSamplePart + t) : uint64_t{0};
   };
   all = 0;
+#pragma unroll 4
   for (int block = 0; block < blocks; ++block) {
     const int count = static_cast<int>(LoadFromL2(args.part_counts + first + block));
     if (count > kSamplePart) return -1;
@@ -117,6 +116,7 @@ __device__ __forceinline__ void Sample(const SampleArgs& args) {
   if (!ComesLast(args.tickets + blockIdx.y, gridDim.x, last)) return;
 
   const int64_t first = static_cast<int64_t>(blockIdx.y) * gridDim.x;
+#pragma unroll 4
   for (int block = 0; block < static_cast<int>(gridDim.x); ++block) {
     result.sum += LoadFromL2(args.part_sums + first + block);
   }

@@ -44,6 +44,7 @@ class SampleFilters {
     }
     SyncThreads();
     if (words_[0] != 0) return false;
+#pragma unroll 1
     for (int i = 0; i < row.changes && t < count; ++i) {
       if (ids_[i] == TokenKey::Id(key)) key = 0;  // it comes with its change
     }
@@ -127,6 +128,7 @@ class SampleFilters {
     numbers_[t] = below;
     SyncThreads();
     uint64_t sum = 0, sum_below = 0;
+#pragma unroll 1
     for (int i = 0; i < count; ++i) {
       sum += weights_[i];
       if (weights_[i] > 0) {
@@ -143,6 +145,7 @@ class SampleFilters {
     const double enough = static_cast<double>(p) * static_cast<double>(sum);
     int rank = 0;
     uint64_t before = 0;
+#pragma unroll 1
     for (int i = 0; i < count; ++i) {
       if (numbers_[i] < distance || (numbers_[i] == distance && i < t)) {
         ++rank;
@@ -158,6 +161,7 @@ class SampleFilters {
     weights_[t] = stays ? 1 : 0;
     SyncThreads();
     int at = 0, kept = 0;
+#pragma unroll 1
     for (int i = 0; i < count; ++i) {
       kept += static_cast<int>(weights_[i]);
       if (i < t) at += static_cast<int>(weights_[i]);
@@ -177,6 +181,7 @@ class SampleFilters {
     weights_[t] = weight;
     SyncThreads();
     uint64_t all = 0, running = 0;
+#pragma unroll 1
     for (int i = 0; i < count; ++i) {
       all += weights_[i];
       if (i <= t) running = all;
@@ -215,6 +220,7 @@ class SampleFilters {
     weights_[t] = weight;
     SyncThreads();
     uint64_t sum = 0, before = 0;  // the latter of lower ids
+#pragma unroll 1
     for (int i = 0; i < count; ++i) {
       sum += weights_[i];
       if (TokenKey::Id(keys[i]) < id) before += weights_[i];

@@ -61,16 +61,11 @@ class TopKeys {
     uint32_t own[kEach], sum = 0;
 #pragma unroll
     for (int i = 0; i < kEach; ++i) sum += own[i] = bins_[threadIdx.x * kEach + i];
-    const int lane = threadIdx.x % 32;
-    uint32_t running = sum;  // of this lane and those before it
-#pragma unroll
-    for (int distance = 1; distance < 32; distance *= 2) {
-      const uint32_t other = Shuffle(running, max(lane - distance, 0));
-      if (lane >= distance) running += other;
-    }
-    if (lane == 31) warps_[threadIdx.x / 32] = running;
+    uint32_t running = WarpRunningSum(sum);
+    if (threadIdx.x % 32 == 31) warps_[threadIdx.x / 32] = running;
     SyncThreads();
     running -= sum;
+#pragma unroll 1
     for (int w = 0; w < static_cast<int>(threadIdx.x) / 32; ++w) running += warps_[w];
 #pragma unroll
     for (int i = 0; i < kEach; ++i) {
@@ -95,6 +90,30 @@ class TopKeys {
     if (takes && at < room) to[at] = key;
   }
 
+  // The same for logits that a thread holds, of id `first` and every kSampleThreads-th behind it:
+  // one place to count at for all of a warp's.
+  template <int kCount>
+  __device__ __forceinline__ void GatherLogits(const float (&logits)[kCount], int first, float max,
+                                               uint64_t* to, int room) {
+    uint32_t takes = 0;
+#pragma unroll
+    for (int i = 0; i < kCount; ++i) {
+      const bool one = logits[i] != -Infinity() && BinOf(max - logits[i]) <= words_[kCut];
+      takes |= one ? 1u << i : 0u;
+    }
+    const uint32_t count = static_cast<uint32_t>(PopCount(takes));
+    const uint32_t running = WarpRunningSum(count);
+    uint32_t at = 0;
+    if (threadIdx.x % 32 == 31) at = AtomicAdd(words_ + kTaken, running);
+    at = Shuffle(at, 31) + running - count;
+#pragma unroll
+    for (int i = 0; i < kCount; ++i) {
+      if ((takes >> i & 1) == 0) continue;
+      if (static_cast<int>(at) < room) to[at] = TokenKey::Of(logits[i], first + i * kSampleThreads);
+      ++at;
+    }
+  }
+
   // How many were gathered, also beyond the room.
   __device__ __forceinline__ int gathered() const {
     SyncThreads();
@@ -105,10 +124,14 @@ class TopKeys {
   __device__ __forceinline__ void Sort(int count) {
     int size = 2;
     while (size < count) size *= 2;
+#pragma unroll 1
     for (int i = count + threadIdx.x; i < size; i += kSampleThreads) keys[i] = 0;
     SyncThreads();
+#pragma unroll 1
     for (int run = 2; run <= size; run *= 2) {
+#pragma unroll 1
       for (int distance = run / 2; distance > 0; distance /= 2) {
+#pragma unroll 1
         for (int pair = threadIdx.x; pair < size / 2; pair += kSampleThreads) {
           const int i = pair / distance * 2 * distance + pair % distance, j = i + distance;
           const uint64_t a = keys[i], b = keys[j];
@@ -126,6 +149,17 @@ class TopKeys {
 
  private:
   static constexpr int kCut = 0, kTaken = 1;
+
+  // Of this lane and those before it.
+  static __device__ __forceinline__ uint32_t WarpRunningSum(uint32_t value) {
+    const int lane = threadIdx.x % 32;
+#pragma unroll
+    for (int distance = 1; distance < 32; distance *= 2) {
+      const uint32_t other = Shuffle(value, max(lane - distance, 0));
+      if (lane >= distance) value += other;
+    }
+    return value;
+  }
 
   // 32 bins for each power of two from 2^-8 to 2^8.
   static __device__ __forceinline__ uint32_t BinOf(float below) {
