@@ -6,6 +6,7 @@
 #include "runtime/exec/cuda_executor.h"
 #include "runtime/exec/step_batch.h"
 #include "runtime/plan/launch.h"
+#include "runtime/plan/layout.h"
 #include "runtime/plan/sample_args.h"
 #include "tests/cuda/fake/fake_gpu.h"
 #include "tests/runtime/cuda/fake_driver.h"
@@ -54,7 +55,7 @@ class FakeSampling : public testing::Test {
     const auto context = cuda::Context::Open(*driver, 0);
     ASSERT_TRUE(context.ok()) << context.status();
     CompileOptions options;
-    options.max_rows = 128;
+    options.max_rows = 80;
     plan_ = std::make_shared<const plan::Plan>(FakePlan("sm_90a", options));
     ASSERT_GE(plan_->gpu.sampler.kernel, 0);
     auto executor = CudaExecutor::Create(plan_, *context, {});
@@ -165,7 +166,8 @@ TEST_F(FakeSampling, ManyRowsTakeSeveralLaunches) {
   for (int32_t row = 0; row < 70; ++row) asked.push_back({.row = row});
   // More changes than a row may have: it is left to the host.
   for (int32_t id = 0; id < 129; ++id) asked[3].draw.changes.push_back({id, 1, false, 0});
-  ASSERT_TRUE(Step(70, asked).ok());
+  const absl::Status status = Step(70, asked);
+  ASSERT_TRUE(status.ok()) << status;
   ASSERT_EQ(TheSeen().launches.size(), 2u);
   EXPECT_EQ(TheSeen().rows[0].row, 0);
   EXPECT_EQ(TheSeen().rows[1].row, 65);  // the 65th that is not left out
