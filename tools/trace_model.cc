@@ -12,16 +12,12 @@
 #include "ir/base/digest.h"
 #include "ir/base/status.h"
 #include "ir/text/parse.h"
-#include "ir/trace/axis_names.h"
 #include "ir/trace/cache_types_text.h"
-#include "ir/trace/positions.h"
 #include "ir/trace/run_params.h"
-#include "ir/trace/stats.h"
 #include "ir/trace/trace_graph.h"
-#include "runtime/device/cpu/cache_ops.h"
-#include "runtime/device/cpu/float_ops.h"
 #include "runtime/exec/executor.h"
 #include "runtime/plan/layout.h"
+#include "tools/cpu_recorder.h"
 #include "tools/file_weights.h"
 
 namespace renga {
@@ -81,111 +77,6 @@ absl::StatusOr<Trace> TraceOnReference(const OpenedPlan& opened, const Graph& gr
   return trace;
 }
 
-// Copies what steps of the cpu's plan write, under the names of the graph's values.
-class CpuRecorder {
- public:
-  CpuRecorder(const Executor& executor, const Graph& graph, const TraceModelOptions& options,
-              Trace* trace)
-      : executor_(executor), plan_(executor.plan()), options_(options), trace_(trace) {
-    for (const Node& node : graph.nodes) {
-      std::vector<std::string>& results = results_[std::string(NodeName(graph, node))];
-      for (const ValueId id : node.results) {
-        values_[graph.value(id).name] = {&graph.value(id).type, node.op->name, values_.size()};
-        results.push_back(graph.value(id).name);
-      }
-    }
-    for (size_t i = 0; i < plan_.buffers.size(); ++i) {
-      if (plan_.buffers[i].view_of >= 0) {
-        views_[plan_.buffers[i].view_of].push_back(static_cast<int>(i));
-      }
-    }
-  }
-
-  absl::Status AfterStep(int step) {
-    if (options_.cancel != nullptr && *options_.cancel) return absl::CancelledError("interrupted");
-    const std::vector<int32_t>& outputs = plan_.steps[step].outputs;
-    for (size_t i = 0; i < outputs.size(); ++i) {
-      const int32_t buffer = outputs[i];
-      if (plan_.buffers[buffer].space == plan::Space::kCache) {
-        // The buffer is the cache; the result names its new state.
-        const auto node = results_.find(plan_.steps[step].name);
-        if (node != results_.end() && i < node->second.size()) Record(node->second[i], buffer);
-        continue;
-      }
-      Record(plan_.buffers[buffer].name, buffer);
-      for (const int view : views_[buffer]) Record(plan_.buffers[view].name, view);
-    }
-    return absl::OkStatus();
-  }
-
-  // In the graph's order, as the interpreter records them: a view is copied with its buffer, which
-  // may be long before its node.
-  void SortValues() {
-    std::sort(trace_->values.begin(), trace_->values.end(),
-              [this](const TracedValue& a, const TracedValue& b) {
-                return values_.find(a.name)->second.order < values_.find(b.name)->second.order;
-              });
-  }
-
- private:
-  struct Source {
-    const TensorType* type;
-    std::string_view op;
-    size_t order;  // of the graph's values
-  };
-
-  // What a cache of blocks holds of the run's tokens, which `value` becomes.
-  std::vector<float> Unpacked(TracedValue* value, const cpu::TensorRef& tensor) const {
-    const int64_t width = value->shape.back();
-    value->shape[0] = std::min(value->shape[0], static_cast<int64_t>(trace_->run.ids.size()));
-    const int64_t rows = value->elements() / width, row_bytes = RowBytes(value->dtype, width);
-    // The executor took the cache, so its type is one that they know.
-    const cpu::CacheOps ops = *cpu::FindCacheOps(value->dtype);
-    value->dtype = DType::kF32;
-    std::vector<float> numbers(static_cast<size_t>(rows * width));
-    std::vector<float> row(static_cast<size_t>(cpu::FloatStride(width)));
-    for (int64_t r = 0; r < rows; ++r) {
-      ops.unpack(tensor.data + r * row_bytes, width, row.data());
-      std::copy_n(row.begin(), width, numbers.begin() + r * width);
-    }
-    return numbers;
-  }
-
-  void Record(const std::string& name, int buffer) {
-    const auto found = values_.find(name);
-    if (found == values_.end() || (options_.keep && !options_.keep(name))) return;
-    const cpu::TensorRef tensor = executor_.tensor(buffer);
-    TracedValue value;
-    value.name = name;
-    value.op = std::string(found->second.op);
-    value.dtype = tensor.dtype;
-    value.shape.assign(tensor.dims, tensor.dims + tensor.rank);
-    value.axes = AxisNames(*found->second.type);
-    // A fresh sequence has its pages in order: its cells come first.
-    std::vector<float> numbers;
-    if (Info(value.dtype).block_elements > 1) {
-      numbers = Unpacked(&value, tensor);
-      value.data = {reinterpret_cast<const uint8_t*>(numbers.data()),
-                    numbers.size() * sizeof(float)};
-    } else {
-      value.data = absl::MakeConstSpan(tensor.data, value.elements() * RowBytes(value.dtype, 1));
-    }
-    auto copy = std::make_shared<std::vector<uint8_t>>(TakeKept(trace_->run, &value));
-    value.data = *copy;
-    value.stats = ComputeStats(value);
-    trace_->storage.push_back(std::move(copy));
-    trace_->values.push_back(std::move(value));
-  }
-
-  const Executor& executor_;
-  const plan::Plan& plan_;
-  const TraceModelOptions& options_;
-  Trace* trace_;
-  std::map<std::string, Source, std::less<>> values_;
-  std::map<std::string, std::vector<std::string>, std::less<>> results_;  // of a node, by its name
-  std::map<int, std::vector<int>> views_;
-};
-
 absl::StatusOr<Trace> TraceOnCpu(const OpenedPlan& opened, const Graph& graph, int threads,
                                  const TraceModelOptions& options) {
   ExecutorOptions executor_options;
@@ -211,7 +102,7 @@ absl::StatusOr<Trace> TraceOnCpu(const OpenedPlan& opened, const Graph& graph, i
   Trace trace;
   trace.run = RunOf(*opened.plan, options);
   trace.run.device = "cpu";
-  CpuRecorder recorder(*executor, graph, options, &trace);
+  CpuRecorder recorder(*executor, graph, tokens, options.keep, options.cancel, &trace);
   RENGA_RETURN_IF_ERROR(
       executor->Run(inputs, [&recorder](int step) { return recorder.AfterStep(step); }));
   recorder.SortValues();

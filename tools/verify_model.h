@@ -20,32 +20,40 @@ struct Fidelity {
   int64_t positions = 0;
   double kl_mean = 0, kl_p99 = 0, kl_max = 0;  // KL(interpreter || device), in nats
   double top1 = 0;                             // share of equal arg max
+  int64_t not_numbers = 0;  // positions that are NaN on both sides, in none of the figures
 
   // Caches of blocks round in steps, so that two right runs differ by about what the type costs,
   // up to 0.05 in q4_0 (docs/kv-types.md).
   bool coarse = false;
 
   // A wrong model is far beyond; llama.cpp's runs are at 0.001 to 0.005 (docs/verify.md).
-  bool ok() const { return coarse ? kl_mean < 0.2 && top1 >= 0.7 : kl_mean < 0.01 && top1 >= 0.9; }
+  bool ok() const { return not_numbers == 0 && device_ok(); }
+  bool device_ok() const {
+    return coarse ? kl_mean < 0.2 && top1 >= 0.7 : kl_mean < 0.01 && top1 >= 0.9;
+  }
 };
 
 struct VerifyModelOptions {
   OpenOptions open;
   std::vector<int32_t> ids;       // of the nodes' run: two at least, so that positions matter
   std::vector<int32_t> text_ids;  // for Fidelity
-  bool quick = false;             // the nodes, and the text in one piece only
+  bool quick = false;             // without the full context, and the text in one piece only
   VerifyOptions nodes;
 };
 
 struct VerifyReport {
   std::string device;
   std::vector<int32_t> ids;
-  std::optional<Verdict> nodes;  // none where the device's values cannot be recorded
-  std::string no_nodes;          // why
+  std::optional<Verdict> nodes;      // none where the device's values cannot be recorded
+  std::string no_nodes;              // why
+  std::vector<std::string> steps;    // in which nodes were checked: "9 tokens from an empty cache"
+  std::vector<std::string> not_run;  // other kinds of steps, and why not
   std::vector<Fidelity> fidelity;
   double seconds = 0;
 
   bool ok() const;
+  // The device makes of the model what the interpreter makes of it, be that NaN.
+  bool device_ok() const;
 };
 
 // Errors as OpenModel and TraceModel; InvalidArgument for fewer ids than two.

@@ -1,206 +1,128 @@
 #include "ir/trace/likely.h"
 
 #include <algorithm>
-#include <cmath>
-#include <functional>
 #include <optional>
 #include <utility>
-#include <vector>
 
 #include "ir/base/status.h"
+#include "ir/trace/guess.h"
 #include "ir/trace/replay.h"
-#include "ir/trace/value_error.h"
 
 namespace renga {
 namespace {
 
-// Two values that are the same but for what devices round.
-constexpr double kSame = 2e-3;
+// Nodes of an operator that nothing explained: the next would cost as much.
+constexpr int kMostFailures = 2;
 
-// What the values themselves say.
-std::string FromValues(const TracedValue& expected, const TracedValue& got,
-                       const ValueError& error) {
-  if (error.b_nans > 0 && error.a_nans == 0) return "holds NaN";
-  if (error.b_infs > 0 && error.a_infs == 0) return "holds infinities";
-  if (error.rms_b == 0 && error.rms_a > 0) return "holds zeros";
-  const std::vector<float> e = AsFloats(expected), g = AsFloats(got);
-  if (e.size() != g.size()) return "";
-  double dot = 0, squares = 0, both = 0;
-  for (size_t i = 0; i < e.size(); ++i) {
-    dot += double{e[i]} * g[i];
-    squares += double{e[i]} * e[i];
-    both += double{g[i]} * g[i];
-  }
-  // The scale that fits best, and what it leaves.
-  const double scale = squares > 0 ? dot / squares : 0;
-  const double rest = both - 2 * scale * dot + scale * scale * squares;
-  if (scale != 0 && both > 0 && std::sqrt(std::max(0.0, rest) / both) < kSame) {
-    return StrCat("is ", static_cast<float>(scale), " times what it should be");
-  }
-  const int64_t rows = expected.shape.empty() ? 0 : expected.shape[0];
-  if (rows < 3) return "";
-  const size_t width = e.size() / static_cast<size_t>(rows);
-  const auto shifted = [&](size_t expected_from, size_t got_from) {
-    double errors = 0, all = 0;
-    for (size_t i = 0; i < (static_cast<size_t>(rows) - 1) * width; ++i) {
-      const double a = e[expected_from * width + i], b = g[got_from * width + i];
-      errors += (a - b) * (a - b);
-      all += a * a;
-    }
-    return all > 0 && std::sqrt(errors / all) < kSame;
-  };
-  if (shifted(0, 1)) return "each row is that of the one before";
-  if (shifted(1, 0)) return "each row is that of the one after";
-  return "";
-}
-
-// One thing that a node may do otherwise.
-struct Guess {
-  std::string text;
-  std::string pairing;             // in place of its attribute; empty: none
-  std::vector<std::string> zeros;  // weights without their values
-  std::function<int32_t(int32_t)> position;
-};
-
-class Guesses {
+// Whether the node, computed so, gives what the device has.
+class Trial {
  public:
-  Guesses(const LikelyInputs& inputs, ValueId id, const TracedValue& got)
-      : inputs_(inputs),
-        id_(id),
-        got_(got),
-        index_(static_cast<size_t>(ComputeUses(inputs.graph).producer[id])),
-        node_(inputs.graph.nodes[index_]) {
-    AddPairing();
-    AddZeros();
-    AddPositions();
-  }
+  Trial(const GuessNode& node, const TracedValue& got, double error)
+      // A guess that changes next to nothing explains nothing.
+      : node_(node), got_(got), most_(std::min(kSameValue, error / 4)) {}
 
-  // One alone, else two of different kinds.
-  std::string First() const {
-    for (const Guess& guess : guesses_) {
-      if (Gives(guess)) return guess.text;
-    }
-    for (const Guess& a : guesses_) {
-      for (const Guess& b : guesses_) {
-        if (a.pairing.empty() || !b.pairing.empty() || b.position) continue;
-        Guess both = b;
-        both.pairing = a.pairing;
-        if (Gives(both)) return StrCat(a.text, ", and ", b.text);
-      }
-    }
-    return "";
-  }
-
- private:
-  void AddPairing() {
-    const auto pairing = node_.attrs.find("pairing");
-    if (pairing == node_.attrs.end()) return;
-    const auto* is = std::get_if<std::string>(&pairing->second);
-    if (is == nullptr || (*is != "neox" && *is != "norm")) return;
-    int64_t dims = 0;
-    if (const auto found = node_.attrs.find("dims"); found != node_.attrs.end()) {
-      if (const auto* number = std::get_if<int64_t>(&found->second)) dims = *number;
-    }
-    const std::string halves = StrCat("(i, i+", dims / 2, ")"), pairs = "(2i, 2i+1)";
-    const bool half = *is == "neox";
-    guesses_.push_back({.text = StrCat("rotates the pairs ", half ? pairs : halves,
-                                       ", the model's are ", half ? halves : pairs),
-                        .pairing = half ? "norm" : "neox",
-                        .zeros = {},
-                        .position = nullptr});
-  }
-
-  void AddZeros() {
-    std::vector<std::string> biases, others;
-    for (const ValueId operand : node_.operands) {
-      if (operand == kNoValue) continue;
-      const Value& value = inputs_.graph.value(operand);
-      if (value.kind != ValueKind::kWeight) continue;
-      const std::string& name =
-          value.packed() ? inputs_.graph.value(value.source).name : value.name;
-      (name.ends_with(".bias") ? biases : others).push_back(name);
-    }
-    // A bias is forgotten more often than a matrix.
-    std::vector<std::vector<std::string>> sets;
-    for (const std::string& name : biases) sets.push_back({name});
-    for (const std::string& name : others) sets.push_back({name});
-    if (biases.size() > 1) sets.push_back(biases);
-    for (std::vector<std::string>& zeros : sets) {
-      std::string text = StrCat("as if @", StrJoin(zeros, " and @"),
-                                zeros.size() == 1 ? " were zeros" : " were all zeros");
-      guesses_.push_back(
-          {.text = std::move(text), .pairing = "", .zeros = std::move(zeros), .position = nullptr});
-    }
-  }
-
-  void AddPositions() {
-    positions_ = inputs_.graph.FindValue("positions", false);
-    if (positions_ == kNoValue || std::find(node_.operands.begin(), node_.operands.end(),
-                                            positions_) == node_.operands.end()) {
-      return;
-    }
-    const auto add = [this](std::string text, std::function<int32_t(int32_t)> position) {
-      guesses_.push_back({std::move(text), "", {}, std::move(position)});
-    };
-    add("as if every position were 0", [](int32_t) { return 0; });
-    add("as if each position were one more", [](int32_t at) { return at + 1; });
-    add("as if each position were one less", [](int32_t at) { return std::max(0, at - 1); });
-  }
-
-  // Whether the node, so changed, gives what the device has.
-  bool Gives(const Guess& guess) const {
-    Graph graph = inputs_.graph;
-    if (!guess.pairing.empty()) graph.nodes[index_].attrs["pairing"] = guess.pairing;
-    // Its bytes must not move once they have been given.
-    std::string blank;
-    for (const std::string& name : guess.zeros) {
-      if (const auto bytes = inputs_.weights(name); bytes.ok()) {
-        blank.resize(std::max(blank.size(), bytes->size()));
-      }
+  bool Gives(std::initializer_list<const Guess*> guesses) const {
+    Alternative other{node_.graph(), node_.index, {}, {}, nullptr};
+    for (const Guess* guess : guesses) {
+      if (!guess->apply(&other)) return false;
     }
     const WeightBytes weights =
         [&](const std::string& name) -> absl::StatusOr<absl::Span<const uint8_t>> {
-      RENGA_ASSIGN_OR_RETURN(const absl::Span<const uint8_t> bytes, inputs_.weights(name));
-      const bool zero =
-          std::find(guess.zeros.begin(), guess.zeros.end(), name) != guess.zeros.end();
-      if (!zero) return bytes;
-      return absl::MakeConstSpan(reinterpret_cast<const uint8_t*>(blank.data()), bytes.size());
+      const auto changed = other.weights.find(name);
+      if (changed != other.weights.end()) return absl::MakeConstSpan(changed->second);
+      return node_.inputs.weights(name);
     };
     const RecordedValue recorded = [&](ValueId value) -> absl::StatusOr<std::optional<HostTensor>> {
-      RENGA_ASSIGN_OR_RETURN(std::optional<HostTensor> tensor, inputs_.recorded(value));
-      if (value == positions_ && guess.position && tensor.has_value()) {
-        for (int32_t& at : tensor->i) at = guess.position(at);
-      }
+      RENGA_ASSIGN_OR_RETURN(std::optional<HostTensor> tensor, node_.inputs.recorded(value));
+      const auto change = other.operands.find(value);
+      if (change != other.operands.end() && tensor.has_value()) change->second(&*tensor);
       return tensor;
     };
-    const Replayer replayer(graph, weights, inputs_.threads);
-    const auto made = replayer.Replay(id_, recorded, inputs_.recorded.symbols());
+    const Replayer replayer(other.graph, weights, node_.inputs.threads);
+    auto made = replayer.Replay(node_.id, recorded, node_.inputs.recorded.symbols());
     if (!made.ok()) return false;
+    if (other.result) other.result(&*made);
     std::vector<uint8_t> bytes;
     TracedValue value = ToTracedValue(*made, &bytes);
     value.name = got_.name;
     value.axes = got_.axes;
-    const auto error = CompareValues(value, got_, kSame);
-    return error.ok() && error->relative < kSame && error->lone_nonfinite == 0;
+    const auto error = CompareValues(value, got_, kSameValue);
+    return error.ok() && error->relative < most_ && error->lone_nonfinite == 0;
   }
 
-  const LikelyInputs& inputs_;
-  const ValueId id_;
+ private:
+  const GuessNode& node_;
   const TracedValue& got_;
-  const size_t index_;
-  const Node& node_;
-  ValueId positions_ = kNoValue;
-  std::vector<Guess> guesses_;
+  const double most_;
 };
+
+struct Candidate {
+  const Guess* first;
+  const Guess* second = nullptr;  // both at once
+  std::string key() const {
+    return second == nullptr ? first->key : StrCat(first->key, " & ", second->key);
+  }
+};
+
+// One alone, then another pairing and a second.
+std::vector<Candidate> Candidates(const Guesses& guesses) {
+  std::vector<Candidate> all;
+  for (const Guess& guess : guesses) all.push_back({&guess});
+  for (const Guess& a : guesses) {
+    if (a.kind != "pairs") continue;
+    for (const Guess& b : guesses) {
+      if (b.joins) all.push_back({&a, &b});
+    }
+  }
+  return all;
+}
+
+// What a cache held before the node that writes to it.
+std::optional<std::vector<float>> Before(const GuessNode& node) {
+  const OpDef& op = *node.node().op;
+  for (const Alias& alias : op.aliases) {
+    if (node.node().results[alias.result] != node.id) continue;
+    const auto tensor = node.inputs.recorded(node.node().operands[alias.operand]);
+    if (tensor.ok() && tensor->has_value()) return (*tensor)->f;
+  }
+  return std::nullopt;
+}
 
 }  // namespace
 
-std::string LikelyCause(const LikelyInputs& inputs, ValueId id, const TracedValue& expected,
-                        const TracedValue& got) {
-  if (const auto error = CompareValues(expected, got, kSame); error.ok()) {
-    if (std::string text = FromValues(expected, got, *error); !text.empty()) return text;
+Likely LikelyCauses::Find(ValueId id, const TracedValue& expected, const TracedValue& got) {
+  const size_t index = static_cast<size_t>(ComputeUses(inputs_.graph).producer[id]);
+  const GuessNode node{inputs_, id, index};
+  const auto error = CompareValues(expected, got, kSameValue);
+  if (!error.ok()) return {};
+  const std::optional<std::vector<float>> before = Before(node);
+  if (Likely likely =
+          LikelyFromValues(expected, got, *error, before.has_value() ? &*before : nullptr);
+      !likely.text.empty()) {
+    return likely;
   }
-  return Guesses(inputs, id, got).First();
+  Known& known = known_[std::string(node.node().op->name)];
+  if (known.failures >= kMostFailures) return {};
+  Guesses guesses;
+  AddInputGuesses(node, &guesses);
+  AddWeightGuesses(node, &guesses);
+  std::vector<Candidate> candidates = Candidates(guesses);
+  const auto rank = [&known](const Candidate& candidate) {
+    return std::find(known.keys.begin(), known.keys.end(), candidate.key()) - known.keys.begin();
+  };
+  std::stable_sort(candidates.begin(), candidates.end(),
+                   [&rank](const Candidate& a, const Candidate& b) { return rank(a) < rank(b); });
+  const Trial trial(node, got, error->relative);
+  for (const Candidate& candidate : candidates) {
+    const Guess *a = candidate.first, *b = candidate.second;
+    if (!(b == nullptr ? trial.Gives({a}) : trial.Gives({a, b}))) continue;
+    std::erase(known.keys, candidate.key());
+    known.keys.insert(known.keys.begin(), candidate.key());
+    if (b == nullptr) return {a->kind, a->text};
+    return {StrCat(a->kind, ", ", b->kind), StrCat(a->text, ", and ", b->text)};
+  }
+  ++known.failures;
+  return {};
 }
 
 }  // namespace renga

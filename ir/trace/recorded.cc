@@ -11,8 +11,12 @@
 namespace renga {
 
 Recorded::Recorded(const Graph& graph, const TraceRun& run,
-                   absl::flat_hash_map<ValueId, const TracedValue*> values)
-    : graph_(graph), run_(run), values_(std::move(values)) {
+                   absl::flat_hash_map<ValueId, const TracedValue*> values, const StepState* state)
+    : graph_(graph), run_(run), values_(std::move(values)), state_(state) {
+  if (state_ != nullptr) {
+    symbols_ = state_->symbols;
+    return;
+  }
   symbols_ = RunSymbols(graph, run.ids);
   for (const auto& [id, value] : values_) {
     SymbolValues sizes;
@@ -34,6 +38,9 @@ const TracedValue* Recorded::Find(ValueId id) const {
 
 absl::StatusOr<std::optional<HostTensor>> Recorded::operator()(ValueId id) const {
   const Value& value = graph_.value(id);
+  if (state_ != nullptr && (value.kind == ValueKind::kParam || value.kind == ValueKind::kCache)) {
+    return Given(value);
+  }
   if (value.kind == ValueKind::kParam) {
     RENGA_ASSIGN_OR_RETURN(HostTensor tensor, RunParam(graph_, id, run_.ids));
     return tensor;
@@ -53,6 +60,14 @@ absl::StatusOr<std::optional<HostTensor>> Recorded::operator()(ValueId id) const
     tensor.f.resize(static_cast<size_t>(tensor.shape[0]) * cell);
   }
   return tensor;
+}
+
+absl::StatusOr<std::optional<HostTensor>> Recorded::Given(const Value& value) const {
+  const auto& given = value.kind == ValueKind::kParam ? state_->params : state_->caches;
+  const auto found = given.find(value.name);
+  if (found != given.end()) return found->second;
+  return absl::InvalidArgumentError(
+      StrCat(RefText(value), ": expected what the step was given, got none"));
 }
 
 absl::StatusOr<std::optional<HostTensor>> Recorded::Zeros(const Value& value) const {

@@ -8,6 +8,7 @@
 #include "ir/core/eval.h"
 #include "ir/core/graph.h"
 #include "ir/reference/interpreter.h"
+#include "ir/trace/step_state.h"
 #include "ir/trace/trace.h"
 
 namespace renga {
@@ -15,9 +16,11 @@ namespace renga {
 class Recorded {
  public:
   // Values of `graph` by the recorded ones that stand for them. Caches before the run are zeros,
-  // parameters those of the run (run_params.h). `graph` and what `values` points to outlive this.
+  // parameters those of the run (run_params.h), unless `state` has them. `graph`, `run`, what
+  // `values` points to and `state` outlive this.
   Recorded(const Graph& graph, const TraceRun& run,
-           absl::flat_hash_map<ValueId, const TracedValue*> values);
+           absl::flat_hash_map<ValueId, const TracedValue*> values,
+           const StepState* state = nullptr);
 
   // nullptr where the value was not recorded.
   const TracedValue* Find(ValueId id) const;
@@ -29,10 +32,12 @@ class Recorded {
 
  private:
   absl::StatusOr<std::optional<HostTensor>> Zeros(const Value& value) const;
+  absl::StatusOr<std::optional<HostTensor>> Given(const Value& value) const;
 
   const Graph& graph_;
   const TraceRun& run_;
   absl::flat_hash_map<ValueId, const TracedValue*> values_;
+  const StepState* state_;
   SymbolValues symbols_;
 };
 

@@ -2,19 +2,18 @@
 
 #include <algorithm>
 #include <cmath>
+#include <string_view>
 #include <thread>
 #include <utility>
 
 #include "ir/base/status.h"
+#include "ir/reference/dequant.h"
 #include "ir/trace/likely.h"
 #include "ir/trace/recorded.h"
 #include "ir/trace/replay.h"
 
 namespace renga {
 namespace {
-
-// Of each operator: the cause of a wrong node is nearly always that of its like in other layers.
-constexpr int kMostGuesses = 8;
 
 // What a node's error can do to a number that is kept in whole steps: those near a boundary, a
 // share e s of them where s is their root mean square in steps, end up a step away, which is
@@ -34,15 +33,16 @@ double ToleranceOf(DType type) {
 class Verifier {
  public:
   Verifier(const Trace& trace, const Graph& graph, const WeightBytes& weights,
-           const VerifyOptions& options)
+           const VerifyOptions& options, const StepState* state)
       : graph_(graph),
         weights_(weights),
         options_(options),
         threads_(options.threads > 0
                      ? options.threads
                      : std::max(1, static_cast<int>(std::thread::hardware_concurrency()))),
-        recorded_(graph, trace.run, ValuesOf(trace, graph)),
-        replayer_(graph, weights, threads_) {}
+        recorded_(graph, trace.run, ValuesOf(trace, graph), state),
+        replayer_(graph, weights, threads_),
+        causes_({graph_, weights_, recorded_, threads_}) {}
 
   absl::StatusOr<Verdict> Run() {
     std::vector<std::pair<const Node*, ValueId>> results;
@@ -95,6 +95,7 @@ class Verifier {
     expected.name = value.name;
     expected.axes = got.axes;
     if (value.type.dtype == DType::kI32) return CheckChoice(node, value, expected, got);
+    NoteModelFault(node, value, expected);
     const double tolerance = options_.rtol.value_or(ToleranceOf(value.type.dtype));
     const absl::StatusOr<ValueError> error = CompareValues(expected, got, tolerance);
     if (!error.ok()) return Skip(value, error.status());
@@ -108,8 +109,11 @@ class Verifier {
     BadValue bad = BadOf(node, value);
     bad.error = *error;
     bad.tolerance = tolerance;
-    if (guesses_[node.op->name]++ < kMostGuesses) {
-      bad.likely = LikelyCause({graph_, weights_, recorded_, threads_}, id, expected, got);
+    if (Likely likely = causes_.Find(id, expected, got); !likely.text.empty()) {
+      bad.kind = std::move(likely.kind);
+      bad.likely = std::move(likely.text);
+    } else {
+      bad.kind = error->lone_nonfinite > 0 ? "not a number" : "differs";
     }
     verdict_.bad.push_back(std::move(bad));
     return absl::OkStatus();
@@ -146,11 +150,73 @@ class Verifier {
       bad.error.a_at_worst = should[i];
       bad.error.b_at_worst = is;
       bad.error.max_abs = std::abs(is - should[i]);
+      bad.kind = "choice";
       bad.likely = StrCat("expected ", should[i], ", got ", is);
       verdict_.bad.push_back(std::move(bad));
       break;
     }
     return absl::OkStatus();
+  }
+
+  static bool Finite(absl::Span<const float> values) {
+    return std::all_of(values.begin(), values.end(), [](float x) { return std::isfinite(x); });
+  }
+
+  // Where the interpreter gets no numbers out of numbers, and in which weight that lies.
+  void NoteModelFault(const Node& node, const Value& value, const TracedValue& expected) {
+    if (Finite(AsFloats(expected))) return;
+    std::vector<std::string> weights;
+    for (const ValueId operand : node.operands) {
+      if (operand == kNoValue) continue;
+      const Value& of = graph_.value(operand);
+      if (of.kind == ValueKind::kWeight) {
+        const std::string text = NotFiniteText(of.packed() ? graph_.value(of.source) : of);
+        if (!text.empty()) weights.push_back(text);
+        continue;
+      }
+      const auto tensor = recorded_(operand);
+      if (tensor.ok() && tensor->has_value() && !Finite((*tensor)->f)) {
+        if (of.kind != ValueKind::kCache && graph_.value(operand).type.shape[0].symbol != "C") {
+          return;  // it came from before
+        }
+      }
+    }
+    // Of attention: keys and values of earlier steps are a layer's own.
+    if (weights.empty() && !node.op->aliases.empty()) return;
+    ModelFault fault;
+    fault.name = value.name;
+    fault.op = std::string(node.op->name);
+    fault.layer = LayerOf(value.name);
+    fault.what = weights.empty() ? "its numbers grow beyond all bounds" : StrJoin(weights, ", ");
+    const bool known = std::any_of(verdict_.model.begin(), verdict_.model.end(),
+                                   [&](const ModelFault& each) { return each.what == fault.what; });
+    if (!known) verdict_.model.push_back(std::move(fault));
+  }
+
+  // Empty where all values of the weight are numbers.
+  std::string NotFiniteText(const Value& weight) const {
+    const auto bytes = weights_(weight.name);
+    if (!bytes.ok()) return "";
+    int64_t elements = 1;
+    for (const Dim& dim : weight.type.shape) elements *= dim.value;
+    std::vector<float> values(static_cast<size_t>(elements));
+    if (!DequantRow(weight.type.dtype, *bytes, absl::MakeSpan(values)).ok()) return "";
+    int64_t nans = 0, infinities = 0, first = -1;
+    for (size_t i = 0; i < values.size(); ++i) {
+      if (std::isfinite(values[i])) continue;
+      ++(std::isnan(values[i]) ? nans : infinities);
+      if (first < 0) first = static_cast<int64_t>(i);
+    }
+    if (first < 0) return "";
+    const int64_t columns = weight.type.shape.back().value;
+    const std::string at = weight.type.rank() == 1
+                               ? StrCat("[", first, "]")
+                               : StrCat("[", first / columns, ",", first % columns, "]");
+    std::vector<std::string> counts;
+    if (nans > 0) counts.push_back(StrCat(nans, " NaN"));
+    if (infinities > 0) counts.push_back(StrCat(infinities, " infinite"));
+    return StrCat("@", weight.name, " holds ", StrJoin(counts, " and "), " of ", elements,
+                  " values, the first at ", at);
   }
 
   BadValue BadOf(const Node& node, const Value& value) const {
@@ -172,15 +238,47 @@ class Verifier {
   const int threads_;
   const Recorded recorded_;
   const Replayer replayer_;
-  absl::flat_hash_map<std::string_view, int> guesses_;  // made, by operator
+  LikelyCauses causes_;
   Verdict verdict_;
 };
 
 }  // namespace
 
 absl::StatusOr<Verdict> VerifyTrace(const Trace& trace, const Graph& graph,
-                                    const WeightBytes& weights, const VerifyOptions& options) {
-  return Verifier(trace, graph, weights, options).Run();
+                                    const WeightBytes& weights, const VerifyOptions& options,
+                                    const StepState* state) {
+  return Verifier(trace, graph, weights, options, state).Run();
+}
+
+void AddStep(std::string_view step, Verdict found, Verdict* verdict) {
+  verdict->values += found.values;
+  if (found.worst_share > verdict->worst_share) {
+    verdict->worst_share = found.worst_share;
+    verdict->worst = std::move(found.worst);
+  }
+  for (std::string& skipped : found.skipped) {
+    verdict->skipped.push_back(StrCat(skipped, " (", step, ")"));
+  }
+  for (ModelFault& fault : found.model) {
+    const bool known = std::any_of(verdict->model.begin(), verdict->model.end(),
+                                   [&](const ModelFault& each) { return each.what == fault.what; });
+    if (!known) verdict->model.push_back(std::move(fault));
+  }
+  for (BadValue& bad : found.bad) {
+    const auto known = std::find_if(verdict->bad.begin(), verdict->bad.end(),
+                                    [&](const BadValue& each) { return each.name == bad.name; });
+    if (known != verdict->bad.end()) {
+      known->steps.emplace_back(step);
+      // What more tokens, or a filled cache, tell apart.
+      if (known->likely.empty() && !bad.likely.empty()) {
+        known->likely = std::move(bad.likely);
+        known->kind = std::move(bad.kind);
+      }
+      continue;
+    }
+    bad.steps = {std::string(step)};
+    verdict->bad.push_back(std::move(bad));
+  }
 }
 
 }  // namespace renga

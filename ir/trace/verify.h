@@ -14,6 +14,7 @@
 #include "absl/status/statusor.h"
 #include "ir/core/graph.h"
 #include "ir/reference/interpreter.h"
+#include "ir/trace/step_state.h"
 #include "ir/trace/trace.h"
 #include "ir/trace/value_error.h"
 
@@ -39,22 +40,41 @@ struct BadValue {
   int layer = -1;
   ValueError error;  // a: the interpreter's, b: the device's
   double tolerance = 0;
+  std::string kind;    // of what is likely (likely.h), else "not a number" or "differs"
   std::string likely;  // what would give just these values; empty: nothing that was tried does
+  std::vector<std::string> steps;  // of several, those in which it is wrong; the first is told
+};
+
+// What the model itself makes that is no number: the interpreter, too, gets NaN or infinities out
+// of numbers here. No device can do better.
+struct ModelFault {
+  std::string name;  // the value, without sigil
+  std::string op;
+  int layer = -1;
+  std::string what;  // "@blk.1.ffn_norm.weight holds 1 NaN, the first at [20]"
 };
 
 struct Verdict {
   int64_t values = 0;  // compared
+  std::vector<ModelFault> model;
   std::vector<BadValue> bad;
   std::string worst;                 // of those that are not bad: the one nearest to its tolerance
   double worst_share = 0;            // of its tolerance
   std::vector<std::string> skipped;  // "0.x: why", of what could not be compared
-  bool ok() const { return bad.empty() && skipped.empty(); }
+  bool device_ok() const { return bad.empty() && skipped.empty(); }
+  bool ok() const { return device_ok() && model.empty(); }
 };
 
 // `trace` is of a run of `graph` on some device, of all values of its nodes (or those kept). Both
 // and `weights`, the bytes of the model's file, must be of the same model. Errors: InvalidArgument
-// for a trace that has no value of the graph; Cancelled.
+// for a trace that has no value of the graph; Cancelled. `state`: of a step that is not the first
+// of an only sequence.
 absl::StatusOr<Verdict> VerifyTrace(const Trace& trace, const Graph& graph,
-                                    const WeightBytes& weights, const VerifyOptions& options);
+                                    const WeightBytes& weights, const VerifyOptions& options,
+                                    const StepState* state = nullptr);
+
+// Adds what was found in another step of the same graph, `step`, to `verdict`: a value that is
+// wrong in both is told once.
+void AddStep(std::string_view step, Verdict found, Verdict* verdict);
 
 }  // namespace renga

@@ -39,7 +39,7 @@ absl::StatusOr<std::unique_ptr<Executor>> Executor::Create(std::shared_ptr<const
                          Region::Allocate(executor->plan_->memory.activations, "activations"));
   executor->sizes_.assign(executor->plan_->symbols.size(), 1);
   executor->PlaceInputs();
-  RENGA_RETURN_IF_ERROR(executor->PrepareSteps());
+  RENGA_RETURN_IF_ERROR(executor->PrepareSteps(options));
   return executor;
 }
 
@@ -53,11 +53,11 @@ void Executor::PlaceInputs() {
   }
 }
 
-absl::Status Executor::PrepareSteps() {
+absl::Status Executor::PrepareSteps(const ExecutorOptions& options) {
   steps_.reserve(plan_->steps.size());
   for (size_t i = 0; i < plan_->steps.size(); ++i) {
     const plan::Step& step = plan_->steps[i];
-    if (absl::Status status = PrepareStep(step); !status.ok()) {
+    if (absl::Status status = PrepareStep(step, options); !status.ok()) {
       return Annotate(status, StrCat("step ", i, " (", step.name, ")"));
     }
   }
@@ -89,13 +89,14 @@ absl::Status Executor::PrepareSteps() {
   return absl::OkStatus();
 }
 
-absl::Status Executor::PrepareStep(const plan::Step& step) {
+absl::Status Executor::PrepareStep(const plan::Step& step, const ExecutorOptions& options) {
   if (step.kind != plan::StepKind::kKernel) {
     return absl::UnimplementedError(
         StrCat("kind ", plan::ToString(step.kind), ": the cpu device runs kernel steps only"));
   }
   const std::string& name = plan_->kernels[step.kernel].name;
-  const cpu::KernelDef* kernel = cpu::FindKernel(name);
+  const cpu::KernelDef* kernel =
+      options.find_kernel ? options.find_kernel(name) : cpu::FindKernel(name);
   if (kernel == nullptr) {
     return absl::UnimplementedError(
         StrCat("the cpu device has no kernel ", name, "; it has ", KernelNames()));

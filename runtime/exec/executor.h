@@ -27,6 +27,8 @@ struct ExecutorOptions {
   std::string plan_path;   // see WeightOptions
   std::string model_path;  // see WeightOptions
   std::function<void(int64_t done, int64_t total)> progress = nullptr;  // see WeightOptions
+  // Where a step's kernel is found by its name; null: the built-in ones.
+  std::function<const cpu::KernelDef*(std::string_view name)> find_kernel = nullptr;
 };
 
 // Called after a step with its index into Plan::steps; what it wrote can be read (Executor::tensor)
@@ -77,8 +79,8 @@ class Executor {
       : plan_(std::move(plan)), pool_(threads) {}
 
   void PlaceInputs();
-  absl::Status PrepareSteps();
-  absl::Status PrepareStep(const plan::Step& step);
+  absl::Status PrepareSteps(const ExecutorOptions& options);
+  absl::Status PrepareStep(const plan::Step& step, const ExecutorOptions& options);
   cpu::TensorRef MakeTensor(int32_t buffer) const;
   void BindSizes(const StepInputs& inputs);
   void CopyInputs(const StepInputs& inputs) const;

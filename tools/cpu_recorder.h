@@ -1,0 +1,58 @@
+// What the steps of a cpu plan write, copied under the names of the graph's values as they run.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "ir/core/graph.h"
+#include "ir/trace/trace.h"
+#include "runtime/exec/executor.h"
+
+namespace renga {
+
+class CpuRecorder {
+ public:
+  // `graph` is that of the executor's plan. Values go to `trace`, whose run says which rows to keep
+  // (positions.h); of caches the first `cells` cells. `keep`: which values; null: all. All but
+  // `keep` outlive this.
+  CpuRecorder(const Executor& executor, const Graph& graph, int64_t cells,
+              std::function<bool(std::string_view name)> keep, const std::atomic<bool>* cancel,
+              Trace* trace);
+
+  // For Executor::Run. Cancelled once `cancel` is set.
+  absl::Status AfterStep(int step);
+
+  // In the graph's order, as the interpreter records them: a view is copied with its buffer, which
+  // may be long before its node.
+  void SortValues();
+
+ private:
+  struct Source {
+    const TensorType* type;
+    std::string_view op;
+    size_t order;  // of the graph's values
+  };
+
+  void Record(const std::string& name, int buffer);
+
+  const Executor& executor_;
+  const plan::Plan& plan_;
+  const int64_t cells_;
+  const std::function<bool(std::string_view name)> keep_;
+  const std::atomic<bool>* cancel_;
+  Trace* trace_;
+  std::map<std::string, Source, std::less<>> values_;
+  std::map<std::string, std::vector<std::string>, std::less<>> results_;  // of a node, by its name
+  std::map<int, std::vector<int>> views_;
+};
+
+// The first `cells` cells of cache buffer `buffer`, as numbers: [cells, heads, dim].
+std::vector<float> CellsOf(const Executor& executor, int buffer, int64_t cells);
+
+}  // namespace renga
