@@ -1,5 +1,6 @@
 #include "tools/step_recorder.h"
 
+#include <cstring>
 #include <string>
 #include <utility>
 #include <vector>
@@ -37,6 +38,15 @@ class CpuSteps final : public StepRecorder {
     RENGA_RETURN_IF_ERROR(
         executor_->Run(inputs, [&recorder](int step) { return recorder.AfterStep(step); }));
     recorder.SortValues();
+    return absl::OkStatus();
+  }
+
+  absl::Status Forget() override {
+    const KvArena& kv = executor_->kv();
+    for (size_t i = 0; i < plan().caches.size(); ++i) {
+      const uint64_t bytes = plan().caches[i].cell_bytes * static_cast<uint64_t>(kv.cells());
+      std::memset(kv.cache(static_cast<int>(i)), 0, bytes);
+    }
     return absl::OkStatus();
   }
 

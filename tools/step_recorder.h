@@ -33,6 +33,9 @@ class StepRecorder {
   // Runs the step. What it found and made, with the first `cells` cells of the caches, goes to
   // `record` unless that is null. Errors as Executor::Run.
   virtual absl::Status Run(const StepInputs& inputs, int64_t cells, RecordedStep* record) = 0;
+
+  // As if nothing had ever been stored in any cache.
+  virtual absl::Status Forget() = 0;
 };
 
 struct CpuStepOptions {

@@ -17,7 +17,7 @@ namespace renga {
 struct VerifyStepsOptions {
   std::vector<int32_t> ids;   // of the first step, two at least, and of the others' first tokens
   std::vector<int32_t> more;  // what goes on behind them, again and again; empty: `ids`
-  bool quick = false;         // without the full context
+  bool quick = false;         // a token behind some others instead of the last of a full context
   VerifyOptions nodes;
 };
 
