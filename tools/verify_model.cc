@@ -101,8 +101,15 @@ class ModelVerifier {
                  options_.ids.size()));
     }
     report_.ids = options_.ids;
+    // Read first: what is wrong with it would else be told after minutes.
+    std::optional<LlamaLog> log;
+    if (!options_.log.empty()) {
+      RENGA_ASSIGN_OR_RETURN(log, ReadLlamaLog(options_.log));
+    }
+    if (!options_.plan.empty()) RENGA_RETURN_IF_ERROR(OpenBeside());
     RENGA_RETURN_IF_ERROR(Whole());
     RENGA_RETURN_IF_ERROR(Nodes());
+    if (log) RENGA_RETURN_IF_ERROR(Against(*log));
     report_.seconds =
         std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     return std::move(report_);
@@ -118,11 +125,49 @@ class ModelVerifier {
     return options;
   }
 
+  // The plan and what it should be.
+  absl::Status OpenBeside() {
+    RENGA_ASSIGN_OR_RETURN(const bool is_plan, IsPlan(model_));
+    if (is_plan) {
+      return absl::InvalidArgumentError(StrCat(
+          "--plan: expected MODEL to be the GGUF that it is to be held against, got the plan ",
+          model_));
+    }
+    RENGA_ASSIGN_OR_RETURN(const bool plan, IsPlan(options_.plan));
+    if (!plan) {
+      return absl::InvalidArgumentError(
+          StrCat("--plan: expected a plan, got ", options_.plan, ", which is none"));
+    }
+    RENGA_ASSIGN_OR_RETURN(const OpenedPlan opened, OpenPlan(options_.plan, options_.open));
+    RENGA_ASSIGN_OR_RETURN(truth_, OpenTruth(model_, opened, Threads()));
+    report_.weights = truth_->faults;
+    return absl::OkStatus();
+  }
+
+  // What runs.
+  const std::string& Subject() const { return options_.plan.empty() ? model_ : options_.plan; }
+
+  absl::Status Against(const LlamaLog& log) {
+    TraceModelOptions trace_options;
+    trace_options.open = options_.open;
+    trace_options.open.device = report_.device;
+    trace_options.ids = options_.text_ids;
+    trace_options.cancel = options_.nodes.cancel;
+    RENGA_ASSIGN_OR_RETURN(const Trace trace, TraceModel(Subject(), trace_options));
+    absl::StatusOr<LogComparison> comparison = CompareWithLog(trace, log);
+    if (!comparison.ok()) {
+      return Annotate(comparison.status(), StrCat("--against ", options_.log, ", a run of ",
+                                                  trace.run.ids.size(), " tokens (-p or --ids)"));
+    }
+    report_.against = *std::move(comparison);
+    return absl::OkStatus();
+  }
+
   // First, for it says which device it is.
   absl::Status Whole() {
     const int64_t tokens = static_cast<int64_t>(options_.text_ids.size());
     RENGA_ASSIGN_OR_RETURN(OpenedModel device,
-                           OpenModel(model_, ForAllRows(options_.open, tokens)));
+                           OpenModel(Subject(), ForAllRows(options_.open, tokens)));
     report_.device = std::string(device.forward->device());
     if (report_.device == "reference" || tokens == 0) return absl::OkStatus();
     // The graph as the frontend wrote it, so that a pass that changed its meaning shows; caches
@@ -132,14 +177,17 @@ class ModelVerifier {
     const bool blocks = std::any_of(plain->caches.begin(), plain->caches.end(),
                                     [](const auto& c) { return Info(c.dtype).block_elements > 1; });
     if (!plain->source_ir.empty() && !blocks) plain->ir = plain->source_ir;
-    WeightOptions weights;
-    weights.plan_path = device.plan.path;
-    weights.packed = false;
-    weights.threads = Threads();
-    RENGA_ASSIGN_OR_RETURN(WeightStore store, WeightStore::Open(*device.plan.plan, weights));
-    RENGA_ASSIGN_OR_RETURN(
-        std::unique_ptr<StepRunner> runner,
-        OpenReference(plain, std::make_shared<const WeightStore>(std::move(store)), Threads()));
+    std::shared_ptr<const plan::Plan> right = plain;
+    std::shared_ptr<const WeightStore> store;
+    if (truth_ && !blocks) {
+      right = truth_->plan;
+      store = truth_->store;
+    } else {
+      RENGA_ASSIGN_OR_RETURN(WeightStore own, FileBytes(device.plan));
+      store = std::make_shared<const WeightStore>(std::move(own));
+    }
+    RENGA_ASSIGN_OR_RETURN(std::unique_ptr<StepRunner> runner,
+                           OpenReference(right, store, Threads()));
     SequenceForward reference(std::move(runner));
     const int64_t most = std::min(reference.max_step_tokens(), reference.max_rows());
     std::vector<std::vector<float>> expected;
@@ -148,7 +196,7 @@ class ModelVerifier {
                                     expected.emplace_back(row.begin(), row.end());
                                   }));
     for (const int64_t step : {most, int64_t{1}, int64_t{7}}) {
-      if (step > most || (step != most && options_.quick)) continue;
+      if (step > most || (step != most && (options_.quick || step >= tokens))) continue;
       std::vector<double> divergences;
       int64_t agreeing = 0, not_numbers = 0;
       const auto arg_max = [](absl::Span<const float> row) {
@@ -196,7 +244,7 @@ class ModelVerifier {
   absl::Status NodesInSteps() {
     OpenOptions open = options_.open;
     open.device = report_.device;
-    RENGA_ASSIGN_OR_RETURN(const bool is_plan, IsPlan(model_));
+    RENGA_ASSIGN_OR_RETURN(const bool is_plan, IsPlan(Subject()));
     if (!is_plan) {
       CompileOptions& compile = open.compile;
       const int64_t tokens = static_cast<int64_t>(options_.ids.size());
@@ -205,19 +253,23 @@ class ModelVerifier {
       if (!compile.context) compile.context = std::min(context, std::max(kContext, tokens));
       compile.max_sequences = std::max<int64_t>(compile.max_sequences, 3);
       compile.max_step_tokens = std::max(MaxStepTokens(compile), tokens);
-      compile.max_rows = std::max<int64_t>(16, tokens);
+      compile.max_rows = std::min(*compile.max_step_tokens, std::max<int64_t>(16, tokens));
     }
-    RENGA_ASSIGN_OR_RETURN(const OpenedPlan opened, OpenPlan(model_, open));
-    RENGA_ASSIGN_OR_RETURN(const WeightStore store, FileBytes(opened));
+    RENGA_ASSIGN_OR_RETURN(const OpenedPlan opened, OpenPlan(Subject(), open));
+    WeightStore own;
+    if (!truth_) {
+      RENGA_ASSIGN_OR_RETURN(own, FileBytes(opened));
+    }
+    const WeightBytes bytes =
+        truth_ ? FileWeights(*truth_->plan, *truth_->store) : FileWeights(*opened.plan, own);
     CpuStepOptions steps;
     steps.threads = Threads();
     steps.cancel = options_.nodes.cancel;
     RENGA_ASSIGN_OR_RETURN(const std::unique_ptr<StepRecorder> recorder,
                            OpenCpuSteps(opened, steps));
-    RENGA_ASSIGN_OR_RETURN(
-        StepsVerdict verdict,
-        VerifySteps(*recorder, FileWeights(*opened.plan, store),
-                    {options_.ids, options_.text_ids, options_.quick, options_.nodes}));
+    RENGA_ASSIGN_OR_RETURN(StepsVerdict verdict, VerifySteps(*recorder, bytes,
+                                                             {options_.ids, options_.text_ids,
+                                                              options_.quick, options_.nodes}));
     report_.nodes = std::move(verdict.nodes);
     report_.steps = std::move(verdict.steps);
     report_.not_run = std::move(verdict.not_run);
@@ -230,11 +282,11 @@ class ModelVerifier {
     trace_options.open.device = report_.device;
     trace_options.ids = options_.ids;
     trace_options.cancel = options_.nodes.cancel;
-    RENGA_ASSIGN_OR_RETURN(const Trace trace, TraceModel(model_, trace_options));
+    RENGA_ASSIGN_OR_RETURN(const Trace trace, TraceModel(Subject(), trace_options));
     RENGA_ASSIGN_OR_RETURN(const Graph graph, Parse(trace.run.ir, "the plan's graph"));
     OpenOptions open = options_.open;
     open.compile.max_step_tokens.reset();
-    RENGA_ASSIGN_OR_RETURN(const OpenedPlan opened, OpenPlan(model_, open));
+    RENGA_ASSIGN_OR_RETURN(const OpenedPlan opened, OpenPlan(Subject(), open));
     RENGA_ASSIGN_OR_RETURN(const WeightStore store, FileBytes(opened));
     RENGA_ASSIGN_OR_RETURN(
         report_.nodes, VerifyTrace(trace, graph, FileWeights(*opened.plan, store), options_.nodes));
@@ -250,18 +302,19 @@ class ModelVerifier {
 
   const std::string& model_;
   const VerifyModelOptions& options_;
+  std::optional<Truth> truth_;  // of a plan beside the model
   VerifyReport report_;
 };
 
 }  // namespace
 
 bool VerifyReport::ok() const {
-  return (!nodes || nodes->ok()) &&
+  return (!nodes || nodes->ok()) && weights.empty() && (!against || against->equal()) &&
          std::all_of(fidelity.begin(), fidelity.end(), [](const Fidelity& f) { return f.ok(); });
 }
 
 bool VerifyReport::device_ok() const {
-  return (!nodes || nodes->device_ok()) &&
+  return (!nodes || nodes->device_ok()) && weights.empty() && (!against || against->equal()) &&
          std::all_of(fidelity.begin(), fidelity.end(),
                      [](const Fidelity& f) { return f.device_ok(); });
 }

@@ -9,8 +9,10 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "ir/trace/compare_log.h"
 #include "ir/trace/verify.h"
 #include "tools/open_model.h"
+#include "tools/verify_truth.h"
 
 namespace renga {
 
@@ -38,6 +40,11 @@ struct VerifyModelOptions {
   std::vector<int32_t> ids;       // of the nodes' run: two at least, so that positions matter
   std::vector<int32_t> text_ids;  // for Fidelity
   bool quick = false;             // without the full context, and the text in one piece only
+  // A plan that runs in place of what would be compiled of the model, which is a GGUF then: its
+  // graph and its bytes are what the plan is held against. Empty: none.
+  std::string plan;
+  // llama.cpp's log of a run of text_ids, all at once; empty: none.
+  std::string log;
   VerifyOptions nodes;
 };
 
@@ -48,7 +55,9 @@ struct VerifyReport {
   std::string no_nodes;              // why
   std::vector<std::string> steps;    // in which nodes were checked: "9 tokens from an empty cache"
   std::vector<std::string> not_run;  // other kinds of steps, and why not
+  std::vector<WeightFault> weights;  // of a plan beside the model
   std::vector<Fidelity> fidelity;
+  std::optional<LogComparison> against;
   double seconds = 0;
 
   bool ok() const;
@@ -56,7 +65,8 @@ struct VerifyReport {
   bool device_ok() const;
 };
 
-// Errors as OpenModel and TraceModel; InvalidArgument for fewer ids than two.
+// Errors as OpenModel, TraceModel, OpenTruth, ReadLlamaLog and CompareWithLog; InvalidArgument for
+// fewer ids than two.
 absl::StatusOr<VerifyReport> VerifyModel(const std::string& model,
                                          const VerifyModelOptions& options);
 

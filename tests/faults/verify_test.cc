@@ -1,11 +1,14 @@
 // verify: faults put into a plan's steps or into the bytes that the device reads are named, all of
 // them and nothing else; right models have none.
 #include <algorithm>
+#include <cmath>
+#include <cstring>
 #include <filesystem>
+#include <fstream>
 #include <functional>
+#include <iterator>
 #include <map>
 #include <nlohmann/json.hpp>
-#include <random>
 #include <string>
 #include <vector>
 
@@ -15,6 +18,9 @@
 #include "ir/base/status.h"
 #include "ir/text/parse.h"
 #include "runtime/plan/serialize.h"
+#include "tests/faults/zoo/random_model.h"
+#include "tests/faults/zoo/zoo.h"
+#include "tests/support/test_data.h"
 #include "tests/support/tiny_model.h"
 #include "tests/tools/process.h"
 #include "tools/trace_model.h"
@@ -152,10 +158,6 @@ TEST_F(VerifyTest, ALoaderThatFillsBiasesWithZeros) {
 
 // Nothing is wrong with right models: random sizes of both architectures, and every weight type.
 TEST_F(VerifyTest, NoFalseAlarms) {
-  std::mt19937 random(17);
-  const auto one_of = [&random](std::initializer_list<int64_t> sizes) {
-    return *(sizes.begin() + random() % sizes.size());
-  };
   VerifyModelOptions options;
   options.open.device = "cpu";
   options.open.use_cache = false;
@@ -169,23 +171,15 @@ TEST_F(VerifyTest, NoFalseAlarms) {
     EXPECT_THAT(Named(*report->nodes), IsEmpty());
     EXPECT_TRUE(report->ok());
   };
-  for (int i = 0; i < 24; i += kStride) {
-    TinyModel model;
-    model.architecture = i % 2 == 0 ? "llama" : "qwen2";
-    model.layers = one_of({1, 2, 3});
-    model.kv_heads = one_of({1, 2, 3});
-    model.heads = model.kv_heads * one_of({1, 2, 4});
-    model.head_dim = one_of({2, 4, 6, 10, 16});
-    model.embedding = model.heads * model.head_dim;
-    model.hidden = one_of({5, 10, 33, 64});
-    model.vocab = one_of({7, 19, 24});
-    model.Fill();
-    options.ids.resize(2 + random() % 9);
-    for (int32_t& id : options.ids) id = static_cast<int32_t>(random() % 7);
-    options.text_ids = options.ids;
-    options.open.compile.max_step_tokens = one_of({16, 32});
+  for (uint32_t seed = 0; seed < 24; seed += kStride) {
+    faults::RandomModel model(seed);
+    SCOPED_TRACE(model.what());
+    options.ids = options.text_ids = model.ids();
+    options.open.compile.max_step_tokens = model.step_tokens();
+    options.open.compile.context = model.context();
     check(model.Write());
   }
+  options.open.compile.context.reset();
   options.open.compile.max_step_tokens.reset();
   options.ids = options.text_ids = {1, 5, 9, 3, 7, 2, 11};
   std::vector<std::string> files;
@@ -312,11 +306,100 @@ TEST_F(VerifyTest, TheVerb) {
                         "(i, i+4); at [token "));
   EXPECT_THAT(bad.out, HasSubstr("not ok on cpu"));
 
+  // Both sides of a plan beside its model: the plan's own graph is not what it is held against.
+  const ProcessResult beside = Renga({"verify", path_, "--plan", plan, "--ids", "1,4,2,6,3,5",
+                                      "--device", "cpu", "--html", folder_.File("page.html")});
+  EXPECT_EQ(beside.exit_code, 1) << beside.Describe();
+  EXPECT_THAT(beside.out, HasSubstr("BAD  0.q  qkv_rope  rotates the pairs (2i, 2i+1)"));
+  std::ifstream page(folder_.File("page.html"));
+  const std::string html{std::istreambuf_iterator<char>(page), std::istreambuf_iterator<char>()};
+  EXPECT_THAT(html, HasSubstr("<td>0.q  qkv_rope  rotates the pairs (2i, 2i+1)"));
+  EXPECT_THAT(html, HasSubstr("not ok on cpu"));
+
   const ProcessResult one = Renga({"verify", plan, "--ids", "1", "--device", "cpu"});
   EXPECT_TRUE(one.IsCleanError(2)) << one.Describe();
   EXPECT_THAT(one.err, HasSubstr("expected two tokens or more"));
   EXPECT_TRUE(Renga({"verify", plan, "--rtol", "-1"}).IsCleanError(2));
   EXPECT_TRUE(Renga({"verify", folder_.File("none.gguf")}).IsCleanError(2));
+}
+
+TEST_F(VerifyTest, APlanWithOtherBytesThanTheModel) {
+  auto compiled = Compile(WithZeros({"blk.1.attn_k.bias"}), Options(true));
+  ASSERT_TRUE(compiled.ok()) << compiled.status();
+  const std::string plan = folder_.Write("zeros.plan", *plan::Serialize(compiled->plan));
+  const ProcessResult result =
+      Renga({"verify", path_, "--plan", plan, "--ids", "1,4,2,6,3,5", "--device", "cpu"});
+  EXPECT_EQ(result.exit_code, 1) << result.Describe();
+  EXPECT_THAT(result.out,
+              HasSubstr("BAD  @blk.1.attn_k.bias  the device has zeros, the file does not\n"));
+  EXPECT_THAT(result.out, HasSubstr("BAD  1.k_cells  qkv_rope  as if @blk.1.attn_k.bias were"));
+  // The right one.
+  const std::string right =
+      folder_.Write("right.plan", *plan::Serialize(Compile(path_, Options(true))->plan));
+  const ProcessResult good =
+      Renga({"verify", path_, "--plan", right, "--ids", "1,4,2,6,3,5", "--device", "cpu"});
+  EXPECT_EQ(good.exit_code, 0) << good.Describe();
+  // Of another model.
+  const ProcessResult other = Renga({"verify", StoryModel(), "--plan", right, "--device", "cpu"});
+  EXPECT_TRUE(other.IsCleanError(2)) << other.Describe();
+  EXPECT_THAT(other.err, HasSubstr("got one of another model: architecture: llama in the model, "
+                                   "qwen2 in the plan"));
+  EXPECT_TRUE(Renga({"verify", path_, "--plan", path_}).IsCleanError(2));
+  EXPECT_TRUE(Renga({"verify", right, "--plan", right}).IsCleanError(2));
+}
+
+TEST_F(VerifyTest, AgainstALogOfLlamaCpp) {
+  const std::string log = TestData("eval-callback/stories260K.log.gz");
+  const ProcessResult same = Renga({"verify", StoryModel(), "--device", "cpu", "-p",
+                                    "Once upon a time", "--against", log, "--quick"});
+  EXPECT_EQ(same.exit_code, 0) << same.Describe();
+  EXPECT_THAT(same.out, HasSubstr("ok   against llama.cpp: all "));
+  const ProcessResult other = Renga({"verify", StoryModel(), "--device", "cpu", "-p",
+                                     "Once upon a day in spring", "--against", log, "--quick"});
+  EXPECT_TRUE(other.IsCleanError(2)) << other.Describe();
+  EXPECT_THAT(other.err, HasSubstr(log));
+  const ProcessResult none = Renga({"verify", StoryModel(), "--device", "cpu", "--against", log});
+  EXPECT_TRUE(none.IsCleanError(2)) << none.Describe();
+  EXPECT_THAT(none.err, HasSubstr("expected the text that the log is of"));
+}
+
+// NaN in a weight: the model is broken, and the device right to make NaN of it.
+TEST_F(VerifyTest, ABrokenModel) {
+  TinyModel model = model_;
+  std::string& data = model.Tensor("blk.1.ffn_norm.weight").data;
+  const float nan = std::nanf("");
+  std::memcpy(data.data() + 5 * sizeof(nan), &nan, sizeof(nan));
+  const ProcessResult result =
+      Renga({"verify", model.Write(), "--ids", "1,4,2,6,3,5", "--device", "cpu"});
+  EXPECT_EQ(result.exit_code, 1) << result.Describe();
+  EXPECT_THAT(result.out, HasSubstr("MODEL"));
+  EXPECT_THAT(result.out,
+              HasSubstr("@blk.1.ffn_norm.weight holds 1 NaN of 24 values, the first at [5]"));
+  EXPECT_THAT(result.out,
+              HasSubstr("the model is broken; what it says is computed rightly on cpu"));
+  EXPECT_THAT(result.out, testing::Not(HasSubstr("BAD")));
+}
+
+// In several kinds of steps; a plan for one sequence says what it leaves out.
+TEST_F(VerifyTest, StepsBehindFilledCaches) {
+  VerifyModelOptions options;
+  options.open.device = "cpu";
+  options.open.use_cache = false;
+  options.ids = {1, 4, 2, 6, 3, 5};
+  const auto all = VerifyModel(path_, options);
+  ASSERT_TRUE(all.ok()) << all.status();
+  EXPECT_THAT(all->steps, ElementsAre("6 tokens from an empty cache",
+                                      "3 sequences at once, 5 tokens behind 13 and one behind 63",
+                                      "the last token of a context of 64"));
+  auto compiled = Compile(path_, Options(true));
+  ASSERT_TRUE(compiled.ok());
+  const std::string plan = folder_.Write("one.plan", *plan::Serialize(compiled->plan));
+  options.quick = true;
+  const auto one = VerifyModel(plan, options);
+  ASSERT_TRUE(one.ok()) << one.status();
+  EXPECT_THAT(one->steps, ElementsAre("6 tokens from an empty cache", "5 tokens behind 13",
+                                      "one token behind 63"));
+  EXPECT_THAT(one->not_run, ElementsAre("several sequences at once: the plan holds one"));
 }
 
 }  // namespace

@@ -1,11 +1,9 @@
 // renga verify MODEL: every node alone and the whole model, against the reference interpreter.
-#include <cmath>
 #include <memory>
 #include <optional>
 #include <string>
 #include <utility>
 
-#include "absl/strings/str_format.h"
 #include "ir/base/status.h"
 #include "tools/renga/command.h"
 #include "tools/renga/errors.h"
@@ -16,6 +14,7 @@
 #include "tools/renga/prompt_flags.h"
 #include "tools/renga/text.h"
 #include "tools/renga/token_ids.h"
+#include "tools/renga/verify_report.h"
 #include "tools/verify_model.h"
 
 namespace renga {
@@ -27,7 +26,6 @@ constexpr std::string_view kText =
     "time there was a little girl who lived near the forest.\n\ndef area(width, height):\n    "
     "return width * height\n\nprint(area(3, 4))  # 12";
 constexpr size_t kNodeTokens = 9;  // of the text, for the nodes
-constexpr size_t kMostShown = 20;  // bad nodes, for people
 
 struct Flags {
   ModelFlags model;
@@ -36,105 +34,21 @@ struct Flags {
   std::optional<double> rtol;
   std::string node;
   std::optional<int> layer;
+  std::string plan;
+  std::string against;
+  std::string html;
   bool quick = false;
   bool json = false;
 };
-
-Json ToJson(const VerifyReport& report) {
-  Json bad = Json::array();
-  if (report.nodes) {
-    for (const BadValue& value : report.nodes->bad) {
-      bad.push_back({{"node", value.name},
-                     {"op", value.op},
-                     {"layer", value.layer < 0 ? Json() : Json(value.layer)},
-                     {"kind", value.error.lone_nonfinite > 0 ? "not a number" : "differs"},
-                     {"error", value.error.relative},
-                     {"tolerance", value.tolerance},
-                     {"max_abs", value.error.max_abs},
-                     {"at", value.error.worst_at},
-                     {"expected", value.error.a_at_worst},
-                     {"got", value.error.b_at_worst},
-                     {"likely", value.likely}});
-    }
-  }
-  const auto json = [](const Fidelity& fidelity) {
-    return Json{{"steps", fidelity.steps},     {"positions", fidelity.positions},
-                {"kl_mean", fidelity.kl_mean}, {"kl_p99", fidelity.kl_p99},
-                {"kl_max", fidelity.kl_max},   {"top1", fidelity.top1}};
-  };
-  Json chunkings = Json::array();
-  for (const Fidelity& fidelity : report.fidelity) chunkings.push_back(json(fidelity));
-  Json result = {{"ok", report.ok()},
-                 {"device", report.device},
-                 {"values", report.nodes ? report.nodes->values : 0},
-                 {"bad", std::move(bad)},
-                 {"skipped", report.nodes ? Json(report.nodes->skipped) : Json::array()},
-                 {"worst", report.nodes ? report.nodes->worst : ""},
-                 {"worst_share", report.nodes ? report.nodes->worst_share : 0},
-                 {"fidelity", report.fidelity.empty() ? Json() : json(report.fidelity[0])},
-                 {"chunkings", std::move(chunkings)},
-                 {"seconds", report.seconds}};
-  if (!report.no_nodes.empty()) result["no_nodes"] = report.no_nodes;
-  return result;
-}
-
-std::string BadText(const BadValue& value) {
-  std::string text = StrCat("BAD  ", EscapeForTerminal(value.name), "  ", value.op, "  ");
-  if (value.likely.empty()) {
-    StrAppend(&text, absl::StrFormat("differs by %.3g of its size (allowed %.3g)",
-                                     value.error.relative, value.tolerance));
-  } else {
-    text += EscapeForTerminal(value.likely);
-  }
-  if (!value.error.worst_at.empty()) {
-    StrAppend(&text, absl::StrFormat("; at [%s] expected %.6g, got %.6g", value.error.worst_at,
-                                     value.error.a_at_worst, value.error.b_at_worst));
-  }
-  if (!value.error.observation.empty()) StrAppend(&text, "; ", value.error.observation);
-  return text + "\n";
-}
-
-std::string Text(const VerifyReport& report) {
-  std::string text;
-  if (report.nodes) {
-    const Verdict& verdict = *report.nodes;
-    for (size_t i = 0; i < std::min(verdict.bad.size(), kMostShown); ++i) {
-      text += BadText(verdict.bad[i]);
-    }
-    if (verdict.bad.size() > kMostShown) {
-      StrAppend(&text, "and ", verdict.bad.size() - kMostShown, " more (--json has all)\n");
-    }
-    for (const std::string& skipped : verdict.skipped) {
-      StrAppend(&text, "not compared  ", EscapeForTerminal(skipped), "\n");
-    }
-    const int64_t good = verdict.values - static_cast<int64_t>(verdict.bad.size());
-    StrAppend(&text, verdict.bad.empty() ? "ok   " : "     ", good,
-              verdict.bad.empty() ? "" : " other", " values of nodes alone on ", report.ids.size(),
-              " tokens");
-    if (!verdict.worst.empty()) {
-      StrAppend(&text, absl::StrFormat(", worst %.2g of its tolerance (%s)", verdict.worst_share,
-                                       EscapeForTerminal(verdict.worst)));
-    }
-    text += "\n";
-  } else {
-    StrAppend(&text, "nodes not checked: ", report.no_nodes, "\n");
-  }
-  for (const Fidelity& fidelity : report.fidelity) {
-    StrAppend(&text, fidelity.ok() ? "ok   " : "BAD  ",
-              absl::StrFormat("the whole, %s: KL %.3g mean, %.3g max; top-1 %.2f %% of %d "
-                              "positions\n",
-                              fidelity.steps, fidelity.kl_mean, fidelity.kl_max,
-                              100 * fidelity.top1, fidelity.positions));
-  }
-  StrAppend(&text, report.ok() ? "ok" : "not ok", " on ", report.device,
-            absl::StrFormat("  (%.1f s)\n", report.seconds));
-  return text;
-}
 
 absl::StatusOr<VerifyModelOptions> OptionsOf(const Flags& flags, const std::atomic<bool>& cancel) {
   VerifyModelOptions options;
   RENGA_ASSIGN_OR_RETURN(options.open, flags.model.Options());
   RENGA_ASSIGN_OR_RETURN(TokenIds tokens, ReadTokenIds(flags.model.model, flags.prompt, flags.ids));
+  if (tokens.ids.empty() && !flags.against.empty()) {
+    return absl::InvalidArgumentError(
+        "--against: expected the text that the log is of, got none; give it with -p, -f or --ids");
+  }
   if (tokens.ids.empty()) {
     PromptFlags own;
     own.text = std::string(kText);
@@ -145,6 +59,8 @@ absl::StatusOr<VerifyModelOptions> OptionsOf(const Flags& flags, const std::atom
                      options.text_ids.begin() +
                          static_cast<int64_t>(std::min(options.text_ids.size(), kNodeTokens)));
   options.quick = flags.quick;
+  options.plan = flags.plan;
+  options.log = flags.against;
   options.nodes.rtol = flags.rtol;
   options.nodes.threads = flags.model.threads;
   options.nodes.cancel = &cancel;
@@ -168,7 +84,11 @@ absl::Status Run(const Flags& flags) {
   options.nodes.progress = [&progress](int64_t done, int64_t of) { progress.Update(done, of); };
   RENGA_ASSIGN_OR_RETURN(const VerifyReport report, VerifyModel(flags.model.model, options));
   progress.Stop();
-  RENGA_RETURN_IF_ERROR(WriteStdout(flags.json ? JsonText(ToJson(report)) : Text(report)));
+  if (!flags.html.empty()) {
+    RENGA_RETURN_IF_ERROR(WriteResult(flags.html, VerifyHtml(flags.model.model, report)));
+  }
+  RENGA_RETURN_IF_ERROR(
+      WriteStdout(flags.json ? JsonText(VerifyJson(report)) : VerifyText(report)));
   return report.ok() ? absl::OkStatus() : AnswerIsNo();
 }
 
@@ -183,7 +103,14 @@ RunFn Add(CLI::App& app) {
                  "what its type rounds off)");
   app.add_option("--node", flags->node, "only values of this name; * and ?");
   app.add_option("--layer", flags->layer, "only nodes of this layer");
-  app.add_flag("--quick", flags->quick, "the whole model in one way only, not also token by token");
+  app.add_option(
+      "--plan", flags->plan,
+      "a plan to hold against MODEL, a GGUF: its graph, its weights, all that it computes");
+  app.add_option("--against", flags->against,
+                 "a log of llama.cpp's llama-eval-callback of the same model and text");
+  app.add_flag("--quick", flags->quick,
+               "without a full context, the whole model in one way only, not also token by token");
+  app.add_option("--html", flags->html, "also writes the result as a page to this file");
   app.add_flag("--json", flags->json, "one JSON object: ok, bad[], fidelity, and more");
   return [flags] { return Run(*flags); };
 }
@@ -195,7 +122,7 @@ const Command kVerifyCommand = {
     .summary = "checks every node alone and the whole model against the interpreter",
     .examples =
         "  renga verify model.gguf                 # exit code 1 where something is wrong\n"
-        "  renga verify model.plan -f text.txt --json",
+        "  renga verify model.gguf --plan other.plan --html report.html",
     .add = Add,
 };
 

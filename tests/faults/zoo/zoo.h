@@ -40,7 +40,10 @@ CompileOptions CompileOptionsOf(const ZooOptions& options);
 absl::StatusOr<StepsVerdict> VerifyWith(const std::string& gguf, const Faults& faults,
                                         const ZooOptions& options, Graph* graph = nullptr);
 
-// A copy of the file in which these tensors hold zeros.
+// Copies the file; in the copy these tensors hold zeros.
+absl::Status CopyWithZeros(const std::string& gguf, const std::vector<std::string>& tensors,
+                           const std::string& copy);
+// The same in a folder; the copy's path.
 absl::StatusOr<std::string> WithZeros(const std::string& gguf,
                                       const std::vector<std::string>& tensors,
                                       const TempFolder& folder);
