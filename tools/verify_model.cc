@@ -165,10 +165,13 @@ class ModelVerifier {
 
   // First, for it says which device it is.
   absl::Status Whole() {
-    const int64_t tokens = static_cast<int64_t>(options_.text_ids.size());
-    RENGA_ASSIGN_OR_RETURN(OpenedModel device,
-                           OpenModel(Subject(), ForAllRows(options_.open, tokens)));
+    absl::Span<const int32_t> text = options_.text_ids;
+    RENGA_ASSIGN_OR_RETURN(
+        OpenedModel device,
+        OpenModel(Subject(), ForAllRows(options_.open, static_cast<int64_t>(text.size()))));
     report_.device = std::string(device.forward->device());
+    text = text.first(std::min(text.size(), static_cast<size_t>(device.forward->context())));
+    const int64_t tokens = static_cast<int64_t>(text.size());
     if (report_.device == "reference" || tokens == 0) return absl::OkStatus();
     // The graph as the frontend wrote it, so that a pass that changed its meaning shows; caches
     // have the same types. Where those are of blocks, a pass decides what is rounded
@@ -190,20 +193,31 @@ class ModelVerifier {
                            OpenReference(right, store, Threads()));
     SequenceForward reference(std::move(runner));
     const int64_t most = std::min(reference.max_step_tokens(), reference.max_rows());
+    std::vector<int64_t> ways = {most};
+    for (const int64_t step : {int64_t{1}, int64_t{7}}) {
+      if (!options_.quick && step < std::min(most, tokens)) ways.push_back(step);
+    }
+    // Half of it all; the nodes are the other.
+    int64_t rows = 0;
+    const int64_t all_rows = tokens * (1 + static_cast<int64_t>(ways.size()));
+    const auto progress = [&] {
+      if (options_.nodes.progress) options_.nodes.progress(++rows, 2 * all_rows);
+    };
     std::vector<std::vector<float>> expected;
-    RENGA_RETURN_IF_ERROR(RunText(reference, options_.text_ids, most, options_.nodes.cancel,
+    RENGA_RETURN_IF_ERROR(RunText(reference, text, most, options_.nodes.cancel,
                                   [&](int64_t, absl::Span<const float> row) {
                                     expected.emplace_back(row.begin(), row.end());
+                                    progress();
                                   }));
-    for (const int64_t step : {most, int64_t{1}, int64_t{7}}) {
-      if (step > most || (step != most && (options_.quick || step >= tokens))) continue;
+    for (const int64_t step : ways) {
       std::vector<double> divergences;
       int64_t agreeing = 0, not_numbers = 0;
       const auto arg_max = [](absl::Span<const float> row) {
         return std::max_element(row.begin(), row.end()) - row.begin();
       };
-      RENGA_RETURN_IF_ERROR(RunText(*device.forward, options_.text_ids, step, options_.nodes.cancel,
+      RENGA_RETURN_IF_ERROR(RunText(*device.forward, text, step, options_.nodes.cancel,
                                     [&](int64_t at, absl::Span<const float> row) {
+                                      progress();
                                       const std::vector<float>& should =
                                           expected[static_cast<size_t>(at)];
                                       if (!AllFinite(should) && !AllFinite(row)) {
@@ -267,9 +281,13 @@ class ModelVerifier {
     steps.cancel = options_.nodes.cancel;
     RENGA_ASSIGN_OR_RETURN(const std::unique_ptr<StepRecorder> recorder,
                            OpenCpuSteps(opened, steps));
-    RENGA_ASSIGN_OR_RETURN(StepsVerdict verdict, VerifySteps(*recorder, bytes,
-                                                             {options_.ids, options_.text_ids,
-                                                              options_.quick, options_.nodes}));
+    VerifyStepsOptions checks{options_.ids, options_.text_ids, options_.quick, options_.nodes};
+    if (options_.nodes.progress) {
+      checks.nodes.progress = [this](int64_t done, int64_t of) {
+        options_.nodes.progress(of + done, 2 * of);
+      };
+    }
+    RENGA_ASSIGN_OR_RETURN(StepsVerdict verdict, VerifySteps(*recorder, bytes, checks));
     report_.nodes = std::move(verdict.nodes);
     report_.steps = std::move(verdict.steps);
     report_.not_run = std::move(verdict.not_run);

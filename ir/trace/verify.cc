@@ -11,6 +11,7 @@
 #include "ir/trace/likely.h"
 #include "ir/trace/recorded.h"
 #include "ir/trace/replay.h"
+#include "ir/trace/stats.h"
 
 namespace renga {
 namespace {
@@ -94,6 +95,7 @@ class Verifier {
     TracedValue expected = ToTracedValue(*made, &bytes);
     expected.name = value.name;
     expected.axes = got.axes;
+    expected.stats = ComputeStats(expected);
     if (value.type.dtype == DType::kI32) return CheckChoice(node, value, expected, got);
     NoteModelFault(node, value, expected);
     const double tolerance = options_.rtol.value_or(ToleranceOf(value.type.dtype));
@@ -274,7 +276,7 @@ void AddStep(std::string_view step, Verdict found, Verdict* verdict) {
     if (known != verdict->bad.end()) {
       known->steps.emplace_back(step);
       // What more tokens, or a filled cache, tell apart.
-      if (known->likely.empty() && !bad.likely.empty()) {
+      if ((known->likely.empty() || known->kind == "zeros") && !bad.likely.empty()) {
         known->likely = std::move(bad.likely);
         known->kind = std::move(bad.kind);
       }

@@ -1,6 +1,6 @@
 // Faults that verify finds on the cpu: each put into a kernel, the loader or the plan, for real.
 // All nodes that it makes wrong are named with its cause, and no other.
-#include <filesystem>
+#include <algorithm>
 #include <map>
 #include <set>
 #include <string>
@@ -9,6 +9,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "ir/base/status.h"
+#include "runtime/plan/layout.h"
 #include "tests/faults/zoo/zoo.h"
 #include "tests/support/test_data.h"
 #include "tests/support/tiny_model.h"
@@ -55,6 +56,43 @@ void OverItsOperand(plan::Plan* plan) {
   for (plan::Buffer& other : plan->buffers) {
     const bool view = other.view_of >= 0 && &plan->buffers[other.view_of] == &buffer;
     if (&other == &buffer || view) other.offset = place;
+  }
+}
+
+plan::Step* FindStep(plan::Plan* plan, std::string_view name) {
+  for (plan::Step& step : plan->steps) {
+    if (step.name == name) return &step;
+  }
+  ADD_FAILURE() << "no step " << name;
+  return &plan->steps[0];
+}
+
+void SetAttr(plan::Plan* plan, std::string_view name, const plan::AttrValue& value) {
+  for (plan::Step& step : plan->steps) {
+    for (plan::Attr& attr : step.attrs) {
+      if (attr.name == name) attr.value = value;
+    }
+  }
+}
+
+// Attention's scores come before the step's keys are in the cache, at a place of their own.
+void ReadBeforeWritten(plan::Plan* plan) {
+  for (plan::Buffer& buffer : plan->buffers) {
+    if (buffer.name != "1.scores") continue;
+    buffer.offset = plan::ArenaBytes(*plan);
+    plan->memory.activations += plan::AlignUp(buffer.bytes);
+  }
+  plan::Step* const keys = FindStep(plan, "1.k_cells");
+  plan::Step* const scores = FindStep(plan, "1.scores");
+  std::rotate(keys, scores, scores + 1);
+}
+
+void OtherLayersWeight(plan::Plan* plan) {
+  for (int32_t& input : FindStep(plan, "1.ffn_out")->inputs) {
+    if (input < 0 || plan->buffers[input].space != plan::Space::kWeight) continue;
+    for (size_t i = 0; i < plan->buffers.size(); ++i) {
+      if (plan->buffers[i].name == "blk.0.ffn_down.weight") input = static_cast<int32_t>(i);
+    }
   }
 }
 
@@ -140,6 +178,27 @@ std::vector<ZooCase> Cases() {
          "the upper two bits of the scales and minima"}},
        false,
        "tiny/llama-Q4_K.gguf"},
+      // Others of their kind.
+      {"heads_not_grouped",
+       {.kernels = {&kScoresHeads}},
+       {{"attn_scores", {""}, "query head h looks at key head h % 2, the model's is h / 2"}},
+       false,
+       "tiny/qwen2.gguf"},
+      {"page_tables_ignored",
+       {.kernels = {&kScoresPages}},
+       {{"attn_scores", {""}, "as if every sequence had the pages 0, 1, 2"}}},
+      {"read_before_written",
+       {.change = ReadBeforeWritten},
+       {{"attn_scores", {"1.scores"}, "as if %1.k_cache held nothing yet of this step's tokens"}}},
+      {"mask_left_out",
+       {.change = [](plan::Plan* plan) { SetAttr(plan, "causal", false); }},
+       {{"masked_softmax", {""}, "as if causal were false, not true"}}},
+      {"another_activation",
+       {.change = [](plan::Plan* plan) { SetAttr(plan, "activation", std::string("gelu_tanh")); }},
+       {{"glu", {""}, "as if activation were gelu_tanh, not silu"}}},
+      {"weight_of_another_layer",
+       {.change = OtherLayersWeight},
+       {{"linear", {"1.ffn_out"}, "as if @blk.1.ffn_down.weight were @blk.0.ffn_down.weight"}}},
       // Several at once, all of them in one run.
       {"both_2_and_3",
        {.zeros = Biases(), .kernels = {&kRopeOtherPairs}},

@@ -241,6 +241,44 @@ struct ScoresOneValue : EveryStep {
   }
 };
 
+struct ScoresHeads : EveryStep {
+  static void Run(const PreparedKernel& right, const KernelCall& call) {
+    right(call);
+    std::vector<TensorRef> inputs(call.inputs.begin(), call.inputs.end());
+    const TensorRef& q = inputs[0];
+    const int64_t heads = q.dims[1], kv_heads = inputs[1].dims[1], n = q.dims[2];
+    const int64_t span = call.outputs[0].dims[2];
+    const auto place = [&](int64_t h) { return h % kv_heads * (heads / kv_heads) + h / kv_heads; };
+    std::vector<float> moved(static_cast<size_t>(q.dims[0] * heads * n));
+    std::vector<float> scores(static_cast<size_t>(q.dims[0] * heads * span));
+    for (int64_t row = 0; row < q.dims[0] * heads; ++row) {
+      const int64_t to = row / heads * heads + place(row % heads);
+      std::copy_n(q.as<const float>() + row * n, n, moved.begin() + to * n);
+    }
+    inputs[0].data = reinterpret_cast<uint8_t*>(moved.data());
+    TensorRef output = call.outputs[0];
+    output.data = reinterpret_cast<uint8_t*>(scores.data());
+    right({inputs, {&output, 1}, call.pool});
+    for (int64_t row = 0; row < q.dims[0] * heads; ++row) {
+      const int64_t from = row / heads * heads + place(row % heads);
+      std::copy_n(scores.begin() + from * span, span, call.outputs[0].as<float>() + row * span);
+    }
+  }
+};
+
+struct ScoresPages : EveryStep {
+  static void Run(const PreparedKernel& right, const KernelCall& call) {
+    std::vector<TensorRef> inputs(call.inputs.begin(), call.inputs.end());
+    const TensorRef& pages = inputs[3];
+    std::vector<int32_t> order(static_cast<size_t>(pages.dims[0] * pages.dims[1]));
+    for (size_t i = 0; i < order.size(); ++i) {
+      order[i] = static_cast<int32_t>(i % static_cast<size_t>(pages.dims[1]));
+    }
+    inputs[3].data = reinterpret_cast<uint8_t*>(order.data());
+    right({inputs, call.outputs, call.pool});
+  }
+};
+
 // ---- the cache ----
 
 // Runs the kernel and undoes what it stored in outputs [kFirst, kLast), as `keeps` says.
@@ -303,6 +341,8 @@ const KernelDef kRmsNormHalving = {"rms_norm", Prepare<cpu::kRmsNorm, NormHalvin
 const KernelDef kSoftmaxHalving = {"masked_softmax", Prepare<cpu::kMaskedSoftmax, SoftmaxHalving>};
 const KernelDef kScoresStride = {"attn_scores", Prepare<cpu::kAttnScores, ScoresStride>};
 const KernelDef kScoresOneValue = {"attn_scores", Prepare<cpu::kAttnScores, ScoresOneValue>};
+const KernelDef kScoresHeads = {"attn_scores", Prepare<cpu::kAttnScores, ScoresHeads>};
+const KernelDef kScoresPages = {"attn_scores", Prepare<cpu::kAttnScores, ScoresPages>};
 const KernelDef kAttentionStride = {"attention", Prepare<cpu::kAttention, AttentionStride>};
 const KernelDef kAttentionDirectStride = {"attention_direct",
                                           Prepare<cpu::kAttentionDirect, AttentionStride>};

@@ -28,8 +28,9 @@ extern const cpu::KernelDef kLinearTransposed, kLinearOtherRows, kLinearCut, kLi
 extern const cpu::KernelDef kRmsNormHalving;
 // masked_softmax: the same of its sum.
 extern const cpu::KernelDef kSoftmaxHalving;
-// attn_scores: keys with a stride of the current length; of the query's first value alone.
-extern const cpu::KernelDef kScoresStride, kScoresOneValue;
+// attn_scores: keys with a stride of the current length; of the query's first value alone; of the
+// key head h % K for query head h, where the model's is h / (H / K); without page tables.
+extern const cpu::KernelDef kScoresStride, kScoresOneValue, kScoresHeads, kScoresPages;
 // attention and attention_direct: keys and values with a stride of the current length.
 extern const cpu::KernelDef kAttentionStride, kAttentionDirectStride;
 // kv_append, qkv_rope: nothing of a step of one token is stored; nothing of the second head.
