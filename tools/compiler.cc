@@ -77,6 +77,11 @@ absl::Status MakeFolder(const std::string& path) {
 // The pass that GPU targets cannot do without.
 constexpr std::string_view kPackWeights = "pack-weights";
 
+absl::Span<const Pass> PipelineOf(const CompileOptions& options) {
+  if (!options.pipeline.empty()) return options.pipeline;
+  return options.target == "cpu" ? DefaultPipeline() : GpuPipeline();
+}
+
 // NVRTC for each kernel and target, and what the kernels are in the dump folder.
 absl::Status BuildKernels(const CompileOptions& options, Compilation* result) {
   RENGA_ASSIGN_OR_RETURN(const auto nvrtc, LoadNvrtc());
@@ -144,6 +149,11 @@ absl::Status CheckOptions(const CompileOptions& options) {
                                              options.target,
                                              " read packed weights only; leave it on"));
   }
+  for (const std::string& site : options.sites_off) {
+    if (gpus.empty() || !site.starts_with(StrCat(kPackWeights, ":"))) continue;
+    return absl::InvalidArgumentError(StrCat("--disable-pass ", site, ": kernels for ",
+                                             options.target, " read packed weights only"));
+  }
   return absl::OkStatus();
 }
 
@@ -210,6 +220,7 @@ std::string Describe(const CompileOptions& options) {
   }
   if (options.only_passes) StrAppend(&text, " only=", StrJoin(*options.only_passes, ","));
   StrAppend(&text, " disabled=", StrJoin(options.disabled_passes, ","));
+  if (!options.sites_off.empty()) StrAppend(&text, " off=", StrJoin(options.sites_off, ","));
   return text;
 }
 
@@ -229,6 +240,8 @@ absl::StatusOr<Compilation> Compile(const std::string& gguf, const CompileOption
   RunPassesOptions pass_options;
   pass_options.only = options.only_passes;
   pass_options.disabled = options.disabled_passes;
+  pass_options.sites_off = options.sites_off;
+  pass_options.sites_may_be_gone = options.sites_may_be_gone;
   pass_options.dump_dir = options.dump_dir;
   pass_options.on_dump = [&](int, std::string_view name, std::string_view text) {
     result.stages.push_back({std::string(name), std::string(text)});
@@ -237,9 +250,8 @@ absl::StatusOr<Compilation> Compile(const std::string& gguf, const CompileOption
   Ledger ledger;
   const bool gpu = options.target != "cpu";
   if (gpu && pass_options.only) pass_options.only->emplace_back(kPackWeights);
-  RENGA_ASSIGN_OR_RETURN(
-      const std::vector<PassRecord> passes,
-      RunPasses(model.graph, gpu ? GpuPipeline() : DefaultPipeline(), pass_options, &ledger));
+  RENGA_ASSIGN_OR_RETURN(const std::vector<PassRecord> passes,
+                         RunPasses(model.graph, PipelineOf(options), pass_options, &ledger));
   result.seconds.passes = lap.Lap();
 
   std::vector<plan::Weight> weights = DigestWeights(file, std::move(model.weights), threads);

@@ -9,10 +9,12 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/types/span.h"
 #include "codegen/lower/build_kernels.h"
 #include "frontend/models/model.h"
 #include "ir/base/kv_types.h"
 #include "passes/core/ledger.h"
+#include "passes/core/pass.h"
 #include "runtime/plan/plan.h"
 
 namespace renga {
@@ -31,6 +33,12 @@ struct CompileOptions {
   std::vector<KvTypesOfLayers> kv_of_layers;  // others than those two
   std::optional<std::vector<std::string>> only_passes;
   std::vector<std::string> disabled_passes;
+  // Single rewrites that are left out (RunPassesOptions).
+  std::vector<std::string> sites_off;
+  bool sites_may_be_gone = false;
+  // Instead of the target's own; borrowed. The plan cache knows nothing of it (Describe), so it is
+  // for those who call Compile themselves.
+  absl::Span<const Pass> pipeline;
   std::string dump_dir;  // created if missing; empty: no dump
   int threads = 0;       // 0: all cores
   // Of a GPU plan: leaves its kernels as sources, which needs no NVRTC.

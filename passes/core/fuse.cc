@@ -79,6 +79,7 @@ absl::StatusOr<bool> FuseInto(std::string_view op_name, Graph& graph, Ledger& le
       continue;
     }
     Node node = FusedNode(graph, *op, *match);
+    if (!ledger.Allows(NodeName(graph, node))) continue;
     ledger.Matched(NodeName(graph, node), Replaced(graph, node, *match));
     matcher.Use(*match);
     for (int part : match->nodes) taken_by[part] = static_cast<int>(fused.size());

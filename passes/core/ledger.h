@@ -2,10 +2,12 @@
 // Printed by `dump --stage ledger`.
 #pragma once
 
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "ir/base/strings.h"
 #include "ir/core/graph.h"
 
 namespace renga {
@@ -27,10 +29,26 @@ struct Choice {
   std::string reason;
 };
 
+// The reason of an entry for a site that was switched off.
+inline constexpr std::string_view kLeftOut = "left out on request";
+
 struct Ledger {
   std::string pass;  // the one now running, set by the runner
   std::vector<LedgerEntry> entries;
   std::vector<Choice> choices;
+  std::set<std::string, std::less<>> sites_off;  // RunPassesOptions::sites_off
+  std::set<std::string, std::less<>> sites_met;  // those of them that a pass came across
+
+  // Whether the pass may do at `node` what it would; if not, an entry says so. Asked once the
+  // rewrite is known to be possible.
+  bool Allows(std::string_view node) {
+    if (sites_off.empty()) return true;
+    std::string site = StrCat(pass, ":", node);
+    if (!sites_off.contains(site)) return true;
+    sites_met.insert(std::move(site));
+    Rejected(node, std::string(kLeftOut));
+    return false;
+  }
 
   void Matched(std::string_view node, std::string reason) { Add(node, true, std::move(reason)); }
   void Rejected(std::string_view node, std::string reason) { Add(node, false, std::move(reason)); }

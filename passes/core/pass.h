@@ -18,6 +18,7 @@ struct Pass {
   std::string_view name;  // kebab-case
   PassFn run;
   std::string_view summary;  // one line
+  bool whole = false;        // it has no sites that RunPassesOptions::sites_off could name
 };
 
 }  // namespace renga

@@ -20,8 +20,10 @@ constexpr std::string_view kPackWeights = "pack-weights";
 
 constexpr Pass kPipeline[] = {
     // First, so that a dead user does not keep a live node from being rewritten.
-    {"remove-dead-nodes", RemoveDeadNodes, "drops nodes whose results nothing uses"},
-    {"rows-asked", RowsAsked, "computes logits only for the rows asked for"},
+    {"remove-dead-nodes", RemoveDeadNodes, "drops nodes whose results nothing uses",
+     /*whole=*/true},
+    {"rows-asked", RowsAsked, "computes logits only for the rows asked for",
+     /*whole=*/true},
     // Before the fusion of what it takes apart.
     {kKeyBiasApart, KeyBiasApart, "keeps the bias of keys out of quantised caches"},
     {"fuse-qkv-rope", FuseQkvRope, "joins Q, K and V with RoPE and the writes of the cache"},

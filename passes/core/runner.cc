@@ -28,6 +28,19 @@ absl::Status CheckNames(absl::Span<const Pass> pipeline, const std::vector<std::
   return absl::OkStatus();
 }
 
+absl::Status CheckSites(absl::Span<const Pass> pipeline, const std::vector<std::string>& sites) {
+  for (const std::string& site : sites) {
+    const std::string name = site.substr(0, site.find(':'));
+    RENGA_RETURN_IF_ERROR(CheckNames(pipeline, {name}));
+    for (const Pass& pass : pipeline) {
+      if (pass.name != name || !pass.whole) continue;
+      return absl::InvalidArgumentError(
+          StrCat("pass ", name, ": does all or nothing; it cannot leave out one node, got ", site));
+    }
+  }
+  return absl::OkStatus();
+}
+
 bool Contains(const std::vector<std::string>& names, std::string_view name) {
   return std::find(names.begin(), names.end(), name) != names.end();
 }
@@ -47,6 +60,8 @@ absl::StatusOr<std::vector<PassRecord>> RunPasses(Graph& graph, absl::Span<const
                                                   const RunPassesOptions& options, Ledger* ledger) {
   if (options.only.has_value()) RENGA_RETURN_IF_ERROR(CheckNames(pipeline, *options.only));
   RENGA_RETURN_IF_ERROR(CheckNames(pipeline, options.disabled));
+  RENGA_RETURN_IF_ERROR(CheckSites(pipeline, options.sites_off));
+  ledger->sites_off = {options.sites_off.begin(), options.sites_off.end()};
   RENGA_RETURN_IF_ERROR(Annotate(Verify(graph), "before the first pass"));
   Compact(graph);
   std::string before = Print(graph);
@@ -87,6 +102,12 @@ absl::StatusOr<std::vector<PassRecord>> RunPasses(Graph& graph, absl::Span<const
     }
     before = std::move(after);
     records.push_back(std::move(record));
+  }
+  for (const std::string& site : options.sites_off) {
+    if (options.sites_may_be_gone || ledger->sites_met.contains(site)) continue;
+    return absl::InvalidArgumentError(
+        StrCat("pass: expected a node that the pass rewrites, got ", site,
+               "; `renga dump --stage ledger` lists those that matched"));
   }
   return records;
 }

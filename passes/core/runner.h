@@ -18,6 +18,11 @@ namespace renga {
 struct RunPassesOptions {
   std::optional<std::vector<std::string>> only;  // run these only; in pipeline order all the same
   std::vector<std::string> disabled;             // and not these
+  // Single rewrites to leave out: "PASS:NODE" with the node's name as the ledger has it where the
+  // pass matched ("fuse-norm:3.attn_norm"), of pack-weights the weight's. One that no pass comes
+  // across is InvalidArgument, unless sites_may_be_gone: without one site another may not exist.
+  std::vector<std::string> sites_off;
+  bool sites_may_be_gone = false;
   // Existing folder for "00.frontend.ir" and "NN.<pass>.ir" after each pass; empty: none.
   std::string dump_dir;
   // Called with what would be dumped: 0 and "frontend" for the graph as given, then the pass's

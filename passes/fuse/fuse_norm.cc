@@ -166,6 +166,7 @@ absl::StatusOr<bool> FuseNorm(Graph& graph, Ledger& ledger) {
       ledger.Rejected(name, std::move(why));
       continue;
     }
+    if (!ledger.Allows(name)) continue;
     fuser.Fuse(i);
     std::vector<std::string> readers;
     for (int reader : fuser.ReadersOf(i)) {

@@ -119,7 +119,9 @@ absl::StatusOr<bool> Pack(Graph& graph, Ledger& ledger, std::string_view layout,
     order.push_back(id);
     const Value value = graph.value(id);  // a copy: AddPacked moves the values
     if (readers[id].products == 0 || value.packed()) continue;
-    const Decision decision = decide(value.type, readers[id]);
+    Decision decision = decide(value.type, readers[id]);
+    if (!decision.layout.empty() && !ledger.Allows(value.name))
+      decision = {"", std::string(kLeftOut)};
     const bool pack = !decision.layout.empty();
     ledger.choices.push_back({value.name,
                               "layout",

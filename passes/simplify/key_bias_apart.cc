@@ -148,6 +148,7 @@ bool TakeOut(Graph& graph, Caches caches, Ledger& ledger) {
       ledger.Rejected(name, std::move(why));
       return;
     }
+    if (!ledger.Allows(name)) return;
     const Node& linear = graph.nodes[keys.linear];
     const TensorType& cells = graph.value(graph.nodes[keys.append].results[0]).type;
     ledger.Matched(name, StrCat("adds ", RefText(graph.value(linear.operands[kLinearBias])),

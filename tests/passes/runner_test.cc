@@ -193,5 +193,37 @@ TEST_F(RunnerTest, UnwritableDumpFolderIsAnError) {
   EXPECT_FALSE(Run({{"nothing", Nothing, ""}}).ok());
 }
 
+// Renames the graph, unless it is told to leave %a alone.
+absl::StatusOr<bool> RenamesAtA(Graph& graph, Ledger& ledger) {
+  if (!ledger.Allows("a")) return false;
+  return Rename(graph, ledger);
+}
+
+TEST_F(RunnerTest, ASingleSiteCanBeLeftOut) {
+  options_.sites_off = {"rename:a"};
+  const auto records = Run({{"rename", RenamesAtA, ""}});
+  ASSERT_TRUE(records.ok()) << records.status();
+  EXPECT_FALSE((*records)[0].changed);
+  ASSERT_EQ(ledger_.entries.size(), 1u);
+  EXPECT_EQ(ledger_.entries[0].node, "a");
+  EXPECT_FALSE(ledger_.entries[0].matched);
+  EXPECT_EQ(ledger_.entries[0].reason, kLeftOut);
+}
+
+TEST_F(RunnerTest, SitesThatAreNone) {
+  options_.sites_off = {"rename:b"};
+  const absl::Status gone = Run({{"rename", RenamesAtA, ""}}).status();
+  EXPECT_THAT(std::string(gone.message()), HasSubstr("expected a node that the pass rewrites, got "
+                                                     "rename:b"));
+  options_.sites_may_be_gone = true;
+  EXPECT_TRUE(Run({{"rename", Nothing, ""}}).ok());
+  options_.sites_off = {"no-pass:b"};
+  EXPECT_THAT(std::string(Run({{"rename", Nothing, ""}}).status().message()),
+              HasSubstr("expected one of rename, got no-pass"));
+  options_.sites_off = {"rename:a"};
+  EXPECT_THAT(std::string(Run({{"rename", Nothing, "", /*whole=*/true}}).status().message()),
+              HasSubstr("cannot leave out one node, got rename:a"));
+}
+
 }  // namespace
 }  // namespace renga

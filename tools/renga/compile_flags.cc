@@ -31,8 +31,13 @@ absl::StatusOr<CompileOptions> CompileFlags::Options() const {
     }
   }
   for (const std::string& pass : disabled_passes) {
-    RENGA_ASSIGN_OR_RETURN(options.disabled_passes.emplace_back(),
-                           PassNamed("--disable-pass", pass));
+    const size_t colon = pass.find(':');  // of a single node: "fuse-norm:3.attn_norm"
+    RENGA_ASSIGN_OR_RETURN(std::string name, PassNamed("--disable-pass", pass.substr(0, colon)));
+    if (colon == std::string::npos) {
+      options.disabled_passes.push_back(std::move(name));
+    } else {
+      options.sites_off.push_back(name + pass.substr(colon));
+    }
   }
   return options;
 }
@@ -80,7 +85,8 @@ void AddCompileFlags(CLI::App& app, CompileFlags* flags) {
       "others: k=q8_0,v=q8_0,0-1:f16");
   app.add_option("--passes", flags->passes,
                  "run these passes only, separated by commas; \"\" runs none");
-  app.add_option("--disable-pass", flags->disabled_passes, "leave this pass out; may be repeated")
+  app.add_option("--disable-pass", flags->disabled_passes,
+                 "leave this pass out, or PASS:NODE: what it would do there alone; may be repeated")
       ->allow_extra_args(false);
 }
 

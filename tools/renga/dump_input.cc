@@ -133,6 +133,8 @@ absl::StatusOr<DumpedGraph> GraphOf(const DumpFlags& flags, FileKind kind, bool 
   RunPassesOptions pass_options;
   RENGA_ASSIGN_OR_RETURN(pass_options.only, PassesToRun(flags, options, all_passes));
   pass_options.disabled = options.disabled_passes;
+  pass_options.sites_off = options.sites_off;
+  pass_options.sites_may_be_gone = !flags.after.empty();
   if (all_passes) {
     pass_options.on_dump = [&result](int, std::string_view, std::string_view text) {
       result.texts.emplace_back(text);

@@ -40,7 +40,8 @@ absl::StatusOr<Trace> Record(const Flags& flags, const TokenIds& tokens,
   TraceModelOptions options;
   RENGA_ASSIGN_OR_RETURN(options.open, flags.model.Options());
   CompileOptions& compile = options.open.compile;
-  if (!flags.fused && !compile.only_passes && compile.disabled_passes.empty()) {
+  if (!flags.fused && !compile.only_passes && compile.disabled_passes.empty() &&
+      compile.sites_off.empty()) {
     // Every value, also those that fused nodes keep inside; but caches keep what they keep in a
     // run. A plan is what it is.
     compile.only_passes = {std::string(kKeyBiasApart)};
