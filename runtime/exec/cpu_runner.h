@@ -25,6 +25,7 @@ class CpuRunner : public StepRunner {
   absl::Status WritePage(int32_t page, std::string_view bytes) override;
   const plan::Plan& plan() const override { return executor_->plan(); }
   std::string_view device() const override { return "cpu"; }
+  Executor& executor() { return *executor_; }
 
  private:
   explicit CpuRunner(std::unique_ptr<Executor> executor);

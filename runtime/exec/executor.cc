@@ -157,7 +157,12 @@ absl::Status Executor::Run(const StepInputs& inputs, const StepObserver& observe
   for (size_t i = 0; i < steps_.size(); ++i) {
     const PreparedStep& step = steps_[i];
     if (step.has_rows && inputs.rows.empty()) continue;
-    step.run({step.inputs, step.outputs, pool_});
+    bool done = false;
+    if (hooks_.before) {
+      RENGA_ASSIGN_OR_RETURN(done, hooks_.before(static_cast<int>(i)));
+    }
+    if (!done) step.run({step.inputs, step.outputs, pool_});
+    if (hooks_.after) RENGA_RETURN_IF_ERROR(hooks_.after(static_cast<int>(i)));
     if (observer) RENGA_RETURN_IF_ERROR(observer(static_cast<int>(i)));
   }
   return absl::OkStatus();

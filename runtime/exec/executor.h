@@ -35,6 +35,16 @@ struct ExecutorOptions {
 // until the next. An error ends the run.
 using StepObserver = std::function<absl::Status(int step)>;
 
+// Called before a step; true where it has computed the step's outputs itself, into their buffers
+// (Executor::tensor), so that the kernel is left out. An error ends the run.
+using StepSubstitute = std::function<absl::StatusOr<bool>(int step)>;
+
+// Of every run, for those who watch an executor that others use.
+struct StepHooks {
+  StepSubstitute before;
+  StepObserver after;  // before the observer that Run is given
+};
+
 // Not thread-safe. Owns all memory of the run: weights (mapped), arena, inputs, KV arena, threads.
 class Executor {
  public:
@@ -48,6 +58,10 @@ class Executor {
   // nothing can fail but `observer`, which a run for results goes without. Allocates nothing.
   absl::Status Run(const StepInputs& inputs, const StepObserver& observer = nullptr);
 
+  // From the next run on; the hooks then decide whether a run can fail.
+  void SetHooks(StepHooks hooks) { hooks_ = std::move(hooks); }
+  const StepHooks& hooks() const { return hooks_; }
+
   // Index of the output of that name; -1 when the plan has none.
   int FindOutput(std::string_view name) const;
 
@@ -57,6 +71,9 @@ class Executor {
   // A buffer of the plan with the sizes of the run; whether it still holds its value, the plan's
   // lifetimes say.
   cpu::TensorRef tensor(int buffer) const { return MakeTensor(buffer); }
+
+  // Of the plan's symbols in the last run, by index.
+  absl::Span<const int64_t> sizes() const { return sizes_; }
 
   const plan::Plan& plan() const { return *plan_; }
   KvArena& kv() { return kv_; }
@@ -96,6 +113,7 @@ class Executor {
   std::vector<BoundSize> bound_sizes_;
   std::vector<int32_t> outputs_;  // buffers, by index into Plan::outputs
   std::vector<int64_t> sizes_;    // by symbol, in the last run
+  StepHooks hooks_;
 };
 
 }  // namespace renga
