@@ -1,0 +1,31 @@
+// One step of a plan for GPUs as a program of its own: repro.cu, which nvcc builds for a GPU, and a
+// host's g++ to run the same kernel there, thread by thread. Neither needs Renga.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "runtime/plan/plan.h"
+
+namespace renga {
+
+struct CudaReproOptions {
+  std::string node;          // of the plan: a step's name
+  std::vector<int32_t> ids;  // what the plan is run on, in one step
+  std::string plan_path;     // see WeightOptions
+  int threads = 1;           // of the interpreter
+  std::string found;         // for people
+};
+
+// Writes into `folder`, which is made where it is not there: repro.cu (the step's kernels with
+// every header they include, its launches with grid and arguments, the comparison), what its
+// buffers hold, what it should give, repro.ir as WriteRepro, README.txt. Inputs and what is
+// expected come from the reference interpreter, which runs the plan's graph: no GPU is needed.
+// NotFound: no such step; Unimplemented: a launch with tensor maps, which only the driver can
+// encode.
+absl::Status WriteCudaRepro(const std::string& folder, const plan::Plan& plan,
+                            const CudaReproOptions& options);
+
+}  // namespace renga
