@@ -26,6 +26,7 @@
 #include "tools/nvrtc.h"
 #include "tools/own_file.h"
 #include "tools/reference_runner.h"
+#include "tools/step_watch.h"
 
 namespace renga {
 namespace {
@@ -128,8 +129,17 @@ absl::StatusOr<std::unique_ptr<StepRunner>> OpenRunner(const OpenedPlan& opened,
     options.packed = false;
     options.progress = open.progress;
     RENGA_ASSIGN_OR_RETURN(WeightStore store, WeightStore::Open(*opened.plan, options));
+    Observer observer;
+    if (open.check) {
+      RENGA_ASSIGN_OR_RETURN(observer, WatchInterpreter(opened.plan->ir));
+    }
     return OpenReference(opened.plan, std::make_shared<const WeightStore>(std::move(store)),
-                         threads);
+                         threads, std::move(observer));
+  }
+  if (device.kind == Device::kCuda && open.check) {
+    return absl::UnimplementedError(
+        "--check: looks at values on the cpu and the reference interpreter; for a GPU's steps that "
+        "fail or hang there is --check-steps, for its results verify");
   }
   if (device.kind == Device::kCuda) {
     CudaOptions options;
@@ -151,6 +161,11 @@ absl::StatusOr<std::unique_ptr<StepRunner>> OpenRunner(const OpenedPlan& opened,
   options.progress = open.progress;
   RENGA_ASSIGN_OR_RETURN(std::unique_ptr<CpuRunner> runner,
                          CpuRunner::Create(opened.plan, options));
+  if (open.check) {
+    RENGA_RETURN_IF_ERROR(StepWatch::Attach(
+        &runner->executor(),
+        {.plan_path = opened.path, .folder = open.check_folder, .threads = threads}));
+  }
   return std::unique_ptr<StepRunner>(std::move(runner));
 }
 

@@ -8,6 +8,7 @@
 #include "runtime/device/cuda/arena.h"
 #include "runtime/device/cuda/tensor_map.h"
 #include "runtime/exec/step_runner.h"
+#include "runtime/plan/launch_text.h"
 #include "runtime/plan/layout.h"
 
 namespace renga {
@@ -264,9 +265,14 @@ absl::Status CudaExecutor::StartSteps() {
       status = Waited("it", stream_.SynchronizeWithin(options_.patience_seconds));
     }
     if (!status.ok()) {
-      return Annotate(
+      status = Annotate(
           status, StrCat("step ", i, " (", step.name, "), ", plan_->symbols[step.chosen_by].name,
                          " = ", sizes_[step.chosen_by]));
+      if (!options_.check_steps) return status;
+      return absl::Status(status.code(),
+                          StrCat(status.message(), plan::LaunchesText(*plan_, step, sizes_),
+                                 "\n  `renga bisect PLAN --node ", step.name,
+                                 "` keeps the step as a program of its own"));
     }
   }
   return absl::OkStatus();

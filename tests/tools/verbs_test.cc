@@ -64,8 +64,8 @@ TEST(Help, ListsVerbsAndFlagsWithExamples) {
   const std::string overview = Output({"--help"});
   EXPECT_EQ(Output({"-h"}), overview);
   EXPECT_THAT(Output({"--version"}), StartsWith("renga 0."));
-  for (const std::string verb : {"compile", "run", "dump", "diff", "trace", "verify", "lint",
-                                 "bench", "tokenize", "devices", "completion"}) {
+  for (const std::string verb : {"compile", "run", "dump", "diff", "trace", "verify", "bisect",
+                                 "lint", "bench", "tokenize", "devices", "completion"}) {
     EXPECT_THAT(overview, HasSubstr("  " + verb));
     const std::string help = Output({verb, "--help"});
     EXPECT_THAT(help, HasSubstr("renga " + verb)) << verb;

@@ -27,6 +27,7 @@ extern const Command kDumpCommand;
 extern const Command kDiffCommand;
 extern const Command kTraceCommand;
 extern const Command kVerifyCommand;
+extern const Command kBisectCommand;
 extern const Command kLintCommand;
 extern const Command kBenchCommand;
 extern const Command kTokenizeCommand;

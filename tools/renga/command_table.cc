@@ -4,9 +4,9 @@ namespace renga {
 
 absl::Span<const Command* const> AllCommands() {
   static constexpr const Command* kCommands[] = {
-      &kCompileCommand,  &kRunCommand,     &kDumpCommand,       &kDiffCommand,
-      &kTraceCommand,    &kVerifyCommand,  &kLintCommand,       &kBenchCommand,
-      &kTokenizeCommand, &kDevicesCommand, &kCompletionCommand,
+      &kCompileCommand, &kRunCommand,      &kDumpCommand,    &kDiffCommand,
+      &kTraceCommand,   &kVerifyCommand,   &kBisectCommand,  &kLintCommand,
+      &kBenchCommand,   &kTokenizeCommand, &kDevicesCommand, &kCompletionCommand,
   };
   return kCommands;
 }

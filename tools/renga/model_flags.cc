@@ -1,6 +1,10 @@
 #include "tools/renga/model_flags.h"
 
+#include <cstdio>
+
 #include "ir/base/status.h"
+#include "tools/renga/errors.h"
+#include "tools/renga/text.h"
 
 namespace renga {
 
@@ -22,9 +26,17 @@ absl::StatusOr<OpenOptions> ModelFlags::Options() const {
   options.threads = threads;
   options.use_cache = !no_cache;
   options.check_steps = check_steps;
+  options.check = check;
+  options.check_folder = repro;
   options.paranoid = paranoid;
   options.recompile = recompile;
   return options;
+}
+
+absl::Status ModelFlags::CheckedAnswer(const absl::Status& status) const {
+  if (!check || !absl::IsDataLoss(status)) return status;
+  fprintf(stderr, "check: %s\n", EscapeForTerminal(ToStd(status.message())).c_str());
+  return AnswerIsNo();
 }
 
 absl::StatusOr<int64_t> ModelFlags::Context(const plan::Plan& plan) const {
@@ -59,6 +71,15 @@ void AddDeviceFlags(CLI::App& app, ModelFlags* flags) {
   app.add_flag("--recompile", flags->recompile,
                "on a GPU that the plan has no code for: compile its kernels here, from the sources "
                "in it, by NVRTC; the plan's file stays as it is");
+}
+
+void AddCheckFlags(CLI::App& app, ModelFlags* flags) {
+  app.add_flag(
+      "--check", flags->check,
+      "look at every value on cpu and reference: the first NaN, infinity or element that a "
+      "step leaves unwritten ends the run with exit code 1");
+  app.add_option("--repro", flags->repro,
+                 "folder for what --check finds: the step with its inputs, as a program");
 }
 
 }  // namespace renga

@@ -16,12 +16,18 @@ struct ModelFlags {
   int threads = 0;
   bool no_cache = false;
   bool check_steps = false;
+  bool check = false;
+  std::string repro;  // folder for what --check finds
   bool paranoid = false;
   bool recompile = false;
   CompileFlags compile;
 
   // Checks the flags against what the file is. Errors also as IsPlan.
   absl::StatusOr<OpenOptions> Options() const;
+
+  // What the verb returns: where --check found something, that is said on stderr and the answer is
+  // no.
+  absl::Status CheckedAnswer(const absl::Status& status) const;
 
   // Tokens that a sequence may hold: what the model was compiled for, or less where -c asks for
   // less. InvalidArgument where it asks for more.
@@ -36,5 +42,8 @@ void AddModelFlags(CLI::App& app, ModelFlags* flags);
 
 // --device, --threads, and what only GPUs know.
 void AddDeviceFlags(CLI::App& app, ModelFlags* flags);
+
+// --check and --repro, for verbs that run a model for its results.
+void AddCheckFlags(CLI::App& app, ModelFlags* flags);
 
 }  // namespace renga

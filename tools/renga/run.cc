@@ -150,7 +150,9 @@ absl::Status Run(const RunFlags& flags) {
 RunFn Add(CLI::App& app) {
   auto flags = std::make_shared<RunFlags>();
   AddRunFlags(app, flags.get());
-  return [flags] { return AsksForMany(*flags) ? RunMany(*flags) : Run(*flags); };
+  return [flags] {
+    return flags->model.CheckedAnswer(AsksForMany(*flags) ? RunMany(*flags) : Run(*flags));
+  };
 }
 
 }  // namespace

@@ -85,6 +85,7 @@ absl::StatusOr<GenerateOptions> OptionsOf(const RunFlags& flags, int64_t context
 void AddRunFlags(CLI::App& app, RunFlags* flags) {
   AddModelFlags(app, &flags->model);
   AddDeviceFlags(app, &flags->model);
+  AddCheckFlags(app, &flags->model);
   AddPromptFlags(app, &flags->prompt);
   app.add_option("--ids", flags->ids, "token ids instead of a text: 1,403,407; no BOS is added");
   app.add_option("-n,--predict", flags->tokens,

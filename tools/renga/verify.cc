@@ -1,4 +1,6 @@
 // renga verify MODEL: every node alone and the whole model, against the reference interpreter.
+#include <algorithm>
+#include <cstdio>
 #include <memory>
 #include <optional>
 #include <string>
@@ -15,6 +17,7 @@
 #include "tools/renga/text.h"
 #include "tools/renga/token_ids.h"
 #include "tools/renga/verify_report.h"
+#include "tools/repro/keep_nodes.h"
 #include "tools/verify_model.h"
 
 namespace renga {
@@ -37,6 +40,7 @@ struct Flags {
   std::string plan;
   std::string against;
   std::string html;
+  std::string repro;
   bool quick = false;
   bool json = false;
 };
@@ -73,6 +77,33 @@ absl::StatusOr<VerifyModelOptions> OptionsOf(const Flags& flags, const std::atom
   return options;
 }
 
+// Folders for the bad nodes, a few; they are said on stderr.
+constexpr int kMostKept = 4;
+absl::Status Keep(const Flags& flags, const VerifyModelOptions& options,
+                  const VerifyReport& report) {
+  if (flags.repro.empty() || !report.nodes || report.nodes->bad.empty()) return absl::OkStatus();
+  if (report.device != "cpu") {
+    return absl::UnimplementedError(
+        StrCat("--repro: keeps nodes of runs on the cpu, got one on ", report.device));
+  }
+  RENGA_ASSIGN_OR_RETURN(const OpenedPlan opened, OpenPlan(flags.model.model, options.open));
+  CaptureOptions capture;
+  capture.ids = report.ids;
+  capture.good_ir = opened.plan->source_ir;
+  capture.threads = std::max(1, options.open.threads);
+  for (const BadValue& bad : report.nodes->bad) {
+    if (static_cast<int>(capture.nodes.size()) < kMostKept) capture.nodes.push_back(bad.name);
+  }
+  const std::string found = StrCat("found by renga verify ", flags.model.model);
+  RENGA_ASSIGN_OR_RETURN(
+      const std::vector<KeptNode> kept,
+      KeepNodes(opened.plan, opened.path, capture, flags.repro, found, kMostKept));
+  for (const KeptNode& node : kept) {
+    fprintf(stderr, "%s\n", EscapeForTerminal(KeptText(node)).c_str());
+  }
+  return absl::OkStatus();
+}
+
 absl::Status Run(const Flags& flags) {
   if (flags.rtol && !(*flags.rtol > 0)) {
     return absl::InvalidArgumentError(
@@ -84,6 +115,7 @@ absl::Status Run(const Flags& flags) {
   options.nodes.progress = [&progress](int64_t done, int64_t of) { progress.Update(done, of); };
   RENGA_ASSIGN_OR_RETURN(const VerifyReport report, VerifyModel(flags.model.model, options));
   progress.Stop();
+  RENGA_RETURN_IF_ERROR(Keep(flags, options, report));
   if (!flags.html.empty()) {
     RENGA_RETURN_IF_ERROR(WriteResult(flags.html, VerifyHtml(flags.model.model, report)));
   }
@@ -108,6 +140,9 @@ RunFn Add(CLI::App& app) {
       "a plan to hold against MODEL, a GGUF: its graph, its weights, all that it computes");
   app.add_option("--against", flags->against,
                  "a log of llama.cpp's llama-eval-callback of the same model and text");
+  app.add_option(
+      "--repro", flags->repro,
+      "folder for the first bad node, as a program that shows its fault; more beside it");
   app.add_flag("--quick", flags->quick,
                "without a full context, the whole model in one way only, not also token by token");
   app.add_option("--html", flags->html, "also writes the result as a page to this file");

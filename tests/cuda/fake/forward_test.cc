@@ -198,6 +198,9 @@ TEST_F(FakeForward, AKernelThatNeverEnds) {
       if (check_steps) {
         EXPECT_THAT(Message(failed), StartsWith(StrCat("step 0 (", plan_->steps[0].name,
                                                        "), T = ", tokens, ": Fake GPU: it has")));
+        EXPECT_THAT(Message(failed), HasSubstr(", grid "));
+        EXPECT_THAT(Message(failed), HasSubstr(" bytes of shared memory, "));
+        EXPECT_THAT(Message(failed), HasSubstr(StrCat("--node ", plan_->steps[0].name, "`")));
       } else {
         EXPECT_THAT(Message(failed), HasSubstr("--check-steps names the step"));
       }
