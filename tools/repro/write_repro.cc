@@ -347,7 +347,9 @@ absl::Status WriteRepro(const std::string& folder, const CapturedNode& node,
               absl::StrFormat(": relative error %.3g, allowed %.3g\n", node.errors[i],
                               node.tolerances[i]));
   }
-  StrAppend(&text, node.graph_is_right()
+  StrAppend(&text, !node.wrong()
+                       ? "The device gave what it should: the fault is in what the node reads.\n"
+                   : node.graph_is_right()
                        ? "The plan's graph asks for the right thing, so the kernel is at fault.\n"
                        : "The plan's graph asks for something else: a pass is at fault.\n");
   StrAppend(
