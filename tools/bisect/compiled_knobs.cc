@@ -7,10 +7,12 @@
 #include "ir/text/parse.h"
 #include "passes/core/pipeline.h"
 #include "runtime/exec/cpu_runner.h"
+#include "runtime/exec/cuda_runner.h"
 #include "runtime/exec/sequence_forward.h"
 #include "runtime/memory/weights.h"
 #include "runtime/plan/serialize.h"
 #include "tools/bisect/knobs.h"
+#include "tools/cuda_device.h"
 #include "tools/reference_runner.h"
 
 namespace renga {
@@ -94,6 +96,11 @@ class Compiled final : public Knobs {
       : gguf_(std::move(gguf)), good_(std::move(good)), bad_(std::move(bad)) {}
 
   absl::Status Prepare() {
+    if (bad_.device.starts_with("cuda")) {
+      RENGA_ASSIGN_OR_RETURN(const int ordinal, CudaOrdinal(bad_.device));
+      RENGA_ASSIGN_OR_RETURN(cuda_, OpenCuda(ordinal));
+      good_.compile.target = bad_.compile.target = cuda_.target;
+    }
     RENGA_ASSIGN_OR_RETURN(const Compilation good, Compile(gguf_, good_.compile));
     RENGA_ASSIGN_OR_RETURN(const Compilation bad, Compile(gguf_, bad_.compile));
     good_ir_ = good.plan.ir;
@@ -158,8 +165,15 @@ class Compiled final : public Knobs {
     Mixture mixture;
     mixture.plan = std::make_shared<const plan::Plan>(std::move(compiled.plan));
     RENGA_ASSIGN_OR_RETURN(mixture.digest, DigestOfPlan(*mixture.plan));
-    mixture.open = [plan = mixture.plan, device = bad_.device,
+    mixture.open = [plan = mixture.plan, device = bad_.device, cuda = cuda_,
                     threads = Threads()]() -> absl::StatusOr<std::unique_ptr<Forward>> {
+      if (cuda.context != nullptr) {
+        CudaOptions options;
+        options.threads = threads;
+        RENGA_ASSIGN_OR_RETURN(std::unique_ptr<CudaRunner> runner,
+                               CudaRunner::Create(plan, cuda.context, options, cuda.name));
+        return std::make_unique<SequenceForward>(std::move(runner));
+      }
       if (device == "reference") {
         WeightOptions weights;
         weights.threads = threads;
@@ -232,7 +246,8 @@ class Compiled final : public Knobs {
   }
 
   const std::string gguf_;
-  const OpenOptions good_, bad_;
+  OpenOptions good_, bad_;
+  CudaDevice cuda_;                      // where both sides are on a GPU
   std::vector<Difference> differences_;  // by item
   std::string good_ir_;
 };
@@ -242,10 +257,9 @@ class Compiled final : public Knobs {
 absl::StatusOr<std::unique_ptr<Knobs>> CompiledKnobs(const std::string& gguf,
                                                      const OpenOptions& good,
                                                      const OpenOptions& bad) {
-  if (good.device != bad.device || (bad.device != "cpu" && bad.device != "reference")) {
-    return absl::UnimplementedError(
-        StrCat("expected both sides on the cpu or both on the reference interpreter, got ",
-               good.device, " and ", bad.device));
+  if (good.device != bad.device) {
+    return absl::InvalidArgumentError(
+        StrCat("expected both sides on one device, got ", good.device, " and ", bad.device));
   }
   auto knobs = std::make_unique<Compiled>(gguf, good, bad);
   RENGA_RETURN_IF_ERROR(knobs->Prepare());

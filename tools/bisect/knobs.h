@@ -52,7 +52,8 @@ class Knobs {
 };
 
 // One GGUF compiled in two ways for one device: passes, single rewrites of passes, layouts of
-// weights, types of the caches, sizes. Both sides' `open.device` must be the same.
+// weights, types of the caches, sizes. Both sides' `open.device` is the same: cpu, reference or
+// cuda[:N].
 absl::StatusOr<std::unique_ptr<Knobs>> CompiledKnobs(const std::string& gguf,
                                                      const OpenOptions& good,
                                                      const OpenOptions& bad);

@@ -107,15 +107,10 @@ int Threads(const Flags& flags) {
 
 absl::StatusOr<std::unique_ptr<Knobs>> KnobsOf(const Flags& flags) {
   RENGA_ASSIGN_OR_RETURN(const Side bad, ParseSide("--bad", flags.bad, flags.model, flags.threads));
-  if (bad.open.device != "cpu" && bad.open.device != "reference") {
-    return absl::UnimplementedError(StrCat("--bad: expected --device cpu or reference, got ",
-                                           bad.open.device,
-                                           "; what a GPU's steps give cannot be replaced yet"));
-  }
   if (!flags.good && bad.open.device != "cpu") {
-    return absl::InvalidArgumentError(
-        "--bad: without --good expected --device cpu, which is held against the interpreter, got "
-        "reference");
+    return absl::InvalidArgumentError(StrCat(
+        "--bad: without --good expected --device cpu, which is held against the interpreter, ",
+        "got ", bad.open.device));
   }
   if (!flags.good) {
     // Against what the frontend made of the file, on the interpreter.
@@ -136,8 +131,8 @@ absl::StatusOr<std::unique_ptr<Knobs>> KnobsOf(const Flags& flags) {
   }
   if (bad.open.device != "cpu") {
     return absl::InvalidArgumentError(
-        "--bad: expected --device cpu, whose steps the interpreter can stand in for, got "
-        "reference");
+        StrCat("--bad: expected --device cpu, whose steps the interpreter can stand in for, got ",
+               bad.open.device, "; on another device both sides are one GGUF there"));
   }
   if (!good.open.kv_type_given) {
     good.open.kv_type_given = true;  // as the bad side has it, whatever the device
@@ -149,9 +144,12 @@ absl::StatusOr<std::unique_ptr<Knobs>> KnobsOf(const Flags& flags) {
   return StepKnobs(plan, other.plan->ir, Threads(flags));
 }
 
+constexpr size_t kGpuTokens = 5;  // so few that a GPU's kernels need no tensor maps
+
 struct Culprit {
   std::vector<std::string> differences;
   std::vector<KeptNode> nodes;
+  std::string repro;  // the first folder; empty: none
 };
 
 absl::StatusOr<std::vector<Culprit>> Keep(const Flags& flags, const Question& question,
@@ -172,11 +170,31 @@ absl::StatusOr<std::vector<Culprit>> Keep(const Flags& flags, const Question& qu
       const std::string folder =
           StrCat(flags.folder, "/repro",
                  culprits.empty() ? "" : StrCat("-of-culprit-", culprits.size() + 1));
+      if (!mixture.plan->gpu.targets.empty()) {
+        CudaReproOptions cuda;
+        cuda.node = options.nodes[0];
+        cuda.good_ir = options.good_ir;
+        cuda.ids = options.ids;
+        cuda.ids.resize(std::min(cuda.ids.size(), kGpuTokens));
+        cuda.threads = options.threads;
+        cuda.found = StrCat("found by renga bisect ", flags.model);
+        const absl::Status kept = WriteCudaRepro(folder, *mixture.plan, cuda);
+        if (kept.ok()) {
+          culprit.repro = folder;
+        } else {
+          fprintf(stderr, "%s\n", EscapeForTerminal(ToStd(kept.message())).c_str());
+        }
+        culprits.push_back(std::move(culprit));
+        continue;
+      }
       RENGA_ASSIGN_OR_RETURN(culprit.nodes,
                              KeepNodes(mixture.plan, mixture.plan_path, options, folder,
                                        StrCat("found by renga bisect ", flags.model, ": ",
                                               StrJoin(culprit.differences, " and ")),
                                        kMostKept));
+    }
+    for (const KeptNode& node : culprit.nodes) {
+      if (culprit.repro.empty()) culprit.repro = node.folder;
     }
     culprits.push_back(std::move(culprit));
   }
@@ -203,7 +221,9 @@ Json ToJson(const BisectReport& report, const Question& question,
                                                          : Json("kernel")},
                        {"repro", node.folder.empty() ? Json() : Json(node.folder)}});
     }
-    found.push_back({{"differences", culprit.differences}, {"nodes", std::move(nodes)}});
+    found.push_back({{"differences", culprit.differences},
+                     {"nodes", std::move(nodes)},
+                     {"repro", culprit.repro.empty() ? Json() : Json(culprit.repro)}});
   }
   Json runs = Json::array();
   for (const BisectRun& run : report.runs) {
@@ -231,6 +251,9 @@ std::string Text(const BisectReport& report, const Question& question,
   for (const Culprit& culprit : culprits) {
     StrAppend(&text, "culprit  ", StrJoin(culprit.differences, "\n     and "), "\n");
     for (const KeptNode& node : culprit.nodes) StrAppend(&text, "         ", KeptText(node), "\n");
+    if (culprit.nodes.empty() && !culprit.repro.empty()) {
+      StrAppend(&text, "         its step as a program: ", culprit.repro, "\n");
+    }
   }
   if (!report.knobs->note().empty()) StrAppend(&text, report.knobs->note(), "\n");
   StrAppend(&text, report.runs.size(), " runs, ", report.cached(), " of them known before; log ",
@@ -247,7 +270,6 @@ absl::Status MakeFolder(const std::string& folder) {
 }
 
 // No search: a node that something else has pointed at.
-constexpr size_t kGpuTokens = 5;  // so few that kernels need no tensor maps
 absl::Status KeepOne(const Flags& flags, std::vector<int32_t> ids) {
   RENGA_ASSIGN_OR_RETURN(Side side, ParseSide("--bad", flags.bad, flags.model, flags.threads));
   RENGA_ASSIGN_OR_RETURN(const bool is_plan, IsPlan(side.model));

@@ -159,18 +159,54 @@ class CudaRepro {
       if (of->operands[i] != kNoValue)
         values_[step_->inputs[i]] = graph_.value(of->operands[i]).name;
     }
+    std::map<std::string, ValueId, std::less<>> reads;  // values by name
+    for (const ValueId id : of->operands) {
+      if (id != kNoValue && graph_.value(id).kind != ValueKind::kWeight) {
+        reads[graph_.value(id).name] = id;
+      }
+    }
+    for (const ValueId id : graph_.params) reads.emplace(graph_.value(id).name, id);
     const Recorded recorded(graph_, trace.run, std::move(values));
     RENGA_ASSIGN_OR_RETURN(
         node_.own, CutOut(
                        graph_, of->results, [&recorded](ValueId id) { return recorded(id); },
                        recorded.symbols()));
     node_.part = node_.own;
+    if (!options_.good_ir.empty()) {
+      RENGA_RETURN_IF_ERROR(FindGoodPart(*of, reads, recorded));
+    }
     node_.name = step_->name;
     node_.op = std::string(of->op->name);
     node_.device = plan_.target;
     RENGA_ASSIGN_OR_RETURN(node_.expected,
-                           Evaluate(node_.own, node_.weights->bytes(), options_.threads));
+                           Evaluate(node_.part, node_.weights->bytes(), options_.threads));
     node_.expected.resize(of->results.size());
+    return absl::OkStatus();
+  }
+
+  // What the node stands for in the good graph, where that has what it reads and gives.
+  absl::Status FindGoodPart(const Node& of,
+                            const std::map<std::string, ValueId, std::less<>>& reads,
+                            const Recorded& recorded) {
+    RENGA_ASSIGN_OR_RETURN(Graph good, Parse(options_.good_ir, "the good graph"));
+    RemovePacking(good);
+    std::vector<ValueId> results;
+    for (const ValueId id : of.results) {
+      const ValueId same = good.FindValue(graph_.value(id).name, /*weight=*/false);
+      if (same == kNoValue || !(good.value(same).type == graph_.value(id).type)) {
+        return absl::OkStatus();
+      }
+      results.push_back(same);
+    }
+    const absl::StatusOr<NodeCase> part = CutOut(
+        good, results,
+        [&](ValueId id) -> absl::StatusOr<std::optional<HostTensor>> {
+          const auto found = reads.find(good.value(id).name);
+          if (found == reads.end()) return std::nullopt;
+          return recorded(found->second);
+        },
+        recorded.symbols());
+    if (part.ok()) node_.part = *part;
     return absl::OkStatus();
   }
 

@@ -13,6 +13,7 @@ namespace renga {
 
 struct CudaReproOptions {
   std::string node;          // of the plan: a step's name
+  std::string good_ir;       // see CaptureOptions
   std::vector<int32_t> ids;  // what the plan is run on, in one step
   std::string plan_path;     // see WeightOptions
   int threads = 1;           // of the interpreter
