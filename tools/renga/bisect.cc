@@ -337,14 +337,14 @@ absl::Status Run(const Flags& flags) {
   question.command = flags.command;
   question.cancel = &interrupt.flag();
   options.most = flags.most;
-  RENGA_RETURN_IF_ERROR(MakeFolder(flags.folder));
   if (!flags.node.empty()) return KeepOne(flags, question.ids);
+  RENGA_ASSIGN_OR_RETURN(std::unique_ptr<Knobs> knobs, KnobsOf(flags));
+  RENGA_RETURN_IF_ERROR(MakeFolder(flags.folder));
   options.log_path = StrCat(flags.folder, "/log.tsv");
   if (!question.command.empty()) {
     options.plan_folder = StrCat(flags.folder, "/plans");
     RENGA_RETURN_IF_ERROR(MakeFolder(options.plan_folder));
   }
-  RENGA_ASSIGN_OR_RETURN(std::unique_ptr<Knobs> knobs, KnobsOf(flags));
   const size_t differences = knobs->items().size();
   int number = 0;
   options.on_run = [&](const BisectRun& run) {

@@ -170,5 +170,22 @@ TEST_F(ReproTest, AKernelOfAPlanForGpus) {
   EXPECT_TRUE(absl::IsNotFound(WriteCudaRepro(folder, *plan, repro)));
 }
 
+TEST_F(ReproTest, AWrongFusionOfAPlanForGpus) {
+  CompileOptions options;
+  const std::vector<Pass> pipeline = PipelineWithAWrongFusion(GpuPipeline());
+  options.pipeline = pipeline;
+  options.target = "sm_80";
+  options.only_lower = true;
+  const auto plan = Plan(options);
+  CudaReproOptions repro;
+  repro.node = "1.act";
+  repro.ids = {1, 4, 2};
+  ASSERT_TRUE(WriteCudaRepro(folder_.File("own"), *plan, repro).ok());
+  EXPECT_LT(CaseError(folder_.File("own")), 1e-4) << "the kernel's task, as the plan has it";
+  repro.good_ir = plan->source_ir;
+  ASSERT_TRUE(WriteCudaRepro(folder_.File("good"), *plan, repro).ok());
+  EXPECT_GT(CaseError(folder_.File("good")), 1e-3) << "what should have been its task";
+}
+
 }  // namespace
 }  // namespace renga

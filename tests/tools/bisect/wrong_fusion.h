@@ -23,8 +23,8 @@ inline absl::StatusOr<bool> FuseOneGateUpWrongly(Graph& graph, Ledger& ledger) {
   return changed;
 }
 
-inline std::vector<Pass> PipelineWithAWrongFusion() {
-  std::vector<Pass> pipeline(DefaultPipeline().begin(), DefaultPipeline().end());
+inline std::vector<Pass> PipelineWithAWrongFusion(absl::Span<const Pass> of = DefaultPipeline()) {
+  std::vector<Pass> pipeline(of.begin(), of.end());
   for (Pass& pass : pipeline) {
     if (pass.name == "fuse-gate-up") pass.run = FuseOneGateUpWrongly;
   }
