@@ -59,29 +59,31 @@ __device__ __forceinline__ void KeepOfSegment(const SampleArgs& args, const Samp
 
 // Brings the largest of what the row's blocks kept to top.keys, in order: how many, at most
 // kSampleKept; -1 where too many are too close to each other. `all`: of all that were kept.
+// `counts` is shared memory for a number a thread: loads wait for no other then.
 __device__ __forceinline__ int LargestOfParts(const SampleArgs& args, float max, TopKeys& top,
-                                              int& all) {
+                                              int* counts, int& all) {
   const int64_t first = static_cast<int64_t>(blockIdx.y) * gridDim.x;
   const int blocks = gridDim.x, t = threadIdx.x;
+  if (blocks > kSampleThreads) return -1;
+  if (t < blocks) counts[t] = static_cast<int>(LoadFromL2(args.part_counts + first + t));
+  top.Clear();  // ends with a barrier
   const auto key_of = [&](int block) {
-    const int count = static_cast<int>(LoadFromL2(args.part_counts + first + block));
-    return t < count ? LoadFromL2(args.parts + (first + block) * kSamplePart + t) : uint64_t{0};
+    return t < counts[block] ? LoadFromL2(args.parts + (first + block) * kSamplePart + t)
+                             : uint64_t{0};
   };
   all = 0;
 #pragma unroll 4
   for (int block = 0; block < blocks; ++block) {
-    const int count = static_cast<int>(LoadFromL2(args.part_counts + first + block));
-    if (count > kSamplePart) return -1;
-    all += count;
+    if (counts[block] > kSamplePart) return -1;
+    all += counts[block];
   }
-  top.Clear();
-#pragma unroll 4
+#pragma unroll 8
   for (int block = 0; block < blocks; ++block) {
     const uint64_t key = key_of(block);
     if (key != 0) top.Count(max - TokenKey::Logit(key));
   }
   top.FindCut();
-#pragma unroll 4
+#pragma unroll 8
   for (int block = 0; block < blocks; ++block) {
     const uint64_t key = key_of(block);
     top.Gather(key, max - TokenKey::Logit(key), top.keys, TopKeys::kRoom);
@@ -116,12 +118,12 @@ __device__ __forceinline__ void Sample(const SampleArgs& args) {
   if (!ComesLast(args.tickets + blockIdx.y, gridDim.x, last)) return;
 
   const int64_t first = static_cast<int64_t>(blockIdx.y) * gridDim.x;
-#pragma unroll 4
-  for (int block = 0; block < static_cast<int>(gridDim.x); ++block) {
+#pragma unroll 8
+  for (int block = 0; block < (row.sums != 0 ? static_cast<int>(gridDim.x) : 0); ++block) {
     result.sum += LoadFromL2(args.part_sums + first + block);
   }
   int all = 0;
-  int count = LargestOfParts(args, result.max, top, all);
+  int count = LargestOfParts(args, result.max, top, filters.counts(), all);
   if (count > 0) {
     const bool complete = all < kSampleKept;
     result.top = count;

@@ -20,6 +20,9 @@ class SampleFilters {
         ids_(arena.Take<int>(kSampleChanges)),
         words_(arena.Take<int>(2)) {}
 
+  // Shared memory for an int a thread, before anything else is called.
+  __device__ __forceinline__ int* counts() const { return reinterpret_cast<int*>(numbers_); }
+
   // `keys` holds the `count` largest of a row in order, at most kSampleKept, all there are where
   // `complete`. Afterwards it holds candidates with the changes of bias and penalties, in order,
   // and `count` is how many of them have no other before them. False: undecided.
