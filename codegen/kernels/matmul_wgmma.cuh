@@ -62,8 +62,6 @@ class MatmulWgmmaKernel {
     full_ = arena.Take<uint64_t>(kStages);
     empty_ = arena.Take<uint64_t>(kStages);
     if constexpr (kSplits > 1) last_ = arena.Take<uint32_t>(1);
-    first_step_ = blockIdx.z * kStepsOfSplit;
-    end_step_ = min(first_step_ + kStepsOfSplit, Weight::kSteps);
     if (threadIdx.x == 0) {
       for (int s = 0; s < kStages; ++s) {
         InitMbarrier(full_ + s, 1);
@@ -74,11 +72,19 @@ class MatmulWgmmaKernel {
     SyncThreads();
   }
 
+  // The block's share of k: constants where it is all of it.
+  static __device__ __forceinline__ int FirstStep() {
+    return kSplits == 1 ? 0 : static_cast<int>(blockIdx.z) * kStepsOfSplit;
+  }
+  static __device__ __forceinline__ int EndStep() {
+    return kSplits == 1 ? Weight::kSteps : min(FirstStep() + kStepsOfSplit, Weight::kSteps);
+  }
+
   __device__ __forceinline__ void Produce() const {
     WaitForPreviousKernel();
     LetNextKernelStart();
     int stage = 0, parity = 0;
-    for (int chunk = first_step_ * kChunks; chunk < end_step_ * kChunks; ++chunk) {
+    for (int chunk = FirstStep() * kChunks; chunk < EndStep() * kChunks; ++chunk) {
       WaitForMbarrier(empty_ + stage, parity ^ 1);
       ArriveExpectingBytes(full_ + stage, kTileBytes);
       LoadTile2d(tiles_ + stage * kTileBytes, &args_.map, chunk * 64, blockIdx.x * kTileTokens,
@@ -96,7 +102,7 @@ class MatmulWgmmaKernel {
     const int exponent = view.LoadExponent();
     const typename Type::Factor factor = Type::Factor::Of(exponent);
     typename Weight::Step next;
-    view.Load(first_item + first_step_, next);
+    view.Load(first_item + FirstStep(), next);
     WaitForPreviousKernel();
     LetNextKernelStart();
 
@@ -104,12 +110,12 @@ class MatmulWgmmaKernel {
     ChunkFragments a[2];
     // Two steps in turn where a step is one chunk: which set of registers is never computed.
     constexpr int kUnrolled = kChunks == 1 ? 2 : 1;
-    for (int step = first_step_; step < end_step_; step += kUnrolled) {
+    for (int step = FirstStep(); step < EndStep(); step += kUnrolled) {
 #pragma unroll
       for (int u = 0; u < kUnrolled; ++u) {
-        if (step + u >= end_step_) continue;
+        if (step + u >= EndStep()) continue;
         const typename Weight::Step now = next;
-        if (step + u + 1 < end_step_) view.Load(first_item + step + u + 1, next);
+        if (step + u + 1 < EndStep()) view.Load(first_item + step + u + 1, next);
         const typename Type::Scales scales = Type::Prepare(now.words, factor);
 #pragma unroll
         for (int c = 0; c < kChunks; ++c) {
@@ -117,7 +123,7 @@ class MatmulWgmmaKernel {
           Type::Dequantize(now.words, scales, 2 * c, set[0]);
           Type::Dequantize(now.words, scales, 2 * c + 1, set[1]);
           if constexpr (kAsLoaded<Type>) OwnRegisters(set);
-          Multiply(set, step + u == first_step_ && c == 0, sums);
+          Multiply(set, step + u == FirstStep() && c == 0, sums);
         }
       }
     }
@@ -205,7 +211,6 @@ class MatmulWgmmaKernel {
   uint64_t* full_;  // [kStages]
   uint64_t* empty_;
   uint32_t* last_ = nullptr;
-  int first_step_, end_step_;   // of k
   int stage_ = 0, parity_ = 0;  // of a consumer
 };
 
