@@ -83,6 +83,9 @@ constexpr int64_t kBlockCost = 9000, kJoinCost = 8000;
 // The largest tile takes NVRTC seconds: only where long prompts spend their time.
 WgmmaShape ShapeOf(const GpuLimits& gpu, const ProductWeight& weight, int64_t rows) {
   constexpr int64_t kRowsOfLargest = 1024;
+  // Of many rows the start of a block is hidden well enough: with this counted, prompts of 2,048
+  // were slower.
+  const int64_t block_cost = rows <= kMostSplitRows ? kBlockCost : 0;
   WgmmaShape best = {kWgmmaTiles[0], 1};
   int64_t least = 0;
   for (const WgmmaTile& tile : kWgmmaTiles) {
@@ -94,7 +97,7 @@ WgmmaShape ShapeOf(const GpuLimits& gpu, const ProductWeight& weight, int64_t ro
       const int64_t blocks = shape.grid_x(rows) * WgmmaShape::grid_y(weight) * splits;
       const int64_t cost =
           CeilDiv(blocks, gpu.multiprocessors) *
-              (steps * weight.layout.step_blocks / 2 * tile.tokens * tile.eighths + kBlockCost) +
+              (steps * weight.layout.step_blocks / 2 * tile.tokens * tile.eighths + block_cost) +
           (splits > 1 ? kJoinCost : 0);
       if (least == 0 || cost < least) {
         least = cost;

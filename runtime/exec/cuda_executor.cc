@@ -146,6 +146,7 @@ absl::Status CudaExecutor::LoadWeights() {
   options.paths = {.plan_path = options_.plan_path, .model_path = options_.model_path};
   options.threads = options_.threads;
   options.paranoid = options_.paranoid;
+  options.patience_seconds = options_.patience_seconds;
   options.progress = options_.progress;
   auto weights = cuda::UploadWeights(
       *plan_, options, context_,

@@ -37,7 +37,7 @@ absl::StatusOr<MmaLayout> LayoutOf(const plan::Weight& weight) {
 }  // namespace
 
 absl::StatusOr<UploadWorker> UploadWorker::Create(ContextRef context, size_t piece_bytes,
-                                                  bool packs) {
+                                                  bool packs, double patience_seconds) {
   UploadWorker worker;
   RENGA_RETURN_IF_ERROR(context->MakeCurrent());
   RENGA_ASSIGN_OR_RETURN(worker.stream_, Stream::Create(context));
@@ -49,6 +49,7 @@ absl::StatusOr<UploadWorker> UploadWorker::Create(ContextRef context, size_t pie
     RENGA_ASSIGN_OR_RETURN(slot.done, Event::Create(context));
   }
   worker.piece_bytes_ = piece_bytes;
+  worker.patience_seconds_ = patience_seconds;
   worker.context_ = std::move(context);
   return worker;
 }
@@ -60,8 +61,15 @@ UploadWorker::~UploadWorker() {
 absl::StatusOr<UploadWorker::Slot*> UploadWorker::NextSlot() {
   Slot& slot = slots_[next_];
   next_ = 1 - next_;
-  if (slot.used) RENGA_RETURN_IF_ERROR(slot.done.Wait());
+  if (slot.used) RENGA_RETURN_IF_ERROR(Waited(slot.done.WaitWithin(patience_seconds_, 0)));
   return &slot;
+}
+
+absl::Status UploadWorker::Waited(const absl::Status& status) const {
+  if (!absl::IsDeadlineExceeded(status)) return status;
+  context_->Abandon();
+  return absl::UnavailableError(StrCat(context_->gpu().name, ": what brings weights there has not ",
+                                       "ended after ", patience_seconds_, " s"));
 }
 
 absl::Status UploadWorker::Release(Slot& slot) {

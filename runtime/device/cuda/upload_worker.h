@@ -24,8 +24,10 @@ struct PackingKernel {
 class UploadWorker {
  public:
   // For the thread that calls it. `piece_bytes`, a multiple of 4, is at least 16 rows of every
-  // weight that will be packed; `packs` says whether there is any.
-  static absl::StatusOr<UploadWorker> Create(ContextRef context, size_t piece_bytes, bool packs);
+  // weight that will be packed; `packs` says whether there is any. Whatever takes longer than
+  // `patience_seconds` is Unavailable, and the context is abandoned.
+  static absl::StatusOr<UploadWorker> Create(ContextRef context, size_t piece_bytes, bool packs,
+                                             double patience_seconds);
   UploadWorker(UploadWorker&&) = default;
   // Waits: nothing may be freed under what is queued.
   ~UploadWorker();
@@ -38,7 +40,7 @@ class UploadWorker {
   absl::StatusOr<Digest> Load(const plan::Weight& weight, const WeightFiles::Place& place,
                               const PackingKernel* kernel, uint8_t* to, Advance advance);
   // Until everything queued has ended.
-  absl::Status Finish() { return stream_.Synchronize(); }
+  absl::Status Finish() { return Waited(stream_.SynchronizeWithin(patience_seconds_)); }
 
   // After Finish: whether what stands at `at` is the weight, by the plan's digests.
   absl::Status Verify(const plan::Weight& weight, const uint8_t* at);
@@ -62,9 +64,11 @@ class UploadWorker {
                           uint64_t from, const PackingKernel& kernel, uint8_t* to,
                           DigestStream* digest, Advance advance);
   absl::Status Release(Slot& slot);
+  absl::Status Waited(const absl::Status& status) const;
 
   ContextRef context_;
   size_t piece_bytes_ = 0;
+  double patience_seconds_ = 0;
   std::array<Slot, 2> slots_;
   int next_ = 0;
   Stream stream_;

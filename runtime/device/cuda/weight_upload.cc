@@ -79,7 +79,7 @@ class Upload {
 
   absl::Status WorkWith(const ContextRef& context) {
     absl::StatusOr<UploadWorker> worker =
-        UploadWorker::Create(context, piece_bytes_, !kernels_.empty());
+        UploadWorker::Create(context, piece_bytes_, !kernels_.empty(), options_.patience_seconds);
     if (!worker.ok()) {
       return ExplainMemory(worker.status(), *context, plan_, "staging buffers of weights");
     }
@@ -179,7 +179,7 @@ absl::StatusOr<DeviceWeights> UploadWeights(const plan::Plan& plan, const Upload
   if (!packers.empty()) {
     RENGA_ASSIGN_OR_RETURN(const Stream stream, Stream::Create(context));
     RENGA_RETURN_IF_ERROR(stream.Fill(weights.memory_.data(), 0, bytes));
-    RENGA_RETURN_IF_ERROR(stream.Synchronize());
+    RENGA_RETURN_IF_ERROR(stream.SynchronizeWithin(options.patience_seconds));
   }
   RENGA_RETURN_IF_ERROR(Upload(plan, options, files, packers, weights).Run(context));
   return weights;

@@ -23,6 +23,7 @@ struct UploadOptions {
   // Afterwards everything is read back, put into the file's order on the host and compared with
   // the plan's digests. Takes minutes for a large model.
   bool paranoid = false;
+  double patience_seconds = 60;               // for a piece; what takes longer is Unavailable
   const std::atomic<bool>* cancel = nullptr;  // set: Cancelled at the next piece
   // Called with bytes of weights read and all of them, from one thread at a time.
   std::function<void(int64_t done, int64_t total)> progress;

@@ -11,7 +11,7 @@
 //   FAKE_LOST=1        and so do all calls after it, as on a GPU that is lost
 //   FAKE_DEVICES=N, FAKE_SM=90, FAKE_MEMORY=BYTES   the GPUs, all alike
 //   FAKE_QUERY_MS=N    asking whether a stream is done takes so long
-//   FAKE_TOUCH=FILE    made when that is asked for the third time
+//   FAKE_TOUCH=FILE    made when a graph is launched for the third time
 //   FAKE_FRESH=N       what is in each byte of new memory (203)
 //   FAKE_REPORT=FILE   written as the process ends: "calls N", "failed NAME", "alive" and the kind
 //                      of each thing that nobody freed, then the names of all calls, one a line
@@ -51,7 +51,7 @@ struct State {
   bool capturing = false;
   std::vector<std::function<void()>> captured;
   std::map<void*, std::vector<std::function<void()>>> graphs;  // executable ones too
-  int launches = 0, overlapping = 0, queries = 0;
+  int launches = 0, overlapping = 0, runs = 0;
   LaunchConfig config = {};
   LaunchAttribute attributes[4] = {};
   int first_argument = 0, shared_allowed = 0;
@@ -314,9 +314,6 @@ int Query(const char* name, void* stream, uint64_t number) {
   const Lock lock(state_mutex);
   if (state.capturing) return 900;
   if (state.hung) return 600;
-  if (const char* path = getenv("FAKE_TOUCH"); path != nullptr && ++state.queries == 3) {
-    if (FILE* file = fopen(path, "w")) fclose(file);
-  }
   if (const int result = Call(name)) return Lose(stream), result;
   return RunUntil(stream, number), 0;
 }
@@ -347,6 +344,9 @@ int InstantiateGraph(void** exec, void* graph, uint64_t) {
 }
 int LaunchGraph(void* exec, void* stream) {
   const Lock lock(state_mutex);
+  if (const char* path = getenv("FAKE_TOUCH"); path != nullptr && ++state.runs == 3) {
+    if (FILE* file = fopen(path, "w")) fclose(file);
+  }
   if (const int result = Call("cuGraphLaunch")) return result;
   for (const std::function<void()>& work : state.graphs[exec]) Queue(stream, work);
   return 0;

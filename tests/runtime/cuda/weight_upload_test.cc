@@ -171,6 +171,22 @@ class WeightUploadTest : public testing::Test {
 
 std::string Message(const absl::Status& status) { return std::string(status.message()); }
 
+TEST_F(WeightUploadTest, WhatNeverEndsIsAnErrorThatNamesTheTensor) {
+  FakeDriver fake;
+  StartFake(fake);
+  options_.threads = 1;
+  options_.piece_bytes = 4096;  // so that a staging buffer is waited for
+  options_.patience_seconds = 0.03;
+  int64_t pieces = 0;
+  options_.progress = [&](int64_t, int64_t) {
+    if (++pieces == 2) fake.Hang();
+  };
+  const absl::Status status = Upload();
+  EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable) << status;
+  EXPECT_THAT(Message(status), HasSubstr("tensor "));
+  EXPECT_THAT(Message(status), HasSubstr("has not ended after 0.03 s"));
+}
+
 TEST_F(WeightUploadTest, PutsEveryWeightWhereItBelongs) {
   for (const int threads : {1, 3}) {
     for (const size_t piece : {size_t{1}, size_t{6000}, size_t{1} << 20}) {

@@ -51,7 +51,7 @@ extern "C" __global__ void every_access(float* y, uint32_t* counter, const uint4
   AtomicMax(reinterpret_cast<uint64_t*>(counter), static_cast<uint64_t>(a.w));
   AtomicExchange(counter, b.y);
   AtomicCompareExchange(counter, 1u, 2u);
-  y[threadIdx.x] = d.w + e.y;
+  y[threadIdx.x] = d.w + e.y + MultiplyHigh(uint64_t{a.x} << 40, uint64_t{a.y} << 40);
 }
 
 extern "C" __global__ void every_product(float* y, const Half* k) {
