@@ -56,8 +56,9 @@ absl::Status CudaExecutor::StartSampling() {
   }
   const cuda::PinnedMemory& host = sampling_host_[started_ % 2];
   const auto read = [&](uint64_t offset, size_t count) {
-    return count == 0 ? absl::OkStatus()
-                      : stream_.ReadLater(sampling_memory() + offset, {host.data() + offset, count});
+    return count == 0
+               ? absl::OkStatus()
+               : stream_.ReadLater(sampling_memory() + offset, {host.data() + offset, count});
   };
   RENGA_RETURN_IF_ERROR(read(memory.results, sampling.result_bytes()));
   return read(memory.top, sampling.top_bytes());
@@ -68,8 +69,8 @@ void CudaExecutor::FinishSampling() {
   if (!samples()) return;
   const DeviceSampling& sampling = *samplers_[finished_ % 2];
   const cuda::PinnedMemory& host = sampling_host_[finished_ % 2];
-  sampled_ = sampling.Finish(host.data() + sampling.memory().results,
-                             host.data() + sampling.memory().top);
+  sampled_ =
+      sampling.Finish(host.data() + sampling.memory().results, host.data() + sampling.memory().top);
   for (const SampledRow& row : sampled_) ++(row.id < 0 ? counters_.undecided : counters_.sampled);
 }
 

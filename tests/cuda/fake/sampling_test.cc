@@ -80,9 +80,7 @@ class FakeSampling : public testing::Test {
     return executor_->Run(inputs);
   }
   int Copies() { return fake_.Count("cuMemcpyHtoDAsync") + fake_.Count("cuMemcpyDtoHAsync"); }
-  absl::Span<const int32_t> Next(size_t rows) const {
-    return executor_->next().first(rows);
-  }
+  absl::Span<const int32_t> Next(size_t rows) const { return executor_->next().first(rows); }
 
   cuda::FakeDriver fake_;
   std::shared_ptr<const plan::Plan> plan_;
