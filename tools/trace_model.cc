@@ -31,15 +31,6 @@ std::string CacheTypes(const plan::Plan& plan, std::string_view suffix) {
   return CacheTypesText(types);
 }
 
-// Two models are the same when all their weights are.
-std::string DigestOfWeights(const plan::Plan& plan) {
-  std::set<std::string> lines;  // neither order nor layouts count
-  for (const plan::Weight& weight : plan.weights) {
-    lines.insert(StrCat(weight.source.name, " ", weight.digest.ToHex()));
-  }
-  return DigestOf(StrJoin(lines, "\n")).ToHex();
-}
-
 TraceRun RunOf(const plan::Plan& plan, const TraceModelOptions& options) {
   TraceRun run;
   if (!plan.files.empty()) {
@@ -110,6 +101,14 @@ absl::StatusOr<Trace> TraceOnCpu(const OpenedPlan& opened, const Graph& graph, i
 }
 
 }  // namespace
+
+std::string DigestOfWeights(const plan::Plan& plan) {
+  std::set<std::string> lines;  // neither order nor layouts count
+  for (const plan::Weight& weight : plan.weights) {
+    lines.insert(StrCat(weight.source.name, " ", weight.digest.ToHex()));
+  }
+  return DigestOf(StrJoin(lines, "\n")).ToHex();
+}
 
 absl::StatusOr<Trace> TraceModel(const std::string& model, const TraceModelOptions& options) {
   const std::string& device = options.open.device;

@@ -29,4 +29,7 @@ struct TraceModelOptions {
 // holds.
 absl::StatusOr<Trace> TraceModel(const std::string& model, const TraceModelOptions& options);
 
+// Of all weights with their names: two models are the same when it is.
+std::string DigestOfWeights(const plan::Plan& plan);
+
 }  // namespace renga

@@ -270,6 +270,7 @@ class ModelVerifier {
       compile.max_rows = std::min(*compile.max_step_tokens, std::max<int64_t>(16, tokens));
     }
     RENGA_ASSIGN_OR_RETURN(const OpenedPlan opened, OpenPlan(Subject(), open));
+    report_.llama_cpp = LlamaCppFidelityOf(DigestOfWeights(truth_ ? *truth_->plan : *opened.plan));
     WeightStore own;
     if (!truth_) {
       RENGA_ASSIGN_OR_RETURN(own, FileBytes(opened));

@@ -11,6 +11,7 @@
 #include "absl/status/statusor.h"
 #include "ir/trace/compare_log.h"
 #include "ir/trace/verify.h"
+#include "tools/llama_cpp_fidelity.h"
 #include "tools/open_model.h"
 #include "tools/verify_truth.h"
 
@@ -57,6 +58,7 @@ struct VerifyReport {
   std::vector<std::string> not_run;  // other kinds of steps, and why not
   std::vector<WeightFault> weights;  // of a plan beside the model
   std::vector<Fidelity> fidelity;
+  std::optional<LlamaCppFidelity> llama_cpp;  // of the model, where it is known
   std::optional<LogComparison> against;
   double seconds = 0;
 

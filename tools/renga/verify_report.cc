@@ -156,6 +156,12 @@ std::vector<Line> LinesOf(const VerifyReport& report) {
   for (const Fidelity& fidelity : report.fidelity) {
     lines.push_back({fidelity.device_ok() ? "ok" : "BAD", FidelityText(fidelity)});
   }
+  if (report.llama_cpp) {
+    lines.push_back(
+        {"", absl::StrFormat("llama.cpp on this model, from the same weights in F32: KL %.2g mean; "
+                             "top-1 %.1f %% (recorded)",
+                             report.llama_cpp->kl_mean, 100 * report.llama_cpp->top1)});
+  }
   if (report.against) {
     lines.push_back({report.against->equal() ? "ok" : "BAD",
                      StrCat("against llama.cpp: ", VerdictText(*report.against))});
@@ -228,6 +234,9 @@ Json VerifyJson(const VerifyReport& report) {
                  {"worst", report.nodes ? report.nodes->worst : ""},
                  {"worst_share", report.nodes ? report.nodes->worst_share : 0},
                  {"fidelity", report.fidelity.empty() ? Json() : FidelityJson(report.fidelity[0])},
+                 {"llama_cpp", report.llama_cpp ? Json{{"kl_mean", report.llama_cpp->kl_mean},
+                                                       {"top1", report.llama_cpp->top1}}
+                                                : Json()},
                  {"chunkings", std::move(chunkings)},
                  {"against", report.against ? LogComparisonJson(*report.against) : Json()},
                  {"seconds", report.seconds}};
