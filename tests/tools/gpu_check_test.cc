@@ -98,7 +98,7 @@ TEST_F(GpuCheckTest, TooSlowHasFailedOnTheGpuOfTheFigures) {
   EXPECT_EQ(result.exit_code, 1) << result.Describe();
   // Of 128 sequences 4,870 are asked for.
   EXPECT_THAT(result.out, HasSubstr("32 sequences of llama-3.1-8b-q4_k_m: 5002 tok/s, 5001 with "));
-  EXPECT_THAT(result.out, HasSubstr("reads a prompt: ended after 0.0"));
+  EXPECT_THAT(result.out, HasSubstr("reads a prompt: text ended after 0.0"));
   EXPECT_THAT(result.out, EndsWith("\n3 passed, 4 failed\n"));
   Play("nvidia-smi", "echo 'NVIDIA T4'");
   result = Run(flags);
