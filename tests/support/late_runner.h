@@ -47,7 +47,8 @@ class LateRunner : public StepRunner {
     RENGA_RETURN_IF_ERROR(failed_);
     while (done_.empty()) RENGA_RETURN_IF_ERROR(Act());
     ActByChance();
-    next_ = std::move(done_.front());
+    next_ = std::move(done_.front().next);
+    sampled_ = std::move(done_.front().sampled);
     done_.pop_front();
     --under_way_;
     return failed_;
@@ -58,6 +59,8 @@ class LateRunner : public StepRunner {
     return runner_->Logits(logits);
   }
   absl::Span<const int32_t> next() const override { return next_; }
+  bool samples() const override { return runner_->samples(); }
+  absl::Span<const SampledRow> sampled() const override { return sampled_; }
 
   // In order with the steps; the copies of pages by chance later.
   absl::Status CopyPages(absl::Span<const PageCopy> copies) override {
@@ -91,9 +94,11 @@ class LateRunner : public StepRunner {
           cells(inputs.cells.begin(), inputs.cells.end()),
           pages(inputs.pages.begin(), inputs.pages.end()),
           rows(inputs.rows.begin(), inputs.rows.end()),
+          sampling(inputs.sampling.begin(), inputs.sampling.end()),
           sequence_count(inputs.sequence_count),
           fed_back(inputs.fed_back) {}
     std::vector<int32_t> tokens, positions, sequences, cells, pages, rows;
+    std::vector<RowSampling> sampling;
     int64_t sequence_count = 0;
     bool fed_back = false;
     std::vector<PageCopy> copies;
@@ -119,13 +124,14 @@ class LateRunner : public StepRunner {
     inputs.pages = step.pages;
     inputs.rows = step.rows;
     inputs.sequence_count = step.sequence_count;
+    inputs.sampling = step.sampling;
     RENGA_RETURN_IF_ERROR(runner_->Run(inputs));
     chosen_.assign(runner_->next().begin(), runner_->next().end());
     EXPECT_EQ(chosen_.size(), step.rows.size());
     for (size_t row = 0; row < chosen_.size(); ++row) {
       if (odd[static_cast<size_t>(step.rows[row])]) chosen_[row] = -1;
     }
-    done_.push_back(chosen_);
+    done_.push_back({chosen_, {runner_->sampled().begin(), runner_->sampled().end()}});
     return absl::OkStatus();
   }
   absl::Status ActAll() {
@@ -141,8 +147,13 @@ class LateRunner : public StepRunner {
   std::mt19937 random_;
   const bool refuses_;
   std::deque<Step> told_;
-  std::deque<std::vector<int32_t>> done_;  // choices of steps that were not finished
-  std::vector<int32_t> chosen_, next_;     // of the last step done, and finished
+  struct Done {
+    std::vector<int32_t> next;
+    std::vector<SampledRow> sampled;
+  };
+  std::deque<Done> done_;               // of steps that were not finished
+  std::vector<int32_t> chosen_, next_;  // of the last step done, and finished
+  std::vector<SampledRow> sampled_;     // likewise, finished
   int under_way_ = 0;
   size_t last_rows_ = 0;
   absl::Status failed_;

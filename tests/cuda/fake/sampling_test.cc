@@ -159,6 +159,32 @@ TEST_F(FakeSampling, ParametersAndChangesArrive) {
   EXPECT_THAT(Next(3), testing::ElementsAre(0, 101, 0));
 }
 
+// What the second asks for does not get in the way of what the first has not copied yet.
+TEST_F(FakeSampling, TwoStepsUnderWayHaveParametersOfTheirOwn) {
+  const int32_t row = 0, cell = 0;
+  for (const double uniform : {0.25, 0.5}) {
+    RowSampling asked{.row = row};
+    asked.draw.uniform = uniform;
+    StepBatch batch;
+    std::vector<int32_t> cells;
+    const int64_t position = pages_.position(0);
+    ASSERT_TRUE(pages_.Append(0, 1, &cells).ok());
+    batch.Add(0, position, absl::MakeConstSpan(&cell, 1), cells, 1);
+    StepInputs inputs = batch.Inputs(pages_);
+    inputs.sampling = absl::MakeConstSpan(&asked, 1);
+    inputs.fed_back = uniform == 0.5;
+    ASSERT_EQ(executor_->Start(inputs), absl::OkStatus());
+  }
+  for (int i = 0; i < 2; ++i) {
+    ASSERT_EQ(executor_->Finish(), absl::OkStatus());
+    ASSERT_EQ(executor_->sampled().size(), 1u);
+    EXPECT_EQ(executor_->sampled()[0].id, 100);
+  }
+  ASSERT_EQ(TheSeen().rows.size(), 2u);
+  EXPECT_EQ(TheSeen().rows[0].uniform, 0.25);
+  EXPECT_EQ(TheSeen().rows[1].uniform, 0.5);
+}
+
 TEST_F(FakeSampling, ManyRowsTakeSeveralLaunches) {
   std::vector<RowSampling> asked;
   for (int32_t row = 0; row < 70; ++row) asked.push_back({.row = row});

@@ -10,6 +10,7 @@
 #include "runtime/exec/sequence_forward.h"
 #include "tests/emulator/device/emulator_runner.h"
 #include "tests/emulator/device/tests/support.h"
+#include "tests/support/late_runner.h"
 #include "tests/support/samples_on_host.h"
 
 namespace renga::emulator {
@@ -46,10 +47,11 @@ class SamplingOnEmulator : public testing::Test {
     std::vector<GenerateResult> texts;
     EngineCounters counters;
   };
-  Results InEngine(bool samples,
-                   const std::vector<std::pair<std::vector<int32_t>, GenerateOptions>>& all) {
+  using Texts = std::vector<std::pair<std::vector<int32_t>, GenerateOptions>>;
+  Results InEngine(bool samples, const Texts& all) { return InEngine(Device(samples), all); }
+  Results InEngine(std::unique_ptr<StepRunner> runner, const Texts& all) {
     Results results;
-    auto engine = Engine::Create(Device(samples), *tokenizer_, {});
+    auto engine = Engine::Create(std::move(runner), *tokenizer_, {});
     EXPECT_TRUE(engine.ok()) << engine.status();
     for (const auto& [prompt, options] : all) {
       EXPECT_TRUE((*engine)->Add(prompt, options).ok());
@@ -131,6 +133,47 @@ TEST_F(SamplingOnEmulator, UndecidedRowsAreTheHosts) {
   for (size_t i = 0; i < all.size(); ++i) ExpectSame(device.texts[i], host.texts[i]);
   EXPECT_EQ(device.counters.device_tokens, 0);
   EXPECT_EQ(device.counters.host_tokens, 6);
+}
+
+// Steps are started before the tokens that they go on with have been read, with the random numbers
+// of the tokens behind those.
+TEST_F(SamplingOnEmulator, StepsAheadHaveTheHostsTokens) {
+  Texts all;
+  for (const SamplingParams& sampling :
+       {SamplingParams{.seed = 5},
+        SamplingParams{.temperature = 1.4f, .typical_p = 0.9f, .seed = 6},
+        SamplingParams{.temperature = 0.9f, .logit_bias = {{403, 3.0f}}, .seed = 7}}) {
+    GenerateOptions options;
+    options.sampling = sampling;
+    options.max_tokens = 6;
+    options.ignore_eos = true;
+    all.push_back({{1, 403, static_cast<int32_t>(300 + all.size())}, options});
+  }
+  all[1].second.top_logits = 3;
+  const Results host = InEngine(false, all);
+  for (uint32_t seed = 0; seed < 3; ++seed) {
+    SCOPED_TRACE(seed);
+    const Results device = InEngine(std::make_unique<LateRunner>(Device(true), seed), all);
+    ASSERT_EQ(device.texts.size(), host.texts.size());
+    for (size_t i = 0; i < all.size(); ++i) ExpectSame(device.texts[i], host.texts[i]);
+    EXPECT_GE(device.counters.steps_ahead, 4);
+    EXPECT_EQ(device.counters.device_tokens, 18);
+  }
+}
+
+// What was computed ahead of a row that the device did not decide is dropped, once.
+TEST_F(SamplingOnEmulator, UndecidedRowsAreNotGoneAheadOf) {
+  GenerateOptions options;
+  options.sampling = {.temperature = 1, .top_k = 0, .top_p = 1, .min_p = 0, .seed = 3};
+  options.max_tokens = 4;
+  options.ignore_eos = true;
+  const Texts all = {{{1, 403, 300}, options}};
+  const Results host = InEngine(false, all);
+  const Results device = InEngine(std::make_unique<LateRunner>(Device(true), 1), all);
+  ASSERT_EQ(device.texts.size(), 1u);
+  ExpectSame(device.texts[0], host.texts[0]);
+  EXPECT_EQ(device.counters.host_tokens, 4);
+  EXPECT_EQ(device.counters.steps_ahead, 1);
 }
 
 TEST_F(SamplingOnEmulator, OneSequenceHasTheHostsTokens) {
