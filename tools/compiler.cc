@@ -214,10 +214,7 @@ std::string Describe(const CompileOptions& options) {
                             " step=", MaxStepTokens(options), " rows=", MaxRows(options),
                             " page=", options.page_tokens, " k=", Name(options.k_type),
                             " v=", Name(options.v_type));
-  for (const KvTypesOfLayers& some : options.kv_of_layers) {
-    StrAppend(&text, " ", some.first, "-", some.last, ":", some.k ? Name(*some.k) : "", "/",
-              some.v ? Name(*some.v) : "");
-  }
+  if (!options.kv_of_layers.empty()) StrAppend(&text, " ", KvTypesText(options.kv_of_layers));
   if (options.only_passes) StrAppend(&text, " only=", StrJoin(*options.only_passes, ","));
   StrAppend(&text, " disabled=", StrJoin(options.disabled_passes, ","));
   if (!options.sites_off.empty()) StrAppend(&text, " off=", StrJoin(options.sites_off, ","));

@@ -3,9 +3,11 @@
 
 #include <cstdint>
 #include <optional>
+#include <string>
 
 #include "absl/types/span.h"
 #include "ir/base/dtype.h"
+#include "ir/base/strings.h"
 
 namespace renga {
 
@@ -23,6 +25,16 @@ inline DType TypeOfLayer(absl::Span<const KvTypesOfLayers> layers, int64_t layer
     if (some.first <= layer && layer <= some.last) of_all = (some.*which).value_or(of_all);
   }
   return of_all;
+}
+
+// "0-1:q4_0/q4_0 5-5:f16/": of K and V, nothing where that of all counts; empty without any.
+inline std::string KvTypesText(absl::Span<const KvTypesOfLayers> layers) {
+  std::string text;
+  for (const KvTypesOfLayers& some : layers) {
+    StrAppend(&text, text.empty() ? "" : " ", some.first, "-", some.last, ":",
+              some.k ? Name(*some.k) : "", "/", some.v ? Name(*some.v) : "");
+  }
+  return text;
 }
 
 }  // namespace renga

@@ -35,7 +35,7 @@ class PassSetsTest : public testing::TestWithParam<ModelOfSets> {
   std::unique_ptr<Forward> Open(PassSet set) const {
     const auto plan = PlanOf(set);
     if (plan == nullptr) return nullptr;
-    auto forward = OpenPlanOn("cpu", plan, /*threads=*/2);
+    auto forward = OpenOnHost("cpu", plan, /*threads=*/2);
     EXPECT_TRUE(forward.ok()) << TextOf(set) << ": " << forward.status();
     return forward.ok() ? *std::move(forward) : nullptr;
   }

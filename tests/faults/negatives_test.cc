@@ -66,8 +66,9 @@ float LargestOf(const std::vector<float>& values) {
   return largest;
 }
 
-TinyModel Small() {
+TinyModel Small(int64_t vocab = TinyModel().vocab) {
   TinyModel model;
+  model.vocab = vocab;
   model.architecture = "qwen2";
   model.embedding = 24;
   model.heads = 3;
@@ -107,14 +108,7 @@ TEST(Negatives, N31LargeQueriesAndScores) {
 
 // Square, so that nothing but the values could tell: GGUF lists [width, tokens], fastest first.
 TEST(Negatives, N32AnEmbeddingThatLooksTransposed) {
-  TinyModel model;
-  model.architecture = "qwen2";
-  model.embedding = 24;
-  model.heads = 3;
-  model.head_dim = 8;
-  model.hidden = 40;
-  model.vocab = 24;
-  model.Fill();
+  TinyModel model = Small(/*vocab=*/24);
   EXPECT_EQ(model.Tensor("token_embd.weight").ne, (std::vector<uint64_t>{24, 24}));
   ExpectNothing(model);
 }

@@ -12,11 +12,8 @@
 #include "ir/base/status.h"
 #include "ir/base/strings.h"
 #include "passes/core/pipeline.h"
-#include "runtime/exec/cpu_runner.h"
-#include "runtime/exec/sequence_forward.h"
-#include "runtime/memory/weights.h"
 #include "tools/compiler.h"
-#include "tools/reference_runner.h"
+#include "tools/open_on_host.h"
 
 namespace renga {
 
@@ -45,23 +42,6 @@ inline absl::StatusOr<std::shared_ptr<const plan::Plan>> CompileWith(const std::
   options.threads = 1;
   RENGA_ASSIGN_OR_RETURN(Compilation compilation, Compile(model, options));
   return std::make_shared<const plan::Plan>(std::move(compilation.plan));
-}
-
-inline absl::StatusOr<std::unique_ptr<Forward>> OpenPlanOn(
-    const std::string& device, const std::shared_ptr<const plan::Plan>& plan, int threads) {
-  if (device == "reference") {
-    WeightOptions options;
-    options.threads = threads;
-    RENGA_ASSIGN_OR_RETURN(WeightStore store, WeightStore::Open(*plan, options));
-    RENGA_ASSIGN_OR_RETURN(
-        std::unique_ptr<StepRunner> runner,
-        OpenReference(plan, std::make_shared<const WeightStore>(std::move(store)), threads));
-    return std::make_unique<SequenceForward>(std::move(runner));
-  }
-  ExecutorOptions options;
-  options.threads = threads;
-  RENGA_ASSIGN_OR_RETURN(std::unique_ptr<CpuRunner> runner, CpuRunner::Create(plan, options));
-  return std::make_unique<SequenceForward>(std::move(runner));
 }
 
 // Greedy, from an empty sequence: the prompt in steps as long as they may be, then one token a

@@ -27,7 +27,7 @@ absl::StatusOr<std::vector<float>> Logits(const std::string& path, DType k, DTyp
   options.v_type = v;
   options.max_rows = MaxStepTokens(options);
   RENGA_ASSIGN_OR_RETURN(const auto plan, CompileWith(path, passes, options));
-  RENGA_ASSIGN_OR_RETURN(const auto forward, OpenPlanOn(device, plan, threads));
+  RENGA_ASSIGN_OR_RETURN(const auto forward, OpenOnHost(device, plan, threads));
   std::vector<float> all;
   int64_t at = 0;
   for (size_t step = 0; at < kTokens; ++step) {
@@ -112,7 +112,7 @@ TEST(KvTypesOfLayers, AreTheirOwn) {
   }
   std::vector<float> logits[2];
   for (const int i : {0, 1}) {
-    const auto forward = OpenPlanOn(i == 0 ? "cpu" : "reference", *plan, 1);
+    const auto forward = OpenOnHost(i == 0 ? "cpu" : "reference", *plan, 1);
     ASSERT_TRUE(forward.ok()) << forward.status();
     ASSERT_TRUE((*forward)->Run(tokens, rows, &logits[i]).ok());
   }

@@ -43,7 +43,7 @@ using Ids = std::vector<std::vector<int32_t>>;  // of each case
 Ids Generate(const std::string& device, const std::shared_ptr<const plan::Plan>& plan,
              const std::vector<Case>& cases) {
   Ids ids;
-  auto forward = OpenPlanOn(device, plan, /*threads=*/1);
+  auto forward = OpenOnHost(device, plan, /*threads=*/1);
   EXPECT_TRUE(forward.ok()) << forward.status();
   for (const Case& one : cases) {
     if (!forward.ok()) break;

@@ -6,14 +6,12 @@
 #include "ir/base/status.h"
 #include "ir/text/parse.h"
 #include "passes/core/pipeline.h"
-#include "runtime/exec/cpu_runner.h"
 #include "runtime/exec/cuda_runner.h"
 #include "runtime/exec/sequence_forward.h"
-#include "runtime/memory/weights.h"
 #include "runtime/plan/serialize.h"
 #include "tools/bisect/knobs.h"
 #include "tools/cuda_device.h"
-#include "tools/reference_runner.h"
+#include "tools/open_on_host.h"
 
 namespace renga {
 namespace {
@@ -30,6 +28,11 @@ constexpr OptionField kFields[] = {
      [](const CompileOptions& from, CompileOptions* to) { to->k_type = from.k_type; }},
     {"v_type", [](const CompileOptions& o) { return std::string(Name(o.v_type)); },
      [](const CompileOptions& from, CompileOptions* to) { to->v_type = from.v_type; }},
+    {"kv_of_layers",
+     [](const CompileOptions& o) {
+       return o.kv_of_layers.empty() ? "none" : KvTypesText(o.kv_of_layers);
+     },
+     [](const CompileOptions& from, CompileOptions* to) { to->kv_of_layers = from.kv_of_layers; }},
     {"context", [](const CompileOptions& o) { return StrCat(o.context.value_or(0)); },
      [](const CompileOptions& from, CompileOptions* to) { to->context = from.context; }},
     {"max-step", [](const CompileOptions& o) { return StrCat(MaxStepTokens(o)); },
@@ -174,20 +177,7 @@ class Compiled final : public Knobs {
                                CudaRunner::Create(plan, cuda.context, options, cuda.name));
         return std::make_unique<SequenceForward>(std::move(runner));
       }
-      if (device == "reference") {
-        WeightOptions weights;
-        weights.threads = threads;
-        weights.packed = false;
-        RENGA_ASSIGN_OR_RETURN(WeightStore store, WeightStore::Open(*plan, weights));
-        RENGA_ASSIGN_OR_RETURN(
-            std::unique_ptr<StepRunner> runner,
-            OpenReference(plan, std::make_shared<const WeightStore>(std::move(store)), threads));
-        return std::make_unique<SequenceForward>(std::move(runner));
-      }
-      ExecutorOptions options;
-      options.threads = threads;
-      RENGA_ASSIGN_OR_RETURN(std::unique_ptr<CpuRunner> runner, CpuRunner::Create(plan, options));
-      return std::make_unique<SequenceForward>(std::move(runner));
+      return OpenOnHost(device, plan, threads);
     };
     return mixture;
   }

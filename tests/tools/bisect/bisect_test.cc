@@ -78,6 +78,16 @@ TEST_F(BisectTest, TheTypeOfACacheIsADifferenceLikeAnother) {
   EXPECT_THAT(Culprits(*report), ElementsAre(ElementsAre("v_type: f32 -> bf16")));
 }
 
+TEST_F(BisectTest, SoAreThoseOfSomeLayers) {
+  good_.compile.k_type = good_.compile.v_type = DType::kF32;
+  bad_.compile.k_type = bad_.compile.v_type = DType::kF32;
+  bad_.compile.kv_of_layers = {{.first = 0, .last = 1, .v = DType::kBF16}};
+  options_.question.kl = 1e-8;
+  const auto report = Run();
+  ASSERT_TRUE(report.ok()) << report.status();
+  EXPECT_THAT(Culprits(*report), ElementsAre(ElementsAre("kv_of_layers: none -> 0-1:/bf16")));
+}
+
 TEST_F(BisectTest, ASingleSiteThatTheGoodSideLeavesOut) {
   bad_.compile.pipeline = good_.compile.pipeline = pipeline_;
   good_.compile.sites_off = {"fuse-gate-up:1.act", "fuse-norm:0.attn_norm"};

@@ -40,7 +40,7 @@ std::vector<std::vector<int32_t>> OnCpu(const std::vector<std::vector<int32_t>>&
   const auto plan = PlanFor(RENGA_SOURCE_DIR "/tests/data/stories260K.gguf", options);
   EXPECT_TRUE(plan.ok()) << plan.status();
   std::vector<std::vector<int32_t>> written;
-  const auto forward = OpenPlanOn("cpu", *plan, /*threads=*/1);
+  const auto forward = OpenOnHost("cpu", *plan, /*threads=*/1);
   for (const std::vector<int32_t>& prompt : prompts) {
     written.push_back(Greedy(**forward, prompt, kTokens).value());
   }
