@@ -73,6 +73,7 @@ absl::Status CudaExecutor::Prepare() {
   RENGA_RETURN_IF_ERROR(Explained(stream.status(), "a stream"));
   stream_ = *std::move(stream);
   encode_map_ = cuda::TensorMapEncoderOf(context_);
+  sizes_.assign(plan_->symbols.size(), 1);
   RENGA_RETURN_IF_ERROR(AllocateAll());
   RENGA_RETURN_IF_ERROR(LoadWeights());
   PlaceBuffers();
@@ -146,6 +147,7 @@ absl::Status CudaExecutor::LoadWeights() {
   options.paths = {.plan_path = options_.plan_path, .model_path = options_.model_path};
   options.threads = options_.threads;
   options.paranoid = options_.paranoid;
+  options.list_differences = options_.list_differences;
   options.patience_seconds = options_.patience_seconds;
   options.progress = options_.progress;
   auto weights = cuda::UploadWeights(
@@ -186,7 +188,12 @@ absl::Status CudaExecutor::Start(const StepInputs& inputs) {
   RENGA_RETURN_IF_ERROR(failed_);
   RENGA_RETURN_IF_ERROR(CheckMayStart(inputs));
   BindSizes(inputs);
-  failed_ = Explained(StartRun(inputs), "a step");
+  starting_ = true;
+  const absl::Status status = StartRun(inputs);
+  starting_ = false;
+  // Whoever hooks in may end a run at any step; every step before it has ended.
+  if (!hook_error_.ok()) return std::exchange(hook_error_, absl::OkStatus());
+  failed_ = Explained(status, "a step");
   RENGA_RETURN_IF_ERROR(failed_);
   if (started_ > finished_) ++counters_.runs_ahead;
   ++started_;
@@ -261,10 +268,8 @@ absl::Status CudaExecutor::StartLaunches() {
 absl::Status CudaExecutor::StartSteps() {
   for (size_t i = 0; i < plan_->steps.size(); ++i) {
     const plan::Step& step = plan_->steps[i];
-    absl::Status status = StartStep(step);
-    if (status.ok() && options_.check_steps) {
-      status = Waited("it", stream_.SynchronizeWithin(options_.patience_seconds));
-    }
+    absl::Status status = RunStep(static_cast<int>(i));
+    if (!hook_error_.ok()) return status;
     if (!status.ok()) {
       status = Annotate(
           status, StrCat("step ", i, " (", step.name, "), ", plan_->symbols[step.chosen_by].name,
@@ -277,6 +282,23 @@ absl::Status CudaExecutor::StartSteps() {
     }
   }
   return absl::OkStatus();
+}
+
+absl::Status CudaExecutor::RunStep(int index) {
+  const plan::Step& step = plan_->steps[static_cast<size_t>(index)];
+  const bool hooked =
+      (hooks_.before || hooks_.after) && plan::ChooseVariant(step, sizes_) != nullptr;
+  bool done = false;
+  if (hooked && hooks_.before) {
+    const absl::StatusOr<bool> substituted = hooks_.before(index);
+    if (!substituted.ok()) return hook_error_ = substituted.status();
+    done = *substituted;
+  }
+  if (!done) RENGA_RETURN_IF_ERROR(StartStep(step));
+  if (options_.check_steps) {
+    RENGA_RETURN_IF_ERROR(Waited("it", stream_.SynchronizeWithin(options_.patience_seconds)));
+  }
+  return hooked && hooks_.after ? hook_error_ = hooks_.after(index) : absl::OkStatus();
 }
 
 absl::Status CudaExecutor::StartStep(const plan::Step& step) {
@@ -362,9 +384,41 @@ absl::Status CudaExecutor::WritePage(int32_t page, std::string_view bytes) {
   return absl::OkStatus();
 }
 
-absl::Status CudaExecutor::Read(int32_t buffer, absl::Span<uint8_t> to) const {
+absl::StatusOr<uint64_t> CudaExecutor::PlaceOf(int32_t buffer, uint64_t offset,
+                                               size_t bytes) const {
   RENGA_RETURN_IF_ERROR(failed_);
-  return stream_.Read(reinterpret_cast<const void*>(addresses_[(started_ + 1) % 2][buffer]), to);
+  if (buffer < 0 || static_cast<size_t>(buffer) >= plan_->buffers.size() ||
+      offset > plan_->buffers[buffer].bytes || bytes > plan_->buffers[buffer].bytes - offset) {
+    return absl::OutOfRangeError(
+        StrCat("buffer ", buffer, ": has not ", bytes, " bytes from ", offset, " on"));
+  }
+  return addresses_[(started_ + (starting_ ? 0 : 1)) % 2][buffer] + offset;
+}
+
+absl::Status CudaExecutor::Read(int32_t buffer, uint64_t offset, absl::Span<uint8_t> to) const {
+  RENGA_ASSIGN_OR_RETURN(const uint64_t place, PlaceOf(buffer, offset, to.size()));
+  if (to.empty()) return absl::OkStatus();
+  return stream_.Read(reinterpret_cast<const void*>(place), to);
+}
+
+absl::Status CudaExecutor::Write(int32_t buffer, uint64_t offset, absl::Span<const uint8_t> from) {
+  RENGA_ASSIGN_OR_RETURN(const uint64_t place, PlaceOf(buffer, offset, from.size()));
+  if (from.empty()) return absl::OkStatus();
+  return stream_.Write(reinterpret_cast<void*>(place), from);
+}
+
+absl::Status CudaExecutor::SetHooks(StepHooks hooks) {
+  if (!options_.check_steps) {
+    return absl::FailedPreconditionError("hooks: expected an executor that waits for each step");
+  }
+  hooks_ = std::move(hooks);
+  return absl::OkStatus();
+}
+
+absl::Status CudaExecutor::ForgetCaches() {
+  RENGA_RETURN_IF_ERROR(failed_);
+  RENGA_RETURN_IF_ERROR(stream_.Fill(caches_.data(), 0, caches_.bytes()));
+  return stream_.Synchronize();
 }
 
 }  // namespace renga

@@ -20,6 +20,7 @@
 #include "runtime/exec/cuda_transfers.h"
 #include "runtime/exec/device_sampling.h"
 #include "runtime/exec/index_rules.h"
+#include "runtime/exec/step_hooks.h"
 #include "runtime/exec/step_inputs.h"
 #include "runtime/memory/kv_pages.h"
 #include "runtime/plan/cache_layout.h"
@@ -35,6 +36,7 @@ struct CudaOptions {
   std::string model_path;  // see WeightOptions
   std::function<void(int64_t done, int64_t total)> progress = nullptr;  // see WeightOptions
   bool paranoid = false;                                                // see cuda::UploadOptions
+  bool list_differences = false;                                        // likewise
   // Waits for every step, so that an error or a kernel that never ends has the step's name. Slow.
   bool check_steps = false;
   bool graphs = true;            // steps of one token a sequence are started as one graph
@@ -84,7 +86,27 @@ class CudaExecutor {
   absl::Status WritePage(int32_t page, std::string_view bytes);
 
   // The first bytes of a buffer as the last run left them.
-  absl::Status Read(int32_t buffer, absl::Span<uint8_t> to) const;
+  absl::Status Read(int32_t buffer, absl::Span<uint8_t> to) const { return Read(buffer, 0, to); }
+  // Bytes from `offset` on of any buffer, weights and caches too: between two steps of a run, in
+  // its hooks, or as the last run left them. OutOfRange beyond the buffer.
+  absl::Status Read(int32_t buffer, uint64_t offset, absl::Span<uint8_t> to) const;
+  // The same the other way.
+  absl::Status Write(int32_t buffer, uint64_t offset, absl::Span<const uint8_t> from);
+
+  // From the next run on, around each step that has something to launch, which then has ended.
+  // FailedPrecondition unless the executor waits for each step (CudaOptions::check_steps).
+  absl::Status SetHooks(StepHooks hooks);
+
+  // As if nothing had ever been stored in any cache.
+  absl::Status ForgetCaches();
+
+  // Of the plan's symbols in the last run, or the one under way, by index; P is the width of the
+  // page table as the GPU has it.
+  absl::Span<const int64_t> sizes() const { return sizes_; }
+
+  // What the GPU has in place of weights of the file; only where that was asked for
+  // (CudaOptions::list_differences).
+  absl::Span<const cuda::WeightDifference> differences() const { return weights_.differences(); }
 
   // The plan's output `next`, R values, of the run that was finished last; empty where it has none.
   // Valid until the second run after it is started.
@@ -122,8 +144,11 @@ class CudaExecutor {
   absl::Status StartSteps();
   absl::Status StartStep(const plan::Step& step);
   absl::Status StartLaunch(const plan::Launch& launch);
+  absl::Status RunStep(int index);
   absl::Status Waited(std::string_view what, const absl::Status& status);
   const std::vector<uint64_t>& addresses() const { return addresses_[started_ % 2]; }
+  // Of the bytes of a buffer as the run under way, or else the last one, has them.
+  absl::StatusOr<uint64_t> PlaceOf(int32_t buffer, uint64_t offset, size_t bytes) const;
 
   // cuda_sampling.cc.
   absl::Status PrepareSampling();
@@ -160,7 +185,10 @@ class CudaExecutor {
   cuda::PinnedMemory sampling_host_[2];
   std::vector<SampledRow> sampled_;
   CudaCounters counters_;
-  absl::Status failed_;  // the error after which the GPU is of no use
+  StepHooks hooks_;
+  bool starting_ = false;    // steps are being started: run number started_ is the one under way
+  absl::Status hook_error_;  // which ends a run and nothing else
+  absl::Status failed_;      // the error after which the GPU is of no use
 };
 
 }  // namespace renga

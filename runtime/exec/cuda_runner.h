@@ -39,6 +39,7 @@ class CudaRunner : public StepRunner {
   const plan::Plan& plan() const override { return executor_->plan(); }
   std::string_view device() const override { return name_; }
 
+  CudaExecutor& executor() { return *executor_; }
   const CudaExecutor& executor() const { return *executor_; }
 
  private:

@@ -14,6 +14,7 @@
 #include "runtime/device/cpu/kernel.h"
 #include "runtime/device/cpu/thread_pool.h"
 #include "runtime/exec/index_rules.h"
+#include "runtime/exec/step_hooks.h"
 #include "runtime/exec/step_inputs.h"
 #include "runtime/memory/kv_arena.h"
 #include "runtime/memory/region.h"
@@ -31,20 +32,6 @@ struct ExecutorOptions {
   std::function<const cpu::KernelDef*(std::string_view name)> find_kernel = nullptr;
 };
 
-// Called after a step with its index into Plan::steps; what it wrote can be read (Executor::tensor)
-// until the next. An error ends the run.
-using StepObserver = std::function<absl::Status(int step)>;
-
-// Called before a step; true where it has computed the step's outputs itself, into their buffers
-// (Executor::tensor), so that the kernel is left out. An error ends the run.
-using StepSubstitute = std::function<absl::StatusOr<bool>(int step)>;
-
-// Of every run, for those who watch an executor that others use.
-struct StepHooks {
-  StepSubstitute before;
-  StepObserver after;  // before the observer that Run is given
-};
-
 // Not thread-safe. Owns all memory of the run: weights (mapped), arena, inputs, KV arena, threads.
 class Executor {
  public:
@@ -58,7 +45,8 @@ class Executor {
   // nothing can fail but `observer`, which a run for results goes without. Allocates nothing.
   absl::Status Run(const StepInputs& inputs, const StepObserver& observer = nullptr);
 
-  // From the next run on; the hooks then decide whether a run can fail.
+  // From the next run on; the hooks then decide whether a run can fail. `after` comes before the
+  // observer that Run is given; both reach buffers through `tensor`.
   void SetHooks(StepHooks hooks) { hooks_ = std::move(hooks); }
   const StepHooks& hooks() const { return hooks_; }
 

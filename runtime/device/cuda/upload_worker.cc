@@ -149,14 +149,16 @@ absl::StatusOr<Digest> UploadWorker::Load(const plan::Weight& weight,
   return digest.Finish();
 }
 
-absl::Status UploadWorker::Verify(const plan::Weight& weight, const uint8_t* at) {
+absl::StatusOr<std::optional<absl::Status>> UploadWorker::Verify(const plan::Weight& weight,
+                                                                 const uint8_t* at) {
+  using Wrong = std::optional<absl::Status>;
   std::vector<uint8_t> stored(plan::StoredBytes(weight));
   RENGA_RETURN_IF_ERROR(stream_.Read(at, absl::MakeSpan(stored)));
   const auto check = [](std::string_view what, const Digest& digest, const Digest& expected) {
-    if (digest == expected) return absl::OkStatus();
-    return absl::UnavailableError(StrCat("what arrived on the GPU has ", what, " ", digest.ToHex(),
-                                         ", expected ", expected.ToHex(),
-                                         "; memory, bus or driver of this machine may be faulty"));
+    if (digest == expected) return Wrong();
+    return Wrong(absl::UnavailableError(
+        StrCat("what arrived on the GPU has ", what, " ", digest.ToHex(), ", expected ",
+               expected.ToHex(), "; memory, bus or driver of this machine may be faulty")));
   };
   if (weight.embedded) return check("digest", DigestOf(stored), weight.embedded->digest);
   if (weight.layout.empty()) return check("digest", DigestOf(stored), weight.digest);
@@ -173,8 +175,8 @@ absl::Status UploadWorker::Verify(const plan::Weight& weight, const uint8_t* at)
     int32_t exponent;
     std::memcpy(&exponent, packed.data() + layout.tail_offset, sizeof(exponent));
     if (exponent == expected) continue;
-    return absl::InternalError(StrCat("the exponent on the GPU is ", exponent, ", expected ",
-                                      expected, "; renga's packing kernel may be wrong"));
+    return Wrong(absl::InternalError(StrCat("the exponent on the GPU is ", exponent, ", expected ",
+                                            expected, "; renga's packing kernel may be wrong")));
   }
   return check("digest", digest.Finish(), weight.digest);
 }

@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
@@ -42,8 +43,10 @@ class UploadWorker {
   // Until everything queued has ended.
   absl::Status Finish() { return Waited(stream_.SynchronizeWithin(patience_seconds_)); }
 
-  // After Finish: whether what stands at `at` is the weight, by the plan's digests.
-  absl::Status Verify(const plan::Weight& weight, const uint8_t* at);
+  // After Finish: what is wrong with what stands at `at` for the weight, by the plan's digests:
+  // Unavailable (something else arrived) or Internal (it was packed wrongly); none where it is
+  // right. Errors are the driver's.
+  absl::StatusOr<std::optional<absl::Status>> Verify(const plan::Weight& weight, const uint8_t* at);
 
  private:
   struct Slot {

@@ -4,6 +4,7 @@
 #include <map>
 #include <mutex>
 #include <numeric>
+#include <optional>
 #include <thread>
 #include <utility>
 
@@ -46,6 +47,12 @@ class Upload {
           piece_bytes_, static_cast<size_t>(rows * RowBytes(weight.source.dtype, shape.back())));
     }
     piece_bytes_ = (piece_bytes_ + 3) / 4 * 4;
+  }
+
+  std::vector<WeightDifference> TakeDifferences() {
+    std::vector<WeightDifference> list;
+    for (auto& [index, wrong] : differences_) list.push_back({index, std::move(wrong)});
+    return list;
   }
 
   absl::Status Run(const ContextRef& context) {
@@ -96,10 +103,7 @@ class Upload {
     if (!options_.paranoid || stop_) return absl::OkStatus();
     for (const size_t index : loaded) {
       if (!results_[index].ok()) continue;
-      results_[index] = Named(
-          index, Wanted().ok()
-                     ? worker->Verify(plan_.weights[index], weights_.data(static_cast<int>(index)))
-                     : Wanted());
+      results_[index] = Named(index, Wanted().ok() ? ReadBack(*worker, index) : Wanted());
     }
     return absl::OkStatus();
   }
@@ -114,6 +118,17 @@ class Upload {
     absl::Status status = files_.CheckDigest(weight, *digest);
     is_difference_[index] = !status.ok();
     return status;
+  }
+
+  absl::Status ReadBack(UploadWorker& worker, size_t index) {
+    RENGA_ASSIGN_OR_RETURN(
+        const std::optional<absl::Status> wrong,
+        worker.Verify(plan_.weights[index], weights_.data(static_cast<int>(index))));
+    if (!wrong) return absl::OkStatus();
+    if (!options_.list_differences) return *wrong;
+    const std::lock_guard<std::mutex> lock(mutex_);
+    differences_[static_cast<int>(index)] = *wrong;
+    return absl::OkStatus();
   }
 
   absl::Status Named(size_t index, const absl::Status& status) const {
@@ -147,7 +162,8 @@ class Upload {
   std::atomic<size_t> next_{0};
   std::atomic<bool> stop_{false};
   std::mutex mutex_;
-  int64_t done_ = 0, total_ = 0;  // of the first, guarded by mutex_
+  int64_t done_ = 0, total_ = 0;             // of the first, guarded by mutex_
+  std::map<int, absl::Status> differences_;  // by weight, likewise
 };
 
 }  // namespace
@@ -181,7 +197,9 @@ absl::StatusOr<DeviceWeights> UploadWeights(const plan::Plan& plan, const Upload
     RENGA_RETURN_IF_ERROR(stream.Fill(weights.memory_.data(), 0, bytes));
     RENGA_RETURN_IF_ERROR(stream.SynchronizeWithin(options.patience_seconds));
   }
-  RENGA_RETURN_IF_ERROR(Upload(plan, options, files, packers, weights).Run(context));
+  Upload upload(plan, options, files, packers, weights);
+  RENGA_RETURN_IF_ERROR(upload.Run(context));
+  weights.differences_ = upload.TakeDifferences();
   return weights;
 }
 

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/types/span.h"
 #include "runtime/device/cuda/resources.h"
 #include "runtime/memory/weight_files.h"
 #include "runtime/plan/plan.h"
@@ -23,6 +24,8 @@ struct UploadOptions {
   // Afterwards everything is read back, put into the file's order on the host and compared with
   // the plan's digests. Takes minutes for a large model.
   bool paranoid = false;
+  // With `paranoid`: what differs is no error but listed (DeviceWeights::differences).
+  bool list_differences = false;
   double patience_seconds = 60;               // for a piece; what takes longer is Unavailable
   const std::atomic<bool>* cancel = nullptr;  // set: Cancelled at the next piece
   // Called with bytes of weights read and all of them, from one thread at a time.
@@ -34,6 +37,12 @@ inline constexpr int kMostUploadThreads = 12;
 // Kernel `index` of plan.gpu.kernels, loaded in the context. Called before any thread starts.
 using KernelLookup = std::function<absl::StatusOr<Function>(int32_t index)>;
 
+// A weight in whose place the GPU has something else.
+struct WeightDifference {
+  int index = 0;       // of the plan's weights
+  absl::Status wrong;  // Unavailable: something else arrived; Internal: it was packed wrongly
+};
+
 // All weights, in the plan's order. Move-only.
 class DeviceWeights {
  public:
@@ -41,12 +50,15 @@ class DeviceWeights {
   uint8_t* data(int index) const { return memory_.data() + offsets_[index]; }
   // plan.memory.weights.
   size_t bytes() const { return memory_.bytes(); }
+  // In the plan's order; see UploadOptions::list_differences.
+  absl::Span<const WeightDifference> differences() const { return differences_; }
 
  private:
   friend absl::StatusOr<DeviceWeights> UploadWeights(const plan::Plan&, const UploadOptions&,
                                                      const ContextRef&, const KernelLookup&);
   Memory memory_;
   std::vector<uint64_t> offsets_;
+  std::vector<WeightDifference> differences_;
 };
 
 // For a valid plan with a GPU target. Returns when everything is there.
