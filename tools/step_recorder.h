@@ -11,50 +11,61 @@
 #include "ir/core/graph.h"
 #include "ir/trace/step_state.h"
 #include "ir/trace/trace.h"
-#include "runtime/exec/executor.h"
+#include "runtime/exec/step_hooks.h"
 #include "runtime/exec/step_inputs.h"
-#include "tools/open_model.h"
+#include "tools/step_memory.h"
 
 namespace renga {
+
+// Where the steps run. Owns what runs them.
+class StepDevice {
+ public:
+  virtual ~StepDevice() = default;
+
+  virtual const StepMemory& memory() const = 0;
+  virtual std::string_view name() const = 0;  // "cpu", "cuda:0 H100 80GB HBM3"
+
+  // With these hooks, any of which may be null, around each step of the plan that runs. Errors are
+  // theirs or the device's.
+  virtual absl::Status Run(const StepInputs& inputs, const StepHooks& hooks) = 0;
+
+  // As if nothing had ever been stored in any cache.
+  virtual absl::Status Forget() = 0;
+};
 
 struct RecordedStep {
   Trace trace;  // of caches the first cells, as many as the state has
   StepState state;
 };
 
+struct RecordOptions {
+  std::function<bool(std::string_view name)> keep;  // which values; null: all
+  const std::atomic<bool>* cancel = nullptr;        // set: Cancelled at the next step
+};
+
 class StepRecorder {
  public:
-  virtual ~StepRecorder() = default;
+  // InvalidArgument where the plan's graph does not parse.
+  static absl::StatusOr<std::unique_ptr<StepRecorder>> Create(std::unique_ptr<StepDevice> device,
+                                                              RecordOptions options);
 
-  virtual const plan::Plan& plan() const = 0;
-  virtual const Graph& graph() const = 0;  // the plan's
-  virtual std::string_view device() const = 0;
+  const plan::Plan& plan() const { return device_->memory().plan(); }
+  const Graph& graph() const { return graph_; }  // the plan's
+  std::string_view device() const { return device_->name(); }
 
   // Runs the step. What it found and made, with the first `cells` cells of the caches, goes to
-  // `record` unless that is null. Errors as Executor::Run.
-  virtual absl::Status Run(const StepInputs& inputs, int64_t cells, RecordedStep* record) = 0;
+  // `record` unless that is null. Errors as StepDevice::Run.
+  absl::Status Run(const StepInputs& inputs, int64_t cells, RecordedStep* record);
 
   // As if nothing had ever been stored in any cache.
-  virtual absl::Status Forget() = 0;
+  absl::Status Forget() { return device_->Forget(); }
+
+ private:
+  StepRecorder(std::unique_ptr<StepDevice> device, Graph graph, RecordOptions options);
+
+  const std::unique_ptr<StepDevice> device_;
+  const Graph graph_;
+  const RecordOptions options_;
 };
-
-struct CpuStepOptions {
-  int threads = 1;
-  std::function<bool(std::string_view name)> keep;  // which values; null: all
-  const std::atomic<bool>* cancel = nullptr;        // set: Cancelled at the next node
-  // See ExecutorOptions.
-  std::function<const cpu::KernelDef*(std::string_view name)> find_kernel;
-};
-
-// Errors as Parse and Executor::Create.
-absl::StatusOr<std::unique_ptr<StepRecorder>> OpenCpuSteps(const OpenedPlan& opened,
-                                                           const CpuStepOptions& options);
-
-// What a step of `plan` with these inputs is given: all of StepState but the caches.
-StepState StateOf(const plan::Plan& plan, const Graph& graph, const StepInputs& inputs,
-                  int64_t cells);
-
-// A run of the plan: its graph and tokens.
-TraceRun RunOfStep(const plan::Plan& plan, const StepInputs& inputs, std::string_view device);
 
 }  // namespace renga

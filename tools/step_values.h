@@ -1,24 +1,26 @@
-// What the steps of a cpu plan read and write, as the values of the plan's graph: to look at a
+// What the steps of a plan read and write, as the values of the plan's graph: to look at a
 // step, to have the interpreter do its work, or to take the node out and keep it.
 #pragma once
 
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "ir/core/graph.h"
 #include "ir/reference/interpreter.h"
-#include "runtime/exec/executor.h"
 #include "tools/repro/node_case.h"
+#include "tools/step_memory.h"
 
 namespace renga {
 
 class StepValues {
  public:
-  // Borrows the executor. Errors: InvalidArgument where the plan's graph does not parse.
-  static absl::StatusOr<StepValues> Create(const Executor& executor);
+  // Errors: InvalidArgument where the plan's graph does not parse.
+  static absl::StatusOr<StepValues> Create(std::shared_ptr<const StepMemory> memory);
 
   StepValues(StepValues&&) = default;  // nodes stay where they are
 
@@ -29,14 +31,14 @@ class StepValues {
 
   // The buffer as it is now: of a cache the cells in pages that this run knows, of other values
   // all. Reads are good for inputs of the step that ran last or is about to, and for outputs of
-  // the former.
-  HostTensor Read(int32_t buffer) const;
+  // the former. Errors are the memory's.
+  absl::StatusOr<HostTensor> Read(int32_t buffer) const;
 
   // Into the buffer, as its type rounds; of a cache the cells that this run writes.
   absl::Status Write(int32_t buffer, const HostTensor& tensor) const;
 
   // Sizes of this run, by name; C counts the cells that Read gives.
-  SymbolValues Sizes() const;
+  absl::StatusOr<SymbolValues> Sizes() const;
 
   // What step `step` computes, out of what it reads, as `graph` has it: the plan's own graph or
   // another of the same model, in which the values that the step reads have the same names and
@@ -44,12 +46,13 @@ class StepValues {
   absl::StatusOr<NodeCase> CutOutStep(const Graph& graph, int step) const;
 
  private:
-  explicit StepValues(const Executor& executor) : executor_(&executor) {}
+  explicit StepValues(std::shared_ptr<const StepMemory> memory) : memory_(std::move(memory)) {}
 
-  int64_t Cells() const;
-  absl::Span<const int32_t> Input(const std::string& name) const;
+  const plan::Plan& plan() const { return memory_->plan(); }
+  absl::StatusOr<int64_t> Cells() const;
+  absl::StatusOr<std::vector<int32_t>> Input(const std::string& name) const;
 
-  const Executor* executor_;
+  std::shared_ptr<const StepMemory> memory_;
   Graph graph_;                             // of the plan, without packing
   std::vector<const Node*> nodes_;          // by step
   std::map<std::string, int32_t> buffers_;  // of what is no weight, by name

@@ -163,7 +163,8 @@ std::string NotFinite(const HostTensor& tensor, const TensorType& type) {
 }
 
 absl::Status StepWatch::Attach(Executor* executor, const StepWatchOptions& options) {
-  RENGA_ASSIGN_OR_RETURN(StepValues values, StepValues::Create(*executor));
+  RENGA_ASSIGN_OR_RETURN(StepValues values,
+                         StepValues::Create(std::make_shared<CpuMemory>(*executor)));
   const std::shared_ptr<const StepWatch> watch(new StepWatch(executor, options, std::move(values)));
   executor->SetHooks({.before = [watch](int step) -> absl::StatusOr<bool> {
                         watch->Before(step);
@@ -197,7 +198,7 @@ absl::Status StepWatch::After(int step) const {
     const Poison* const poison = FindPoison(tensor.dtype);
     if (poison == nullptr) {
       // Blocks, of a cache: what cannot be stored becomes NaN.
-      const HostTensor values = values_.Read(of.outputs[i]);
+      RENGA_ASSIGN_OR_RETURN(const HostTensor values, values_.Read(of.outputs[i]));
       const Node* const node = values_.NodeOf(step);
       if (node == nullptr) continue;
       const std::string what = NotFinite(values, values_.graph().value(node->results[i]).type);
@@ -224,7 +225,7 @@ absl::Status StepWatch::After(int step) const {
                    StrCat(odd.unwritten, " of ", elements, " elements were not written, the first ",
                           "at ", PlaceText(type, shape, odd.first_unwritten)));
     }
-    const HostTensor values = values_.Read(of.outputs[i]);
+    RENGA_ASSIGN_OR_RETURN(const HostTensor values, values_.Read(of.outputs[i]));
     const float value = values.f[static_cast<size_t>(odd.first_not_finite)];
     return Found(step, i,
                  StrCat(std::isnan(value) ? "NaN"

@@ -17,8 +17,8 @@
 #include "ir/trace/trace_graph.h"
 #include "runtime/exec/executor.h"
 #include "runtime/plan/layout.h"
-#include "tools/cpu_recorder.h"
 #include "tools/file_weights.h"
+#include "tools/value_recorder.h"
 
 namespace renga {
 namespace {
@@ -93,7 +93,8 @@ absl::StatusOr<Trace> TraceOnCpu(const OpenedPlan& opened, const Graph& graph, i
   Trace trace;
   trace.run = RunOf(*opened.plan, options);
   trace.run.device = "cpu";
-  CpuRecorder recorder(*executor, graph, tokens, options.keep, options.cancel, &trace);
+  const CpuMemory memory(*executor);
+  ValueRecorder recorder(memory, graph, tokens, options.keep, options.cancel, &trace);
   RENGA_RETURN_IF_ERROR(
       executor->Run(inputs, [&recorder](int step) { return recorder.AfterStep(step); }));
   recorder.SortValues();

@@ -15,9 +15,10 @@
 #include "ir/text/parse.h"
 #include "runtime/exec/sequence_forward.h"
 #include "runtime/memory/weights.h"
+#include "tools/cuda_device.h"
 #include "tools/file_weights.h"
 #include "tools/reference_runner.h"
-#include "tools/step_recorder.h"
+#include "tools/step_devices.h"
 #include "tools/trace_model.h"
 #include "tools/verify_steps.h"
 
@@ -170,6 +171,7 @@ class ModelVerifier {
         OpenedModel device,
         OpenModel(Subject(), ForAllRows(options_.open, static_cast<int64_t>(text.size()))));
     report_.device = std::string(device.forward->device());
+    ran_ = device.plan;
     text = text.first(std::min(text.size(), static_cast<size_t>(device.forward->context())));
     const int64_t tokens = static_cast<int64_t>(text.size());
     if (report_.device == "reference" || tokens == 0) return absl::OkStatus();
@@ -237,13 +239,7 @@ class ModelVerifier {
     return absl::OkStatus();
   }
 
-  absl::Status Nodes() {
-    if (report_.device.rfind("cuda", 0) == 0) {
-      report_.no_nodes = "a GPU's values cannot be recorded; --device cpu checks each node";
-      return absl::OkStatus();
-    }
-    return report_.device == "cpu" ? NodesInSteps() : NodesOfTrace();
-  }
+  absl::Status Nodes() { return report_.device == "reference" ? NodesOfTrace() : NodesInSteps(); }
 
   // What the device made of the file's bytes is what is to be checked: they are read again.
   absl::StatusOr<WeightStore> FileBytes(const OpenedPlan& opened) const {
@@ -256,11 +252,13 @@ class ModelVerifier {
 
   // Of a GGUF a plan of its own, with room for several sequences and a context that can be filled.
   absl::Status NodesInSteps() {
-    OpenOptions open = options_.open;
-    open.device = report_.device;
     RENGA_ASSIGN_OR_RETURN(const bool is_plan, IsPlan(Subject()));
+    OpenedPlan opened = ran_;
     if (!is_plan) {
+      OpenOptions open = options_.open;
+      open.device = report_.device;
       CompileOptions& compile = open.compile;
+      compile.target = ran_.plan->target;
       const int64_t tokens = static_cast<int64_t>(options_.ids.size());
       RENGA_ASSIGN_OR_RETURN(const GgufFile file, GgufFile::Open(model_));
       RENGA_ASSIGN_OR_RETURN(const int64_t context, DefaultContext(file));
@@ -268,8 +266,8 @@ class ModelVerifier {
       compile.max_sequences = std::max<int64_t>(compile.max_sequences, 3);
       compile.max_step_tokens = std::max(MaxStepTokens(compile), tokens);
       compile.max_rows = std::min(*compile.max_step_tokens, std::max<int64_t>(16, tokens));
+      RENGA_ASSIGN_OR_RETURN(opened, OpenPlan(Subject(), open));
     }
-    RENGA_ASSIGN_OR_RETURN(const OpenedPlan opened, OpenPlan(Subject(), open));
     report_.llama_cpp = LlamaCppFidelityOf(DigestOfWeights(truth_ ? *truth_->plan : *opened.plan));
     WeightStore own;
     if (!truth_) {
@@ -277,11 +275,7 @@ class ModelVerifier {
     }
     const WeightBytes bytes =
         truth_ ? FileWeights(*truth_->plan, *truth_->store) : FileWeights(*opened.plan, own);
-    CpuStepOptions steps;
-    steps.threads = Threads();
-    steps.cancel = options_.nodes.cancel;
-    RENGA_ASSIGN_OR_RETURN(const std::unique_ptr<StepRecorder> recorder,
-                           OpenCpuSteps(opened, steps));
+    RENGA_ASSIGN_OR_RETURN(const std::unique_ptr<StepRecorder> recorder, OpenSteps(opened));
     VerifyStepsOptions checks{options_.ids, options_.text_ids, options_.quick, options_.nodes};
     if (options_.nodes.progress) {
       checks.nodes.progress = [this](int64_t done, int64_t of) {
@@ -293,6 +287,29 @@ class ModelVerifier {
     report_.steps = std::move(verdict.steps);
     report_.not_run = std::move(verdict.not_run);
     return absl::OkStatus();
+  }
+
+  absl::StatusOr<std::unique_ptr<StepRecorder>> OpenSteps(const OpenedPlan& opened) {
+    RecordOptions record;
+    record.cancel = options_.nodes.cancel;
+    if (opened.plan->gpu.targets.empty()) {
+      return OpenCpuSteps(opened, {.threads = Threads(), .record = std::move(record)});
+    }
+    // "cuda:0 H100 80GB HBM3"
+    const std::string_view device =
+        std::string_view(report_.device).substr(0, report_.device.find(' '));
+    RENGA_ASSIGN_OR_RETURN(const int ordinal, CudaOrdinal(device));
+    RENGA_ASSIGN_OR_RETURN(const CudaDevice cuda, OpenCuda(ordinal));
+    RENGA_ASSIGN_OR_RETURN(OpenedCudaDevice steps, OpenCudaSteps(opened, cuda, Threads()));
+    for (const cuda::WeightDifference& difference : steps.differences) {
+      const std::string& name =
+          opened.plan->weights[static_cast<size_t>(difference.index)].source.name;
+      // Of many the same, so that they are said at once.
+      report_.weights.push_back({name, absl::IsUnavailable(difference.wrong)
+                                           ? "the GPU has other bytes than the file"
+                                           : std::string(difference.wrong.message())});
+    }
+    return StepRecorder::Create(std::move(steps.device), std::move(record));
   }
 
   absl::Status NodesOfTrace() {
@@ -322,6 +339,7 @@ class ModelVerifier {
   const std::string& model_;
   const VerifyModelOptions& options_;
   std::optional<Truth> truth_;  // of a plan beside the model
+  OpenedPlan ran_;              // by Whole
   VerifyReport report_;
 };
 

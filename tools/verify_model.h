@@ -52,11 +52,11 @@ struct VerifyModelOptions {
 struct VerifyReport {
   std::string device;
   std::vector<int32_t> ids;
-  std::optional<Verdict> nodes;      // none where the device's values cannot be recorded
-  std::string no_nodes;              // why
+  std::optional<Verdict> nodes;
   std::vector<std::string> steps;    // in which nodes were checked: "9 tokens from an empty cache"
   std::vector<std::string> not_run;  // other kinds of steps, and why not
-  std::vector<WeightFault> weights;  // of a plan beside the model
+  // Of a plan beside the model those that differ from it; on a GPU those that did not arrive.
+  std::vector<WeightFault> weights;
   std::vector<Fidelity> fidelity;
   std::optional<LlamaCppFidelity> llama_cpp;  // of the model, where it is known
   std::optional<LogComparison> against;

@@ -171,6 +171,7 @@ class StepsVerifier {
     RENGA_RETURN_IF_ERROR(
         recorder_.Run(batch.Inputs(pages), std::min(cells, pages.cells()), &record));
     VerifyOptions nodes = options_.nodes;
+    if (!plan_.gpu.targets.empty()) nodes.node = kHalfNodeTolerance;
     if (nodes.progress) {
       nodes.progress = [this](int64_t done, int64_t of) {
         options_.nodes.progress(static_cast<int64_t>(done_) * of + done,

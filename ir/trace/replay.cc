@@ -52,7 +52,14 @@ class Cone {
     return absl::OkStatus();
   }
 
-  absl::StatusOr<HostTensor> Run(const WeightBytes& weights, SymbolValues symbols, int threads) {
+  // After Collect.
+  void ReturnAll(const std::vector<ValueId>& results) {
+    cone_.returns.clear();
+    for (const ValueId id : results) cone_.returns.push_back(ids_[id]);
+  }
+
+  absl::StatusOr<std::vector<HostTensor>> Run(const WeightBytes& weights, SymbolValues symbols,
+                                              int threads) {
     for (size_t i = 0; i < params_.size(); ++i) {
       const Value& param = cone_.value(cone_.params[i]);
       RENGA_RETURN_IF_ERROR(
@@ -63,7 +70,11 @@ class Cone {
     // A size that nothing in the cone uses may be anything.
     for (const SymbolDef& def : cone_.symbols) symbols.try_emplace(def.name, def.min);
     RENGA_RETURN_IF_ERROR(interpreter->Run(symbols, params_));
-    return interpreter->Return(0);
+    std::vector<HostTensor> results;
+    for (size_t i = 0; i < cone_.returns.size(); ++i) {
+      results.push_back(interpreter->Return(static_cast<int>(i)));
+    }
+    return results;
   }
 
  private:
@@ -150,14 +161,29 @@ Replayer::Replayer(const Graph& graph, const WeightBytes& weights, int threads)
 
 absl::StatusOr<HostTensor> Replayer::Replay(ValueId value, const RecordedValue& recorded,
                                             const SymbolValues& symbols) const {
+  RENGA_ASSIGN_OR_RETURN(std::vector<HostTensor> results,
+                         Run(value, /*all=*/false, recorded, symbols));
+  return std::move(results[0]);
+}
+
+absl::StatusOr<std::vector<HostTensor>> Replayer::ReplayAll(ValueId value,
+                                                            const RecordedValue& recorded,
+                                                            const SymbolValues& symbols) const {
+  return Run(value, /*all=*/true, recorded, symbols);
+}
+
+absl::StatusOr<std::vector<HostTensor>> Replayer::Run(ValueId value, bool all,
+                                                      const RecordedValue& recorded,
+                                                      const SymbolValues& symbols) const {
   const auto annotate = [&](const absl::Status& status) {
     return Annotate(status, StrCat("replay of ", RefText(graph_.value(value))));
   };
   Cone cone(graph_, producer_, recorded);
   if (absl::Status status = cone.Collect(value); !status.ok()) return annotate(status);
-  absl::StatusOr<HostTensor> tensor = cone.Run(weights_, symbols, threads_);
-  if (!tensor.ok()) return annotate(tensor.status());
-  return tensor;
+  if (all) cone.ReturnAll(graph_.nodes[static_cast<size_t>(producer_[value])].results);
+  absl::StatusOr<std::vector<HostTensor>> results = cone.Run(weights_, symbols, threads_);
+  if (!results.ok()) return annotate(results.status());
+  return results;
 }
 
 }  // namespace renga

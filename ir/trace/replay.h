@@ -29,8 +29,15 @@ class Replayer {
   // size of the graph.
   absl::StatusOr<HostTensor> Replay(ValueId value, const RecordedValue& recorded,
                                     const SymbolValues& symbols) const;
+  // The same for all results of the node that computes `value`, in its order, evaluated once.
+  absl::StatusOr<std::vector<HostTensor>> ReplayAll(ValueId value, const RecordedValue& recorded,
+                                                    const SymbolValues& symbols) const;
 
  private:
+  absl::StatusOr<std::vector<HostTensor>> Run(ValueId value, bool all,
+                                              const RecordedValue& recorded,
+                                              const SymbolValues& symbols) const;
+
   const Graph& graph_;
   const WeightBytes& weights_;
   const int threads_;

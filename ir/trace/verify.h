@@ -20,19 +20,27 @@
 
 namespace renga {
 
+// A node alone on a device that computes in f32, its products on activations of 15 bits or better:
+// measured at most 2.3e-4 (docs/verify.md). One wrong element in a thousand is some 0.03.
+inline constexpr double kNodeTolerance = 1e-3;
+
+// The same on a device whose products round both operands to f16, 11 bits: 2^-11 at most for each,
+// 2^-12.3 in the root mean square, and a fused node has up to four such roundings one behind
+// another: twice that of one, 4e-4. What cancels in a sum may double it; docs/verify.md has what
+// was measured.
+inline constexpr double kHalfNodeTolerance = 2e-3;
+
 struct VerifyOptions {
-  // The relative RMS error that a node may have; default kNodeTolerance, or what an element type
-  // narrower than f32 rounds off, or what that error makes of numbers kept in steps.
+  // The relative RMS error that a node may have, whatever its type; default `node`.
   std::optional<double> rtol;
+  // The one that a node may have whose result is f32. Element types narrower than that have what
+  // they round off where that is more, types that keep numbers in steps what it makes of those.
+  double node = kNodeTolerance;
   int threads = 0;                                  // 0: all cores
   std::function<bool(std::string_view name)> keep;  // which values; null: all
   std::function<void(int64_t done, int64_t of)> progress;
   const std::atomic<bool>* cancel = nullptr;  // set: Cancelled at the next value
 };
-
-// A node alone on a device that computes in f32, its products on activations of 15 bits or better:
-// measured at most 2.3e-4 (docs/verify.md). One wrong element in a thousand is some 0.03.
-inline constexpr double kNodeTolerance = 1e-3;
 
 struct BadValue {
   std::string name;  // without sigil

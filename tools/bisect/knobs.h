@@ -58,10 +58,10 @@ absl::StatusOr<std::unique_ptr<Knobs>> CompiledKnobs(const std::string& gguf,
                                                      const OpenOptions& good,
                                                      const OpenOptions& bad);
 
-// The steps of a plan on the cpu, each by its kernel (bad) or by the reference interpreter (good),
-// which takes what `good_ir` has under the step's names, and where that is not there the plan's own
-// graph.
-absl::StatusOr<std::unique_ptr<Knobs>> StepKnobs(const OpenedPlan& plan, std::string good_ir,
-                                                 int threads);
+// The steps of a plan on a device (that it was compiled for: "cpu", "cuda:0"), each by its kernels
+// (bad) or by the reference interpreter (good), which takes what `good_ir` has under the step's
+// names, and where that is not there the plan's own graph.
+absl::StatusOr<std::unique_ptr<Knobs>> StepKnobs(const OpenedPlan& plan, const std::string& device,
+                                                 std::string good_ir, int threads);
 
 }  // namespace renga

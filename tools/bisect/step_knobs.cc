@@ -6,72 +6,86 @@
 #include "ir/base/status.h"
 #include "ir/text/parse.h"
 #include "runtime/exec/cpu_runner.h"
+#include "runtime/exec/cuda_runner.h"
 #include "runtime/exec/sequence_forward.h"
-#include "runtime/memory/weights.h"
 #include "runtime/plan/serialize.h"
 #include "tools/bisect/knobs.h"
-#include "tools/file_weights.h"
-#include "tools/step_values.h"
+#include "tools/cuda_device.h"
+#include "tools/interpreted_steps.h"
+#include "tools/step_memory.h"
 
 namespace renga {
 namespace {
 
-// A plan on the cpu some of whose steps the interpreter computes.
+// A plan some of whose steps the interpreter computes in the device's place.
 class MixedForward final : public SequenceForward {
  public:
-  MixedForward(std::unique_ptr<CpuRunner> runner, WeightStore store, StepValues values,
-               std::shared_ptr<const Graph> good, std::set<int> interpreted, int threads)
+  MixedForward(std::unique_ptr<StepRunner> runner, std::unique_ptr<InterpretedSteps> steps,
+               std::set<int> interpreted)
       : SequenceForward(std::move(runner)),
-        store_(std::move(store)),
-        values_(std::move(values)),
-        good_(std::move(good)),
-        interpreted_(std::move(interpreted)),
-        threads_(threads) {}
+        steps_(std::move(steps)),
+        interpreted_(std::move(interpreted)) {}
 
-  static absl::StatusOr<std::unique_ptr<Forward>> Open(const OpenedPlan& opened,
-                                                       const std::shared_ptr<const Graph>& good,
-                                                       const std::set<int>& interpreted,
-                                                       int threads) {
-    ExecutorOptions options;
-    options.threads = threads;
-    options.plan_path = opened.path;
-    RENGA_ASSIGN_OR_RETURN(std::unique_ptr<CpuRunner> runner,
-                           CpuRunner::Create(opened.plan, options));
-    Executor& executor = runner->executor();
-    WeightOptions weights;
-    weights.plan_path = opened.path;
-    weights.threads = threads;
-    weights.packed = false;
-    RENGA_ASSIGN_OR_RETURN(WeightStore store, WeightStore::Open(*opened.plan, weights));
-    RENGA_ASSIGN_OR_RETURN(StepValues values, StepValues::Create(executor));
-    auto self = std::make_unique<MixedForward>(std::move(runner), std::move(store),
-                                               std::move(values), good, interpreted, threads);
-    executor.SetHooks({.before = [mixed = self.get()](int step) { return mixed->Before(step); }});
-    return std::unique_ptr<Forward>(std::move(self));
-  }
-
- private:
   absl::StatusOr<bool> Before(int step) const {
     if (!interpreted_.contains(step)) return false;
-    const plan::Plan& plan = runner().plan();
-    absl::StatusOr<NodeCase> part = values_.CutOutStep(*good_, step);
-    if (absl::IsInvalidArgument(part.status())) part = values_.CutOutStep(values_.graph(), step);
-    RENGA_RETURN_IF_ERROR(part.status());
-    RENGA_ASSIGN_OR_RETURN(const std::vector<HostTensor> results,
-                           Evaluate(*part, FileWeights(plan, store_), threads_));
-    const std::vector<int32_t>& outputs = plan.steps[static_cast<size_t>(step)].outputs;
-    for (size_t i = 0; i < outputs.size(); ++i) {
-      RENGA_RETURN_IF_ERROR(values_.Write(outputs[i], results[i]));
-    }
+    RENGA_RETURN_IF_ERROR(steps_->Compute(step));
     return true;
   }
 
-  const WeightStore store_;
-  const StepValues values_;
-  const std::shared_ptr<const Graph> good_;
+ private:
+  const std::unique_ptr<InterpretedSteps> steps_;
   const std::set<int> interpreted_;
-  const int threads_;
 };
+
+struct Mixing {
+  OpenedPlan plan;
+  std::string device;  // "cpu", "cuda:1"
+  std::shared_ptr<const Graph> good;
+  std::set<int> interpreted;
+  int threads = 1;
+};
+
+// `executor` is the runner's, and outlives the result with it.
+template <typename Memory, typename ExecutorType>
+absl::StatusOr<std::unique_ptr<MixedForward>> Mix(const Mixing& mixing,
+                                                  std::unique_ptr<StepRunner> runner,
+                                                  ExecutorType& executor) {
+  RENGA_ASSIGN_OR_RETURN(std::unique_ptr<InterpretedSteps> steps,
+                         InterpretedSteps::Create(mixing.plan, std::make_shared<Memory>(executor),
+                                                  mixing.good, mixing.threads));
+  return std::make_unique<MixedForward>(std::move(runner), std::move(steps), mixing.interpreted);
+}
+
+StepHooks HooksOf(const MixedForward* mixed) {
+  return {.before = [mixed](int step) { return mixed->Before(step); }, .after = nullptr};
+}
+
+absl::StatusOr<std::unique_ptr<Forward>> OpenMixed(const Mixing& mixing) {
+  if (mixing.plan.plan->gpu.targets.empty()) {
+    ExecutorOptions options;
+    options.threads = mixing.threads;
+    options.plan_path = mixing.plan.path;
+    RENGA_ASSIGN_OR_RETURN(std::unique_ptr<CpuRunner> runner,
+                           CpuRunner::Create(mixing.plan.plan, options));
+    Executor& executor = runner->executor();
+    RENGA_ASSIGN_OR_RETURN(auto mixed, Mix<CpuMemory>(mixing, std::move(runner), executor));
+    executor.SetHooks(HooksOf(mixed.get()));
+    return std::unique_ptr<Forward>(std::move(mixed));
+  }
+  RENGA_ASSIGN_OR_RETURN(const int ordinal, CudaOrdinal(mixing.device));
+  RENGA_ASSIGN_OR_RETURN(const CudaDevice device, OpenCuda(ordinal));
+  CudaOptions options;
+  options.threads = mixing.threads;
+  options.plan_path = mixing.plan.path;
+  options.check_steps = true;
+  RENGA_ASSIGN_OR_RETURN(
+      std::unique_ptr<CudaRunner> runner,
+      CudaRunner::Create(mixing.plan.plan, device.context, options, device.name));
+  CudaExecutor& executor = runner->executor();
+  RENGA_ASSIGN_OR_RETURN(auto mixed, Mix<CudaMemory>(mixing, std::move(runner), executor));
+  RENGA_RETURN_IF_ERROR(executor.SetHooks(HooksOf(mixed.get())));
+  return std::unique_ptr<Forward>(std::move(mixed));
+}
 
 // Whether every value that the node reads and gives is one of `graph`, of the same type.
 bool HasTheSame(const Graph& graph, const Graph& own, const Node& node) {
@@ -88,8 +102,11 @@ bool HasTheSame(const Graph& graph, const Graph& own, const Node& node) {
 
 class Steps final : public Knobs {
  public:
-  Steps(OpenedPlan plan, std::string good_ir, int threads)
-      : plan_(std::move(plan)), good_ir_(std::move(good_ir)), threads_(threads) {}
+  Steps(OpenedPlan plan, std::string device, std::string good_ir, int threads)
+      : plan_(std::move(plan)),
+        device_(std::move(device)),
+        good_ir_(std::move(good_ir)),
+        threads_(threads) {}
 
   absl::Status Prepare() {
     RENGA_ASSIGN_OR_RETURN(Graph good, Parse(good_ir_, "the good graph"));
@@ -121,7 +138,7 @@ class Steps final : public Knobs {
     mixture.plan_path = plan_.path;
     mixture.digest = DigestOf(StrCat(digest_.ToHex(), " ", StrJoin(bad, ",")));
     mixture.open = [this, interpreted = std::move(interpreted)] {
-      return MixedForward::Open(plan_, good_, interpreted, threads_);
+      return OpenMixed({plan_, device_, good_, interpreted, threads_});
     };
     return mixture;
   }
@@ -145,6 +162,7 @@ class Steps final : public Knobs {
 
  private:
   const OpenedPlan plan_;
+  const std::string device_;
   const std::string good_ir_;
   const int threads_;
   std::shared_ptr<const Graph> good_;
@@ -154,14 +172,9 @@ class Steps final : public Knobs {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Knobs>> StepKnobs(const OpenedPlan& plan, std::string good_ir,
-                                                 int threads) {
-  if (plan.plan->target != "cpu") {
-    return absl::UnimplementedError(StrCat("expected a plan for the cpu, whose steps can be given ",
-                                           "to the interpreter one by one, got one for ",
-                                           plan.plan->target));
-  }
-  auto knobs = std::make_unique<Steps>(plan, std::move(good_ir), threads);
+absl::StatusOr<std::unique_ptr<Knobs>> StepKnobs(const OpenedPlan& plan, const std::string& device,
+                                                 std::string good_ir, int threads) {
+  auto knobs = std::make_unique<Steps>(plan, device, std::move(good_ir), threads);
   RENGA_RETURN_IF_ERROR(knobs->Prepare());
   return knobs;
 }

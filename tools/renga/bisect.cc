@@ -13,6 +13,7 @@
 #include "absl/strings/str_format.h"
 #include "ir/base/status.h"
 #include "tools/bisect/bisect.h"
+#include "tools/cuda_device.h"
 #include "tools/renga/command.h"
 #include "tools/renga/errors.h"
 #include "tools/renga/interrupt.h"
@@ -105,18 +106,42 @@ int Threads(const Flags& flags) {
                            : static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
 }
 
+bool IsCuda(const OpenOptions& open) { return open.device.starts_with("cuda"); }
+
+// What a side runs: of a GGUF compiled for its device.
+absl::StatusOr<OpenedPlan> PlanOf(std::string_view flag, const Side& side) {
+  RENGA_ASSIGN_OR_RETURN(const bool is_plan, IsPlan(side.model));
+  OpenOptions open = side.open;
+  if (IsCuda(open)) {
+    RENGA_ASSIGN_OR_RETURN(const int ordinal, CudaOrdinal(open.device));
+    RENGA_ASSIGN_OR_RETURN(const CudaDevice device, OpenCuda(ordinal));
+    if (!is_plan) open.compile.target = device.target;
+  }
+  RENGA_ASSIGN_OR_RETURN(OpenedPlan opened, OpenPlan(side.model, open));
+  if (is_plan && open.device != "reference" && IsCuda(open) == opened.plan->gpu.targets.empty()) {
+    return absl::InvalidArgumentError(StrCat(flag, ": ", side.model, " was compiled for ",
+                                             opened.plan->target, ", expected --device ",
+                                             IsCuda(open) ? "cpu" : "cuda", ", got ", open.device));
+  }
+  return opened;
+}
+
 absl::StatusOr<std::unique_ptr<Knobs>> KnobsOf(const Flags& flags) {
   RENGA_ASSIGN_OR_RETURN(const Side bad, ParseSide("--bad", flags.bad, flags.model, flags.threads));
-  if (!flags.good && bad.open.device != "cpu") {
-    return absl::InvalidArgumentError(StrCat(
-        "--bad: without --good expected --device cpu, which is held against the interpreter, ",
-        "got ", bad.open.device));
-  }
+  // Steps are mixed where the interpreter can stand in for each.
+  const auto check_bad = [&]() -> absl::Status {
+    if (bad.open.device == "cpu" || IsCuda(bad.open)) return absl::OkStatus();
+    return absl::InvalidArgumentError(
+        StrCat("--bad: expected --device cpu or cuda, whose steps the interpreter can stand in "
+               "for, got ",
+               bad.open.device, "; on another device both sides are one GGUF there"));
+  };
   if (!flags.good) {
     // Against what the frontend made of the file, on the interpreter.
-    RENGA_ASSIGN_OR_RETURN(OpenedPlan plan, OpenPlan(bad.model, bad.open));
+    RENGA_RETURN_IF_ERROR(check_bad());
+    RENGA_ASSIGN_OR_RETURN(OpenedPlan plan, PlanOf("--bad", bad));
     const std::string ir = plan.plan->source_ir.empty() ? plan.plan->ir : plan.plan->source_ir;
-    return StepKnobs(plan, ir, Threads(flags));
+    return StepKnobs(plan, bad.open.device, ir, Threads(flags));
   }
   RENGA_ASSIGN_OR_RETURN(Side good, ParseSide("--good", *flags.good, flags.model, flags.threads));
   RENGA_ASSIGN_OR_RETURN(const bool good_is_plan, IsPlan(good.model));
@@ -129,19 +154,15 @@ absl::StatusOr<std::unique_ptr<Knobs>> KnobsOf(const Flags& flags) {
   if (!good_is_plan && !bad_is_plan && good.open.device == bad.open.device) {
     return CompiledKnobs(bad.model, good.open, bad.open);
   }
-  if (bad.open.device != "cpu") {
-    return absl::InvalidArgumentError(
-        StrCat("--bad: expected --device cpu, whose steps the interpreter can stand in for, got ",
-               bad.open.device, "; on another device both sides are one GGUF there"));
-  }
+  RENGA_RETURN_IF_ERROR(check_bad());
   if (!good.open.kv_type_given) {
     good.open.kv_type_given = true;  // as the bad side has it, whatever the device
     good.open.compile.k_type = bad.open.compile.k_type;
     good.open.compile.v_type = bad.open.compile.v_type;
   }
-  RENGA_ASSIGN_OR_RETURN(const OpenedPlan plan, OpenPlan(bad.model, bad.open));
-  RENGA_ASSIGN_OR_RETURN(const OpenedPlan other, OpenPlan(good.model, good.open));
-  return StepKnobs(plan, other.plan->ir, Threads(flags));
+  RENGA_ASSIGN_OR_RETURN(const OpenedPlan plan, PlanOf("--bad", bad));
+  RENGA_ASSIGN_OR_RETURN(const OpenedPlan other, PlanOf("--good", good));
+  return StepKnobs(plan, bad.open.device, other.plan->ir, Threads(flags));
 }
 
 constexpr size_t kGpuTokens = 5;  // so few that a GPU's kernels need no tensor maps

@@ -150,8 +150,6 @@ std::vector<Line> LinesOf(const VerifyReport& report) {
     for (const std::string& not_run : report.not_run) {
       lines.push_back({"", StrCat("not checked  ", not_run)});
     }
-  } else {
-    lines.push_back({"", StrCat("nodes not checked: ", report.no_nodes)});
   }
   for (const Fidelity& fidelity : report.fidelity) {
     lines.push_back({fidelity.device_ok() ? "ok" : "BAD", FidelityText(fidelity)});
@@ -240,7 +238,6 @@ Json VerifyJson(const VerifyReport& report) {
                  {"chunkings", std::move(chunkings)},
                  {"against", report.against ? LogComparisonJson(*report.against) : Json()},
                  {"seconds", report.seconds}};
-  if (!report.no_nodes.empty()) result["no_nodes"] = report.no_nodes;
   return result;
 }
 

@@ -180,7 +180,7 @@ absl::StatusOr<CapturedNode> CaptureStep(const Executor& executor, const StepVal
   node.expected.resize(of.outputs.size());
   node.as_written.resize(of.outputs.size());
   for (size_t i = 0; i < of.outputs.size(); ++i) {
-    node.got.push_back(values.Read(of.outputs[i]));
+    RENGA_ASSIGN_OR_RETURN(node.got.emplace_back(), values.Read(of.outputs[i]));
     node.errors.push_back(ErrorOf(node.expected[i], node.got[i]));
     node.tolerances.push_back(ToleranceOf(node.expected[i].dtype));
   }
@@ -197,7 +197,8 @@ absl::StatusOr<std::vector<CapturedNode>> CaptureNodes(
                          CpuRunner::Create(plan, executor_options));
   Executor& executor = runner->executor();
   RENGA_ASSIGN_OR_RETURN(const auto weights, PlanWeights::Open(plan, plan_path, options.threads));
-  RENGA_ASSIGN_OR_RETURN(const StepValues values, StepValues::Create(executor));
+  RENGA_ASSIGN_OR_RETURN(const StepValues values,
+                         StepValues::Create(std::make_shared<CpuMemory>(executor)));
   Graph good = values.graph();
   if (!options.good_ir.empty()) {
     RENGA_ASSIGN_OR_RETURN(good, Parse(options.good_ir, "the good graph"));

@@ -247,4 +247,12 @@ absl::Status DeviceMemory::ReadCell(int buffer, int32_t cell, std::vector<uint8_
   return absl::OkStatus();
 }
 
+absl::Status DeviceMemory::ReadBytes(int buffer, uint64_t offset, absl::Span<uint8_t> to) {
+  return memory_.Read(static_cast<uint8_t*>(at(buffer)) + offset, to);
+}
+
+absl::Status DeviceMemory::WriteBytes(int buffer, uint64_t offset, absl::Span<const uint8_t> from) {
+  return memory_.Write(static_cast<uint8_t*>(at(buffer)) + offset, from);
+}
+
 }  // namespace renga::emulator

@@ -62,6 +62,9 @@ class DeviceMemory {
   // has written some of them.
   absl::Status Read(int buffer, absl::Span<const int64_t> symbols, std::vector<uint8_t>* bytes);
   absl::Status ReadCell(int buffer, int32_t cell, std::vector<uint8_t>* bytes);
+  // Any bytes of one, whatever the sizes.
+  absl::Status ReadBytes(int buffer, uint64_t offset, absl::Span<uint8_t> to);
+  absl::Status WriteBytes(int buffer, uint64_t offset, absl::Span<const uint8_t> from);
 
  private:
   DeviceMemory(const plan::Plan& plan, Placement placement, GlobalMemory* memory)

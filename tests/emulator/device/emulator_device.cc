@@ -117,8 +117,15 @@ absl::Status EmulatorDevice::RunStep(int index, const plan::Variant& variant,
                                      absl::Span<const int32_t> cells,
                                      const StepObserver& observer) {
   RENGA_RETURN_IF_ERROR(memory_->BeginStep(index));
-  for (const plan::Launch& launch : variant.launches) RENGA_RETURN_IF_ERROR(RunLaunch(launch));
+  bool done = false;
+  if (hooks_.before) {
+    RENGA_ASSIGN_OR_RETURN(done, hooks_.before(index));
+  }
+  for (const plan::Launch& launch : variant.launches) {
+    if (!done) RENGA_RETURN_IF_ERROR(RunLaunch(launch));
+  }
   absl::Status status = memory_->CheckStep(index, symbols_, cells);
+  if (status.ok() && hooks_.after) status = hooks_.after(index);
   if (status.ok() && observer) status = observer(index);
   if (status.ok()) return memory_->EndStep(index);
   std::vector<std::string> names;

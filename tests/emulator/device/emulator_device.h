@@ -8,12 +8,14 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "runtime/exec/device_sampling.h"
-#include "runtime/exec/executor.h"
+#include "runtime/exec/step_hooks.h"
+#include "runtime/exec/step_inputs.h"
 #include "runtime/memory/weights.h"
 #include "runtime/plan/plan.h"
 #include "tests/emulator/device/device_memory.h"
@@ -54,6 +56,20 @@ class EmulatorDevice {
   absl::Status ReadCell(int32_t buffer, int32_t cell, std::vector<uint8_t>* bytes) {
     return memory_->ReadCell(buffer, cell, bytes);
   }
+  // Any bytes of a buffer, from `offset` on: between two steps of a run, or after it. An error
+  // where nothing has written some of them.
+  absl::Status ReadBytes(int32_t buffer, uint64_t offset, absl::Span<uint8_t> to) {
+    return memory_->ReadBytes(buffer, offset, to);
+  }
+  absl::Status WriteBytes(int32_t buffer, uint64_t offset, absl::Span<const uint8_t> from) {
+    return memory_->WriteBytes(buffer, offset, from);
+  }
+  // Of the plan's symbols in the last run, or the one under way, by index.
+  absl::Span<const int64_t> sizes() const { return symbols_; }
+
+  // From the next run on, around each step that has something to launch; `after` comes before the
+  // observer that Run is given.
+  void SetHooks(StepHooks hooks) { hooks_ = std::move(hooks); }
   // In every cache; what nothing has written stays so.
   absl::Status CopyCell(int32_t from, int32_t to) { return memory_->CopyCell(from, to); }
   // As if nothing had ever been stored there.
@@ -87,6 +103,7 @@ class EmulatorDevice {
   std::vector<const Kernel*> kernels_;  // by index into Gpu::kernels
   std::vector<int64_t> symbols_;        // of the last run
   std::map<std::string, int64_t> launches_;
+  StepHooks hooks_;
 };
 
 }  // namespace renga::emulator

@@ -7,7 +7,7 @@
 
 #include "frontend/gguf/gguf.h"
 #include "ir/base/status.h"
-#include "tools/step_recorder.h"
+#include "tools/step_devices.h"
 
 namespace renga::faults {
 

@@ -117,7 +117,7 @@ TEST_F(BisectTest, AWrongKernelIsFoundByGivingStepsToTheInterpreter) {
   OpenedPlan opened;
   opened.plan = std::make_shared<const plan::Plan>(std::move(compiled->plan));
   for (const std::string& ir : {opened.plan->ir, opened.plan->source_ir}) {
-    auto knobs = StepKnobs(opened, ir, 1);
+    auto knobs = StepKnobs(opened, "cpu", ir, 1);
     ASSERT_TRUE(knobs.ok()) << knobs.status();
     EXPECT_GT((*knobs)->items().size(), 30u);
     const auto report = Bisect(*std::move(knobs), options_);

@@ -78,8 +78,8 @@ TEST_F(BisectVerbTest, WhatCannotBeAsked) {
   fails({"--good", "--passes ''", "-n", "2"}, "got the same of the good and the bad");
   fails({"--good", "--no-such"}, "--good: expected flags of renga compile");
   fails({"--good", "--disable-pass fuse-norm:9.x"}, "expected a node that the pass rewrites");
-  fails({"--bad", "--device reference"}, "without --good expected --device cpu");
-  fails({"--bad", "--device reference", "--good", "--passes ''"}, "expected --device cpu, whose");
+  fails({"--bad", "--device reference"}, "expected --device cpu or cuda");
+  fails({"--bad", "--device reference", "--good", "--passes ''"}, "expected --device cpu or cuda");
   fails({"-n", "0"}, "expected 1 or more");
 }
 

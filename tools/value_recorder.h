@@ -1,4 +1,5 @@
-// What the steps of a cpu plan write, copied under the names of the graph's values as they run.
+// What the steps of a plan write, copied under the names of the graph's values as they run, on any
+// device.
 #pragma once
 
 #include <atomic>
@@ -12,20 +13,21 @@
 #include "absl/status/status.h"
 #include "ir/core/graph.h"
 #include "ir/trace/trace.h"
-#include "runtime/exec/executor.h"
+#include "tools/step_memory.h"
 
 namespace renga {
 
-class CpuRecorder {
+class ValueRecorder {
  public:
-  // `graph` is that of the executor's plan. Values go to `trace`, whose run says which rows to keep
+  // `graph` is that of the memory's plan. Values go to `trace`, whose run says which rows to keep
   // (positions.h); of caches the first `cells` cells. `keep`: which values; null: all. All but
   // `keep` outlive this.
-  CpuRecorder(const Executor& executor, const Graph& graph, int64_t cells,
-              std::function<bool(std::string_view name)> keep, const std::atomic<bool>* cancel,
-              Trace* trace);
+  ValueRecorder(const StepMemory& memory, const Graph& graph, int64_t cells,
+                std::function<bool(std::string_view name)> keep, const std::atomic<bool>* cancel,
+                Trace* trace);
 
-  // For Executor::Run. Cancelled once `cancel` is set.
+  // To be called after each step of a run. Cancelled once `cancel` is set; else errors are the
+  // memory's.
   absl::Status AfterStep(int step);
 
   // In the graph's order, as the interpreter records them: a view is copied with its buffer, which
@@ -39,9 +41,9 @@ class CpuRecorder {
     size_t order;  // of the graph's values
   };
 
-  void Record(const std::string& name, int buffer);
+  absl::Status Record(const std::string& name, int buffer);
 
-  const Executor& executor_;
+  const StepMemory& memory_;
   const plan::Plan& plan_;
   const int64_t cells_;
   const std::function<bool(std::string_view name)> keep_;
@@ -51,8 +53,5 @@ class CpuRecorder {
   std::map<std::string, std::vector<std::string>, std::less<>> results_;  // of a node, by its name
   std::map<int, std::vector<int>> views_;
 };
-
-// The first `cells` cells of cache buffer `buffer`, as numbers: [cells, heads, dim].
-std::vector<float> CellsOf(const Executor& executor, int buffer, int64_t cells);
 
 }  // namespace renga
