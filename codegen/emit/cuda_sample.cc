@@ -14,6 +14,7 @@ namespace {
 static_assert(sizeof(kernels::SampleRow) == sizeof(plan::SampleRow));
 static_assert(offsetof(kernels::SampleRow, row) == offsetof(plan::SampleRow, row));
 static_assert(offsetof(kernels::SampleRow, sums) == offsetof(plan::SampleRow, sums));
+static_assert(offsetof(kernels::SampleRow, kept) == offsetof(plan::SampleRow, kept));
 static_assert(offsetof(kernels::SampleRow, top_k) == offsetof(plan::SampleRow, top_k));
 static_assert(offsetof(kernels::SampleRow, first_change) ==
               offsetof(plan::SampleRow, first_change));
@@ -43,18 +44,18 @@ static_assert(offsetof(kernels::SampleArgs, rows) == offsetof(plan::SampleArgs, 
 static_assert(offsetof(kernels::SampleArgs, changes) == offsetof(plan::SampleArgs, changes));
 static_assert(offsetof(kernels::SampleArgs, results) == offsetof(plan::SampleArgs, results));
 static_assert(offsetof(kernels::SampleArgs, top) == offsetof(plan::SampleArgs, top));
-static_assert(offsetof(kernels::SampleArgs, parts) == offsetof(plan::SampleArgs, parts));
+static_assert(offsetof(kernels::SampleArgs, maxima) == offsetof(plan::SampleArgs, maxima));
 static_assert(offsetof(kernels::SampleArgs, part_sums) == offsetof(plan::SampleArgs, part_sums));
-static_assert(offsetof(kernels::SampleArgs, part_counts) ==
-              offsetof(plan::SampleArgs, part_counts));
 static_assert(offsetof(kernels::SampleArgs, tickets) == offsetof(plan::SampleArgs, tickets));
 static_assert(offsetof(kernels::SampleArgs, columns) == offsetof(plan::SampleArgs, columns));
 static_assert(offsetof(kernels::SampleArgs, vocab) == offsetof(plan::SampleArgs, vocab));
+static_assert(offsetof(kernels::SampleArgs, segment) == offsetof(plan::SampleArgs, segment));
+static_assert(offsetof(kernels::SampleArgs, rehearses) == offsetof(plan::SampleArgs, rehearses));
 static_assert(kernels::kSampleKept == plan::kSampleKept);
 static_assert(kernels::kSampleChanges == plan::kSampleChanges);
-static_assert(kernels::kSamplePart == plan::kSamplePart);
 static_assert(kernels::kSampleThreads == plan::kSampleThreads);
-static_assert(kernels::kSampleSegment == plan::kSampleSegment);
+static_assert(kernels::kSampleChunks == plan::kSampleChunks);
+static_assert(kernels::kSampleMostBlocks == plan::kSampleMostBlocks);
 
 }  // namespace
 

@@ -54,10 +54,11 @@ constexpr TokenBytes QkvRopeShared(int warps, int64_t max_tokens, int64_t padded
   return bytes;
 }
 
-// A constant: 512 keys and as many bins, 256 weights and numbers, 128 ids, and words that several
-// warps share.
+// A constant: 512 keys and 256 sorted ones, 256 bins with gaps, of 128 candidates two numbers and
+// an entry, 128 ids, 2,048 chunks, and words that several warps share.
 constexpr int64_t SampleShared() {
-  return 512 * 8 + 512 * 4 + 32 + 16 + 256 * 8 + 256 * 8 + 128 * 4 + 16 + 64 + 4;
+  return 512 * 8 + 256 * 8 + 256 / 8 * 12 * 4 + 16 + 128 * (8 + 8 + 16) + 128 * 4 + 16 + 2048 * 4 +
+         64 + 4;
 }
 
 // What the Config of matmul says about sizes.

@@ -251,12 +251,14 @@ struct GluArgs {
 struct SampleRow {
   int row;                                      // of logits and next
   int sums;                                     // 1: SampleResult::sum is wanted
+  int kept;                                     // largest logits to look at, 1 to kSampleKept
   int top_k;                                    // 0: off
   int first_change;                             // of SampleArgs::changes
   int changes;                                  // at most kSampleChanges
   float temperature, top_p, typical_p, repeat;  // as in SamplingParams; temperature above 0
   double log_min_p;                             // logarithm of min_p; -infinity: off
   double uniform;                               // in [0, 1)
+  double unused;                                // a multiple of 16 bytes
 };
 struct SampleChange {  // no id twice
   int id;              // below vocab
@@ -272,25 +274,27 @@ struct SampleResult {
   uint64_t sum;  // of the weights of all logits, where wanted
 };
 struct SampleArgs {
-  const float* logits;          // [rows, columns]
-  int32_t* next;                // [rows]: each row's arg max, or -1; becomes the chosen id, or -1
+  const float* logits;  // [rows, columns]
+  int32_t* next;        // [rows]: each row's arg max, or -1; becomes the chosen id, or -1
+  // These two no kernel writes: they are read before the wait for the previous one.
   const SampleRow* rows;        // [grid.y]
   const SampleChange* changes;  // of all rows
   SampleResult* results;        // [grid.y]
-  uint64_t* top;          // [grid.y, kSampleKept]: TokenKeys of the largest logits, largest first
-  uint64_t* parts;        // [grid.y, grid.x, kSamplePart]
-  uint64_t* part_sums;    // [grid.y, grid.x]
-  uint32_t* part_counts;  // [grid.y, grid.x]
-  uint32_t* tickets;      // [grid.y], zeros at first and afterwards
-  int columns;            // from row to row of the logits
-  int vocab;              // ids below may be chosen
+  uint64_t* top;        // [grid.y, kSampleKept]: TokenKeys of the largest logits, largest first
+  float* maxima;        // [grid.y, grid.x, kSampleChunks]
+  uint64_t* part_sums;  // [grid.y, grid.x]
+  uint32_t* tickets;    // [grid.y], zeros at first and afterwards
+  int columns;          // from row to row of the logits
+  int vocab;            // ids below may be chosen
+  int segment;    // ids of a block, a multiple of 4 kSampleThreads: grid.x is vocab / segment,
+                  // rounded up, and at most kSampleMostBlocks
+  int rehearses;  // 1: the first row's blocks fetch the code before they wait
 };
-inline constexpr int kSampleKept = 128;     // largest logits that are looked at
-inline constexpr int kSampleChanges = 128;  // of one row
-inline constexpr int kSamplePart = 256;     // keys that a block may keep
-inline constexpr int kSampleThreads = 256;  // of a block
-inline constexpr int kSampleSegment =
-    4096;  // logits of a block: grid.x is vocab / that, rounded up
+inline constexpr int kSampleKept = 128;       // largest logits that are looked at
+inline constexpr int kSampleChanges = 128;    // of one row
+inline constexpr int kSampleThreads = 256;    // of a block
+inline constexpr int kSampleChunks = 32;      // of a block's logits
+inline constexpr int kSampleMostBlocks = 64;  // of a row
 
 // pack.cuh. The same struct stands in runtime/plan/pack_weight.h.
 struct PackArgs {

@@ -151,6 +151,8 @@ __device__ __forceinline__ T LoadStreaming(const T* address);
 // bytes.
 template <typename T>
 __device__ __forceinline__ T LoadFromL2(const T* address);
+// The same where `valid`, `otherwise` where not; the address is then not read. No branch.
+__device__ __forceinline__ float LoadFromL2If(bool valid, const float* address, float otherwise);
 __device__ __forceinline__ void PrefetchToL2(const void* address);  // a hint
 
 // Memory shared with other blocks (gpu scope). Relaxed ones order nothing: a release makes this

@@ -260,6 +260,12 @@ __device__ __forceinline__ T LoadFromL2(const T* address) {
     return ptx::BitCast<T>(r);
   }
 }
+__device__ __forceinline__ float LoadFromL2If(bool valid, const float* address, float otherwise) {
+  asm volatile("{ .reg .pred p; setp.ne.u32 p, %2, 0; @p ld.global.cg.f32 %0, [%1]; }"
+               : "+f"(otherwise)
+               : "l"(address), "r"(valid ? 1 : 0));
+  return otherwise;
+}
 __device__ __forceinline__ void PrefetchToL2(const void* address) {
   asm volatile("prefetch.global.L2 [%0];" ::"l"(address));
 }
@@ -482,8 +488,8 @@ __device__ __forceinline__ void Wgmma(float (&d)[kSums], const uint32_t (&a)[4],
   }
 }
 __device__ __forceinline__ uint32_t OwnRegister(uint32_t value) {
-  // A move is not enough: ptxas of CUDA 13.0 then gives both sets of A the same registers. threadIdx.z
-  // is 0, which it does not know.
+  // A move is not enough: ptxas of CUDA 13.0 then gives both sets of A the same registers.
+  // threadIdx.z is 0, which it does not know.
   uint32_t copy;
   asm volatile("or.b32 %0, %1, %2;" : "=r"(copy) : "r"(value), "r"(threadIdx.z));
   return copy;

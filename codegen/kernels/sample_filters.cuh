@@ -1,7 +1,11 @@
 // The filters of runtime/text/sampler.h in its order, on the largest logits of a row. Every number
 // that decides is the same bits as there: weights are integers (token_weight.cuh), and no sum of
-// floats is compared. A candidate is a thread; sums over the candidates before one are loops, as
-// there are hardly ever more than 40.
+// floats is compared.
+//
+// All threads of the block compute the weights, one each: those before and those behind the
+// temperature. Then one warp has all there is to decide in its registers, four candidates a lane,
+// and adds with shuffles: in it nobody waits for anybody. Changes by bias and penalties, and
+// typical sampling, are the block's, before that.
 //
 // `open` says that below the candidates there are more that have not been cut off yet. Where a
 // decision would need those, the row is undecided.
@@ -15,34 +19,32 @@ namespace renga::kernels {
 class SampleFilters {
  public:
   __device__ __forceinline__ explicit SampleFilters(SharedArena& arena)
-      : weights_(arena.Take<uint64_t>(kSampleThreads)),
-        numbers_(arena.Take<double>(kSampleThreads)),
+      : weights_(arena.Take<uint64_t>(kSampleKept)),
+        numbers_(arena.Take<double>(kSampleKept)),
+        entries_(arena.Take<Entry>(kSampleKept)),
         ids_(arena.Take<int>(kSampleChanges)),
         words_(arena.Take<int>(2)) {}
 
-  // Shared memory for an int a thread, before anything else is called.
-  __device__ __forceinline__ int* counts() const { return reinterpret_cast<int*>(numbers_); }
-
-  // `keys` holds the `count` largest of a row in order, at most kSampleKept, all there are where
-  // `complete`. Afterwards it holds candidates with the changes of bias and penalties, in order,
-  // and `count` is how many of them have no other before them. False: undecided.
+  // top.sorted holds the `count` largest of a row, at most kSampleKept, all there are where
+  // `complete`. Afterwards top.keys holds candidates and changed tokens for Rank, and `bound` is
+  // the key from which on they have no other before them. False: undecided. Without `logits`, a
+  // rehearsal, all is 0 that would be read there.
   __device__ __forceinline__ bool Change(const SampleRow& row, const SampleChange* changes,
-                                         const float* logits, bool complete, TopKeys& top,
-                                         int& count) {
-    if (row.changes == 0) return true;
+                                         const float* logits, bool complete, int count,
+                                         TopKeys& top, uint64_t& bound) {
     const int t = threadIdx.x, c = t - kSampleKept;
-    // Nothing outside of the candidates comes before the last of them.
-    const uint64_t bound = complete ? 1 : top.keys[count - 1];
-    uint64_t key = t < count ? top.keys[t] : 0;
+    bound = complete ? 1 : top.sorted[count - 1];
+    uint64_t key = t < count ? top.sorted[t] : 0;
     SetWord(0, 0);
     if (c >= 0 && c < row.changes) {
       const SampleChange change = changes[row.first_change + c];
       ids_[c] = change.id;
-      const float logit = Changed(LoadFromL2(logits + change.id), change, row.repeat);
-      if (logit < Infinity()) {
-        key = TokenKey::Of(logit, change.id);
-      } else {
+      const float given = logits == nullptr ? 0 : LoadFromL2(logits + change.id);
+      const float logit = Changed(given, change, row.repeat);
+      if (!(logit < Infinity())) {
         AtomicMax(words_, 1);  // beyond all numbers: the host says so
+      } else if (logit > -Infinity()) {
+        key = TokenKey::Of(logit, change.id);
       }
     }
     SyncThreads();
@@ -51,37 +53,46 @@ class SampleFilters {
     for (int i = 0; i < row.changes && t < count; ++i) {
       if (ids_[i] == TokenKey::Id(key)) key = 0;  // it comes with its change
     }
-    SyncThreads();
     top.keys[t] = key;
-    top.Sort(kSampleThreads);
-    SetWord(0, 0);
-    if (top.keys[t] >= bound && (t == kSampleThreads - 1 || top.keys[t + 1] < bound)) {
-      words_[0] = t + 1;
-    }
+    if (t + kSampleThreads < TopKeys::kRoom) top.keys[t + kSampleThreads] = 0;
     SyncThreads();
-    count = words_[0];
     return true;
   }
+  // After Rank and a barrier: how many of top.sorted are candidates.
+  __device__ __forceinline__ int CountFrom(uint64_t bound, const TopKeys& top) {
+    SetWord(0, 0);
+    if (top.keys[threadIdx.x] >= bound) AtomicAdd(words_, 1);
+    SyncThreads();
+    return words_[0];
+  }
 
-  // The chosen id of `keys`, the first `count` of a row in order, all there are where `complete`;
-  // `sum` is that of the row's weights, 0 where it is not known. -1: undecided.
-  __device__ __forceinline__ int Choose(const SampleRow& row, bool complete, uint64_t sum,
+  // Chooses of `keys`, the first `count` of a row in order, at most kSampleKept, all there are
+  // where not `open`; `sum` is that of the row's weights, 0 where it is not known. In warp 0 the
+  // place of the chosen one, -1 where undecided; other warps do not come to know it.
+  __device__ __forceinline__ int Choose(const SampleRow& row, bool open, uint64_t sum,
                                         uint64_t* keys, int count) {
-    bool open = !complete;
     if (count == 0) return -1;
     if (row.top_k > 0) {
       if (row.top_k > count && open) return -1;
       count = min(count, row.top_k);
       open = false;
     }
-    if (row.typical_p < 1) {
-      if (open) return -1;
+    bool typical = row.typical_p < 1;
+    if (typical && open) return -1;
+#pragma unroll 1
+    for (;; typical = false) {
+      Weigh(row.temperature, keys, count);
+      SyncThreads();
+      if (!typical) [[likely]]
+        break;
       count = KeepTypical(row.typical_p, keys, count);
     }
+    if (threadIdx.x >= 32) return -1;
     if (row.top_p < 1) {
       if (open && (sum == 0 || row.changes > 0)) return -1;
-      count = CountOfTopP(row.top_p, open ? sum : 0, keys, count);
-      if (count == 0) return -1;
+      const int kept = CountOfTopP(row.top_p, open ? sum : 0, count);
+      if (kept > count) return -1;
+      count = kept;
       open = false;
     }
     if (row.log_min_p > -static_cast<double>(Infinity())) {
@@ -90,11 +101,20 @@ class SampleFilters {
       count = kept;
       open = false;
     }
-    if (open) return -1;
-    return Draw(row, keys, count);
+    return open ? -1 : Draw(row.uniform, count);
   }
 
  private:
+  // Of the candidates in the order of their ids.
+  struct __align__(16) Entry {
+    uint64_t weight;  // behind the temperature
+    float logit;      // likewise
+    int place;        // by logit
+  };
+
+  // Where the number of candidate i lies: those that a lane reads, 4 lane to 4 lane + 3, in turn.
+  static __device__ __forceinline__ int PlaceOf(int i) { return i % 4 * 32 + i / 4; }
+
   // A word that all threads have read before and see from here on, until one writes to it.
   __device__ __forceinline__ void SetWord(int word, int value) {
     SyncThreads();
@@ -115,27 +135,46 @@ class SampleFilters {
     return logit - change.penalty;
   }
 
+  // Half of the threads weigh a candidate each as it is, the others behind the temperature; these
+  // find its place among the ids too.
+  __device__ __forceinline__ void Weigh(float temperature, const uint64_t* keys, int count) {
+    static_assert(kSampleThreads == 2 * kSampleKept, "two threads a candidate");
+    const int i = threadIdx.x % kSampleKept;
+    const bool cooled = threadIdx.x >= kSampleKept;
+    const float divisor = cooled ? temperature : 1;
+    const uint64_t key = i < count ? keys[i] : 0;
+    const float logit = TokenKey::Logit(i < count ? key : keys[0]) / divisor;
+    const float max = TokenKey::Logit(keys[0]) / divisor;
+    const uint64_t weight = i < count ? TokenWeight(logit, max) : 0;
+    if (!cooled) {
+      weights_[PlaceOf(i)] = weight;
+      return;
+    }
+    int rank = i;
+    if (i < count) {
+      rank = 0;
+#pragma unroll 2
+      for (int j = 0; j < count; ++j) rank += TokenKey::Id(keys[j]) < TokenKey::Id(key) ? 1 : 0;
+    }
+    entries_[PlaceOf(rank)] = {weight, logit, i};
+  }
+
   // Moves those that stay together; how many.
   __device__ __forceinline__ int KeepTypical(float p, uint64_t* keys, int count) {
     const int t = threadIdx.x;
     const uint64_t key = t < count ? keys[t] : 0;
     const float max = TokenKey::Logit(keys[0]);
-    uint64_t weight = 0;
-    double below = 0;
-    if (t < count) {
-      weight = TokenWeight(TokenKey::Logit(key), max);
-      below = static_cast<double>(max) - TokenKey::Logit(key);
-    }
+    const uint64_t weight = t < count ? weights_[PlaceOf(t)] : 0;
+    const double below = t < count ? static_cast<double>(max) - TokenKey::Logit(key) : 0;
+    if (t < count) numbers_[t] = below;
     SetWord(0, 0);
-    weights_[t] = weight;
-    numbers_[t] = below;
-    SyncThreads();
     uint64_t sum = 0, sum_below = 0;
 #pragma unroll 1
     for (int i = 0; i < count; ++i) {
-      sum += weights_[i];
-      if (weights_[i] > 0) {
-        sum_below += static_cast<uint64_t>(static_cast<double>(weights_[i]) * numbers_[i]);
+      const uint64_t other = weights_[PlaceOf(i)];
+      sum += other;
+      if (other > 0) {
+        sum_below += static_cast<uint64_t>(static_cast<double>(other) * numbers_[i]);
       }
     }
     const double mean = static_cast<double>(sum_below) / static_cast<double>(sum);
@@ -143,7 +182,7 @@ class SampleFilters {
     if (distance < 0) distance = -distance;
     if (weight == 0) distance = Infinity();
     SyncThreads();
-    numbers_[t] = distance;
+    if (t < count) numbers_[t] = distance;
     SyncThreads();
     const double enough = static_cast<double>(p) * static_cast<double>(sum);
     int rank = 0;
@@ -152,7 +191,7 @@ class SampleFilters {
     for (int i = 0; i < count; ++i) {
       if (numbers_[i] < distance || (numbers_[i] == distance && i < t)) {
         ++rank;
-        before += weights_[i];
+        before += weights_[PlaceOf(i)];
       }
     }
     const bool reached = static_cast<double>(before + weight) > enough;
@@ -161,82 +200,82 @@ class SampleFilters {
     }
     SyncThreads();
     const bool stays = t < count && rank <= words_[0];
-    weights_[t] = stays ? 1 : 0;
+    if (t < count) weights_[PlaceOf(t)] = stays ? 1 : 0;
     SyncThreads();
     int at = 0, kept = 0;
 #pragma unroll 1
     for (int i = 0; i < count; ++i) {
-      kept += static_cast<int>(weights_[i]);
-      if (i < t) at += static_cast<int>(weights_[i]);
+      const int one = static_cast<int>(weights_[PlaceOf(i)]);
+      kept += one;
+      if (i < t) at += one;
     }
     if (stays) keys[at] = key;
     SyncThreads();
     return kept;
   }
 
-  // `sum` 0: that of the candidates. 0: they do not suffice.
-  __device__ __forceinline__ int CountOfTopP(float p, uint64_t sum, const uint64_t* keys,
-                                             int count) {
-    const int t = threadIdx.x;
-    const float max = TokenKey::Logit(keys[0]);
-    const uint64_t weight = t < count ? TokenWeight(TokenKey::Logit(keys[t]), max) : 0;
-    SetWord(0, 0);
-    weights_[t] = weight;
-    SyncThreads();
-    uint64_t all = 0, running = 0;
-#pragma unroll 1
-    for (int i = 0; i < count; ++i) {
-      all += weights_[i];
-      if (i <= t) running = all;
+  // From here on of warp 0.
+
+  // `sum` 0: that of the candidates. More than `count`: they do not suffice.
+  __device__ __forceinline__ int CountOfTopP(float p, uint64_t sum, int count) const {
+    const int lane = threadIdx.x % 32;
+    uint64_t running[4], all = 0;
+#pragma unroll
+    for (int i = 0; i < 4; ++i) running[i] = all += weights_[i * 32 + lane];
+    const uint64_t behind = WarpRunningSum(all), before = behind - all;
+    if (sum == 0) {
+      const uint32_t high = Shuffle(static_cast<uint32_t>(behind >> 32), 31);
+      sum = static_cast<uint64_t>(high) << 32 | Shuffle(static_cast<uint32_t>(behind), 31);
     }
-    const double enough = static_cast<double>(p) * static_cast<double>(sum == 0 ? all : sum);
-    const bool reached = static_cast<double>(running) >= enough;
-    if (t < count && reached && (t == 0 || !(static_cast<double>(running - weight) >= enough))) {
-      words_[0] = t + 1;
+    const double enough = static_cast<double>(p) * static_cast<double>(sum);
+    int kept = 1;
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      const bool reached = static_cast<double>(before + running[i]) >= enough;
+      kept += PopCount(Ballot(lane * 4 + i < count && !reached));
     }
-    SyncThreads();
-    return words_[0];
+    return kept;
   }
 
-  __device__ __forceinline__ int CountOfMinP(double log_p, const uint64_t* keys, int count) {
-    const int t = threadIdx.x;
+  static __device__ __forceinline__ int CountOfMinP(double log_p, const uint64_t* keys, int count) {
+    const int lane = threadIdx.x % 32;
     const double lowest = static_cast<double>(TokenKey::Logit(keys[0])) + log_p;
-    const auto stays = [&](int i) {
-      return i < count && static_cast<double>(TokenKey::Logit(keys[i])) >= lowest;
-    };
-    SetWord(0, 1);
-    if (stays(t) && !stays(t + 1)) words_[0] = t + 1;
-    SyncThreads();
-    return words_[0];
-  }
-
-  __device__ __forceinline__ int Draw(const SampleRow& row, const uint64_t* keys, int count) {
-    const int t = threadIdx.x;
-    const float first = TokenKey::Logit(keys[0]), last = TokenKey::Logit(keys[count - 1]);
-    const float largest = fmaxf(fabsf(first), fabsf(last));
-    if (!(largest / row.temperature < Infinity())) return TokenKey::Id(keys[0]);
-    const float max = first / row.temperature;
-    const int id = t < count ? TokenKey::Id(keys[t]) : 0;
-    const uint64_t weight =
-        t < count ? TokenWeight(TokenKey::Logit(keys[t]) / row.temperature, max) : 0;
-    SetWord(0, -1);
-    weights_[t] = weight;
-    SyncThreads();
-    uint64_t sum = 0, before = 0;  // the latter of lower ids
-#pragma unroll 1
-    for (int i = 0; i < count; ++i) {
-      sum += weights_[i];
-      if (TokenKey::Id(keys[i]) < id) before += weights_[i];
+    int kept = 0;
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      const int at = i * 32 + lane;
+      const float logit = TokenKey::Logit(at < count ? keys[at] : 0);
+      kept += PopCount(Ballot(at < count && static_cast<double>(logit) >= lowest));
     }
-    const uint64_t target =
-        min(static_cast<uint64_t>(row.uniform * static_cast<double>(sum)), sum - 1);
-    if (before <= target && target < before + weight) words_[0] = id;
-    SyncThreads();
-    return words_[0];
+    return max(kept, 1);
   }
 
-  uint64_t* weights_;
+  __device__ __forceinline__ int Draw(double uniform, int count) const {
+    const int lane = threadIdx.x % 32;
+    uint64_t running[4], all = 0;
+    bool infinite = false;
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      const Entry entry = entries_[i * 32 + lane];
+      const bool stays = entry.place < count;
+      running[i] = all += stays ? entry.weight : 0;
+      infinite = infinite || (stays && !(fabsf(entry.logit) < Infinity()));
+    }
+    if (AnyLane(infinite)) return 0;  // so little temperature leaves the best
+    const uint64_t behind = WarpRunningSum(all), before = behind - all;
+    const uint32_t high = Shuffle(static_cast<uint32_t>(behind >> 32), 31);
+    const uint64_t sum =
+        static_cast<uint64_t>(high) << 32 | Shuffle(static_cast<uint32_t>(behind), 31);
+    const uint64_t target = min(static_cast<uint64_t>(uniform * static_cast<double>(sum)), sum - 1);
+    int at = 0;
+#pragma unroll
+    for (int i = 0; i < 4; ++i) at += PopCount(Ballot(before + running[i] <= target));
+    return entries_[PlaceOf(at)].place;
+  }
+
+  uint64_t* weights_;  // as they are
   double* numbers_;
+  Entry* entries_;
   int* ids_;
   int* words_;
 };

@@ -1,24 +1,24 @@
-// The largest of many logits, in two levels: each block of threads keeps those of its segment that
-// may be among them, the last block those of all.
+// The largest of many logits, by one block of threads: a histogram of how far they lie below the
+// largest one, which is known before, a cut behind the bin in which the last one wanted lies, and
+// an order by counting, for each of the few before the cut, how many are larger.
 //
-// A level is a histogram of how far logits lie below the largest one, which is known before, and a
-// cut behind the bin in which the last one wanted lies. Bins are an eighth to a hundredth of what
-// they are away, whatever the scale of a model's logits, so few more come through than are wanted.
-// Who comes through does not depend on the order in which threads count.
+// Bins are a sixteenth to a thirty-second of what they are away, whatever the scale of a model's
+// logits, so few more come through than are wanted. Who comes through does not depend on the order
+// in which threads count.
 #pragma once
 
 #include "codegen/kernels/args.cuh"
-#include "codegen/kernels/best.cuh"
+#include "codegen/kernels/primitives.cuh"
 
 namespace renga::kernels {
 
-// A logit and its id as a number: larger logits first, of equal ones lower ids. 0 is none; -0 is 0.
+// A finite logit and its id as a number: larger logits first, of equal ones lower ids. 0 is none;
+// -0 is 0.
 struct TokenKey {
   static __device__ __forceinline__ uint64_t Of(float logit, int id) {
-    if (logit == -Infinity()) return 0;
-    Best best;
-    best.Take(logit, id);
-    return best.key;
+    const uint32_t bits = BitsOf(logit + 0.0f);
+    const uint32_t sortable = (bits & 0x80000000u) != 0 ? ~bits : bits | 0x80000000u;
+    return static_cast<uint64_t>(sortable) << 32 | ~static_cast<uint32_t>(id);
   }
   static __device__ __forceinline__ int Id(uint64_t key) {
     return static_cast<int>(~static_cast<uint32_t>(key));
@@ -29,147 +29,117 @@ struct TokenKey {
   }
 };
 
+// Of this lane and those before it; all lanes come.
+__device__ __forceinline__ uint32_t WarpRunningSum(uint32_t value) {
+  const int lane = threadIdx.x % 32;
+#pragma unroll
+  for (int distance = 1; distance < 32; distance *= 2) {
+    const uint32_t other = ShuffleUp(value, distance);
+    if (lane >= distance) value += other;
+  }
+  return value;
+}
+__device__ __forceinline__ uint64_t WarpRunningSum(uint64_t value) {
+  const int lane = threadIdx.x % 32;
+#pragma unroll
+  for (int distance = 1; distance < 32; distance *= 2) {
+    const uint32_t low = ShuffleUp(static_cast<uint32_t>(value), distance);
+    const uint32_t high = ShuffleUp(static_cast<uint32_t>(value >> 32), distance);
+    if (lane >= distance) value += static_cast<uint64_t>(high) << 32 | low;
+  }
+  return value;
+}
+
 // For a block of kSampleThreads threads, all of which call everything.
 class TopKeys {
  public:
-  static constexpr int kBins = 512;
+  static constexpr int kBins = 256;
   static constexpr int kRoom = 512;  // keys
 
   __device__ __forceinline__ explicit TopKeys(SharedArena& arena)
       : keys(arena.Take<uint64_t>(kRoom)),
-        bins_(arena.Take<uint32_t>(kBins)),
-        warps_(arena.Take<uint32_t>(kSampleThreads / 32)),
+        sorted(arena.Take<uint64_t>(kSampleThreads)),
+        bins_(arena.Take<uint32_t>(kBinWords)),
         words_(arena.Take<uint32_t>(2)) {}
 
-  // Begins a level.
+  // Neither keys nor counts. A barrier must follow, and precede where the memory was used before.
   __device__ __forceinline__ void Clear() {
-    for (int i = threadIdx.x; i < kBins; i += kSampleThreads) bins_[i] = 0;
-    if (threadIdx.x == 0) {
-      words_[kCut] = kBins - 1;
-      words_[kTaken] = 0;
-    }
-    SyncThreads();
+    const int t = threadIdx.x;
+    reinterpret_cast<Pair*>(keys)[t] = {0, 0};
+    if (t < kBinWords / 4) reinterpret_cast<uint4*>(bins_)[t] = make_uint4(0, 0, 0, 0);
+    if (t < 2) words_[t] = 0;
   }
 
-  // Counts a logit that is not -infinity.
-  __device__ __forceinline__ void Count(float below) { AtomicAdd(bins_ + BinOf(below), 1u); }
+  // Counts a logit by how far it is below the largest; -infinity as what is farthest.
+  __device__ __forceinline__ void Count(float below) {
+    const int bin = min(max(static_cast<int>(BitsOf(below) >> kBinShift) - kFirst, 0), kBins - 1);
+    AtomicAdd(bins_ + PlaceOf(bin), 1u);
+  }
 
-  // After all have been counted: finds the cut behind which none of the kSampleKept largest lies.
-  __device__ __forceinline__ void FindCut() {
+  // After all have been counted: none of the `wanted` largest is as far below as this. +infinity
+  // where the last bin is needed. Every warp finds it by itself, so that nobody waits for it.
+  __device__ __forceinline__ float FindCut(uint32_t wanted) const {
     SyncThreads();
-    constexpr int kEach = kBins / kSampleThreads;
-    uint32_t own[kEach], sum = 0;
+    const uint4* own = reinterpret_cast<const uint4*>(bins_ + PlaceOf(threadIdx.x % 32 * 8));
+    const uint4 a = own[0], b = own[1];
+    const uint32_t counts[8] = {a.x, a.y, a.z, a.w, b.x, b.y, b.z, b.w};
+    uint32_t sum = 0;
 #pragma unroll
-    for (int i = 0; i < kEach; ++i) sum += own[i] = bins_[threadIdx.x * kEach + i];
-    uint32_t running = WarpRunningSum(sum);
-    if (threadIdx.x % 32 == 31) warps_[threadIdx.x / 32] = running;
-    SyncThreads();
-    running -= sum;
-#pragma unroll 1
-    for (int w = 0; w < static_cast<int>(threadIdx.x) / 32; ++w) running += warps_[w];
+    for (int i = 0; i < 8; ++i) sum += counts[i];
+    const uint32_t behind = WarpRunningSum(sum);
+    const uint32_t reached = Ballot(behind >= wanted);
+    uint32_t running = behind - sum;
+    int bin = threadIdx.x % 32 * 8;
 #pragma unroll
-    for (int i = 0; i < kEach; ++i) {
-      const bool before = running < kSampleKept;
-      running += own[i];
-      if (before && running >= kSampleKept) words_[kCut] = threadIdx.x * kEach + i;
+    for (int i = 0; i < 7; ++i) {
+      running += counts[i];
+      if (running < wanted) ++bin;
     }
-    SyncThreads();
+    bin = reached == 0 ? kBins - 1 : Shuffle(bin, LowestSetBit(reached));
+    return bin == kBins - 1 ? Infinity()
+                            : FloatOfBits(static_cast<uint32_t>(kFirst + bin + 1) << kBinShift);
   }
 
-  // Puts a key into `to`, which has room for `room`, where it is before the cut. Of all lanes; 0 is
-  // none. In any order.
-  __device__ __forceinline__ void Gather(uint64_t key, float below, uint64_t* to, int room) {
-    const bool takes = key != 0 && BinOf(below) <= words_[kCut];
-    const uint32_t takers = Ballot(takes);
-    if (takers == 0) return;
-    const int lane = threadIdx.x % 32;
-    uint32_t first = 0;
-    if (lane == 0) first = AtomicAdd(words_ + kTaken, static_cast<uint32_t>(PopCount(takers)));
-    first = Shuffle(first, 0);
-    const int at = static_cast<int>(first) + PopCount(takers & ((1u << lane) - 1));
-    if (takes && at < room) to[at] = key;
+  // A place in a list of which this counts the length; `list` is 0 or 1, and 0 that of `keys`.
+  __device__ __forceinline__ int Place(int list) {
+    return static_cast<int>(AtomicAdd(words_ + list, 1u));
   }
+  // Behind a barrier, how many places of it were taken, also beyond the room.
+  __device__ __forceinline__ int taken(int list) const { return static_cast<int>(words_[list]); }
 
-  // The same for logits that a thread holds, of id `first` and every kSampleThreads-th behind it:
-  // one place to count at for all of a warp's.
-  template <int kCount>
-  __device__ __forceinline__ void GatherLogits(const float (&logits)[kCount], int first, float max,
-                                               uint64_t* to, int room) {
-    uint32_t takes = 0;
-#pragma unroll
-    for (int i = 0; i < kCount; ++i) {
-      const bool one = logits[i] != -Infinity() && BinOf(max - logits[i]) <= words_[kCut];
-      takes |= one ? 1u << i : 0u;
-    }
-    const uint32_t count = static_cast<uint32_t>(PopCount(takes));
-    const uint32_t running = WarpRunningSum(count);
-    uint32_t at = 0;
-    if (threadIdx.x % 32 == 31) at = AtomicAdd(words_ + kTaken, running);
-    at = Shuffle(at, 31) + running - count;
-#pragma unroll
-    for (int i = 0; i < kCount; ++i) {
-      if ((takes >> i & 1) == 0) continue;
-      if (static_cast<int>(at) < room) to[at] = TokenKey::Of(logits[i], first + i * kSampleThreads);
-      ++at;
-    }
-  }
-
-  // How many were gathered, also beyond the room.
-  __device__ __forceinline__ int gathered() const {
-    SyncThreads();
-    return static_cast<int>(words_[kTaken]);
-  }
-
-  // Sorts the first `count` of `keys`, at most kRoom, largest first; zeros follow.
-  __device__ __forceinline__ void Sort(int count) {
-    int size = 2;
-    while (size < count) size *= 2;
+  // Puts the largest of the first `count` keys, at most kRoom, to `sorted`, the largest first:
+  // `room` of them at most. Keys behind `count` are zeros, which are none. Barriers must surround
+  // it.
+  __device__ __forceinline__ void Rank(int count, int room) {
 #pragma unroll 1
-    for (int i = count + threadIdx.x; i < size; i += kSampleThreads) keys[i] = 0;
-    SyncThreads();
+    for (int i = threadIdx.x; i < count; i += kSampleThreads) {
+      const uint64_t key = keys[i];
+      int larger = 0;
 #pragma unroll 1
-    for (int run = 2; run <= size; run *= 2) {
-#pragma unroll 1
-      for (int distance = run / 2; distance > 0; distance /= 2) {
-#pragma unroll 1
-        for (int pair = threadIdx.x; pair < size / 2; pair += kSampleThreads) {
-          const int i = pair / distance * 2 * distance + pair % distance, j = i + distance;
-          const uint64_t a = keys[i], b = keys[j];
-          if ((a < b) == ((i & run) == 0)) {
-            keys[i] = b;
-            keys[j] = a;
-          }
-        }
-        SyncThreads();
+      for (int j = 0; j < count; j += 4) {
+        const Pair* pair = reinterpret_cast<const Pair*>(keys + j);
+        const Pair a = pair[0], b = pair[1];
+        larger += (a.first > key ? 1 : 0) + (a.second > key ? 1 : 0);
+        larger += (b.first > key ? 1 : 0) + (b.second > key ? 1 : 0);
       }
+      if (key != 0 && larger < room) sorted[larger] = key;
     }
   }
 
-  uint64_t* const keys;  // [kRoom]
+  uint64_t* const keys;    // [kRoom]
+  uint64_t* const sorted;  // [kSampleThreads]
 
  private:
-  static constexpr int kCut = 0, kTaken = 1;
-
-  // Of this lane and those before it.
-  static __device__ __forceinline__ uint32_t WarpRunningSum(uint32_t value) {
-    const int lane = threadIdx.x % 32;
-#pragma unroll
-    for (int distance = 1; distance < 32; distance *= 2) {
-      const uint32_t other = Shuffle(value, max(lane - distance, 0));
-      if (lane >= distance) value += other;
-    }
-    return value;
-  }
-
-  // 32 bins for each power of two from 2^-8 to 2^8.
-  static __device__ __forceinline__ uint32_t BinOf(float below) {
-    constexpr int kFirst = (127 - 8) * 32;
-    return static_cast<uint32_t>(
-        min(max(static_cast<int>(BitsOf(below) >> 18) - kFirst, 0), kBins - 1));
-  }
+  struct __align__(16) Pair {
+    uint64_t first, second;
+  };
+  // 16 bins for each power of two from 2^-8 to 2^8: the leading bits of a number.
+  static constexpr int kBinShift = 23 - 4, kFirst = (127 - 8) * 16;
+  // Four words behind every eight bins: lanes that read eight bins each then meet no other's bank.
+  static constexpr int kBinWords = kBins / 8 * 12;
+  static __device__ __forceinline__ int PlaceOf(int bin) { return bin + bin / 8 * 4; }
 
   uint32_t* bins_;
-  uint32_t* warps_;
   uint32_t* words_;
 };
 

@@ -14,10 +14,6 @@
 namespace renga {
 namespace {
 
-// Programmatic dependent launch exists from this compute capability on (CUDA C++ Programming
-// Guide, "Programmatic Dependent Launch and Synchronization").
-constexpr int kOverlapSm = 90;
-
 // The most recently used are kept: a new one costs a capture, not more.
 constexpr size_t kMostGraphs = 256;
 
@@ -202,12 +198,12 @@ absl::Status CudaExecutor::Start(const StepInputs& inputs) {
 
 absl::Status CudaExecutor::StartRun(const StepInputs& inputs) {
   const bool beside = started_ == finished_ || inputs.fed_back;
-  RENGA_RETURN_IF_ERROR(transfers_.Send(started_, inputs, stream_, beside));
-  RENGA_RETURN_IF_ERROR(CopySampling(inputs.sampling));
+  const size_t sampling_bytes = BeginSampling(inputs.sampling);
+  RENGA_RETURN_IF_ERROR(transfers_.Send(started_, inputs, sampling_bytes, stream_, beside));
   RENGA_RETURN_IF_ERROR(StartLaunches());
-  RENGA_RETURN_IF_ERROR(StartSampling());
   const size_t rows = next_ < 0 ? 0 : rows_;
-  return transfers_.Fetch(started_, next_ < 0 ? 0 : addresses()[next_], rows, stream_);
+  return transfers_.Fetch(started_, next_ < 0 ? 0 : addresses()[next_], rows, SamplingResults(),
+                          stream_);
 }
 
 absl::Status CudaExecutor::Finish() {
@@ -243,16 +239,17 @@ absl::Status CudaExecutor::StartLaunches() {
   const int32_t sequences = plan::FindSymbol(*plan_, "S");
   const int64_t members = sequences < 0 ? 1 : sizes_[sequences];
   const bool one_each = tokens >= 0 && sizes_[tokens] == members;
-  if (!one_each || !options_.graphs || options_.check_steps) return StartSteps();
+  if (!one_each || !options_.graphs || options_.check_steps) return StartAll();
   if (const int32_t span = plan::FindSymbol(*plan_, "L"); span >= 0) {
     sizes_[span] = RoundedSpan(sizes_[span], plan_->symbols[span].max);
   }
   key_.assign(sizes_.begin(), sizes_.end());
   key_.push_back(started_ % 2);
+  key_.push_back(SampledRows());
   auto graph = std::find_if(graphs_.begin(), graphs_.end(),
                             [&](const auto& entry) { return entry.first == key_; });
   if (graph == graphs_.end()) {
-    RENGA_ASSIGN_OR_RETURN(cuda::Graph captured, stream_.Capture([this] { return StartSteps(); }));
+    RENGA_ASSIGN_OR_RETURN(cuda::Graph captured, stream_.Capture([this] { return StartAll(); }));
     if (graphs_.size() == kMostGraphs) graphs_.erase(graphs_.begin());
     graphs_.emplace_back(key_, std::move(captured));
     graph = graphs_.end() - 1;
@@ -263,6 +260,11 @@ absl::Status CudaExecutor::StartLaunches() {
   }
   ++counters_.graph_runs;
   return stream_.Launch(graph->second);
+}
+
+absl::Status CudaExecutor::StartAll() {
+  RENGA_RETURN_IF_ERROR(StartSteps());
+  return StartSampling();
 }
 
 absl::Status CudaExecutor::StartSteps() {
@@ -318,7 +320,7 @@ absl::Status CudaExecutor::StartLaunch(const plan::Launch& launch) {
   alignas(64) uint8_t block[plan::kMaxArgumentBytes];
   std::copy(packed.begin(), packed.end(), block);
   void* arguments[] = {block};
-  const bool overlaps = launch.overlaps_previous && context_->gpu().sm >= kOverlapSm;
+  const bool overlaps = launch.overlaps_previous && overlaps_launches();
   return stream_.Launch(code_.function(launch.kernel), DriverShape(shape, overlaps), arguments);
 }
 

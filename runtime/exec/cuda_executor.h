@@ -141,19 +141,25 @@ class CudaExecutor {
   absl::Status CheckMayStart(const StepInputs& inputs) const;
   absl::Status StartRun(const StepInputs& inputs);
   absl::Status StartLaunches();
+  absl::Status StartAll();
   absl::Status StartSteps();
   absl::Status StartStep(const plan::Step& step);
   absl::Status StartLaunch(const plan::Launch& launch);
   absl::Status RunStep(int index);
   absl::Status Waited(std::string_view what, const absl::Status& status);
+  // Programmatic dependent launch exists from this compute capability on (CUDA C++ Programming
+  // Guide, "Programmatic Dependent Launch and Synchronization").
+  bool overlaps_launches() const { return context_->gpu().sm >= 90; }
   const std::vector<uint64_t>& addresses() const { return addresses_[started_ % 2]; }
   // Of the bytes of a buffer as the run under way, or else the last one, has them.
   absl::StatusOr<uint64_t> PlaceOf(int32_t buffer, uint64_t offset, size_t bytes) const;
 
   // cuda_sampling.cc.
   absl::Status PrepareSampling();
-  absl::Status CopySampling(absl::Span<const RowSampling> asked);
+  size_t BeginSampling(absl::Span<const RowSampling> asked);
+  int64_t SampledRows() const;
   absl::Status StartSampling();
+  std::vector<CudaTransfers::Piece> SamplingResults() const;
   void FinishSampling();
   uint8_t* sampling_memory() const;
 
@@ -176,7 +182,8 @@ class CudaExecutor {
   int64_t started_ = 0, finished_ = 0;         // runs
   std::chrono::steady_clock::time_point end_;  // of the last run, if another was behind it
   double run_seconds_ = 0;                     // from the end of one to that of the next, if known
-  // By key: the sizes, and behind them whether the run's number is odd.
+  // By key: the sizes, and behind them whether the run's number is odd and how many rows are
+  // sampled.
   std::vector<std::pair<std::vector<int64_t>, cuda::Graph>> graphs_;
   std::vector<int64_t> key_;
   // Of runs with even and odd numbers.

@@ -11,7 +11,7 @@ absl::Status CudaExecutor::PrepareSampling() {
   for (size_t turn : {0, 1}) {
     samplers_[turn].emplace(*plan_);
     // As on the GPU, up to what its blocks keep for themselves.
-    auto host = cuda::PinnedMemory::Allocate(context_, samplers_[turn]->memory().parts);
+    auto host = cuda::PinnedMemory::Allocate(context_, samplers_[turn]->memory().maxima);
     RENGA_RETURN_IF_ERROR(Explained(host.status(), "sampling, on the host"));
     sampling_host_[turn] = *std::move(host);
   }
@@ -25,43 +25,55 @@ uint8_t* CudaExecutor::sampling_memory() const {
   return sampling_.data() + started_ % 2 * plan::AlignUp(samplers_[0]->memory().bytes);
 }
 
-// Before the steps, so that nothing lies between the last of them and the sampler.
-absl::Status CudaExecutor::CopySampling(absl::Span<const RowSampling> asked) {
-  if (!samples()) return absl::OkStatus();
-  const cuda::PinnedMemory& host = sampling_host_[started_ % 2];
-  const size_t bytes = samplers_[started_ % 2]->Begin(asked, host.data());
-  if (bytes == 0) return absl::OkStatus();
-  return stream_.WriteLater(sampling_memory(), {host.data(), bytes});
+// Bytes of the run's inputs.
+size_t CudaExecutor::BeginSampling(absl::Span<const RowSampling> asked) {
+  return samples() ? samplers_[started_ % 2]->Begin(asked, transfers_.sampling(started_)) : 0;
 }
 
+int64_t CudaExecutor::SampledRows() const {
+  return samples() ? samplers_[started_ % 2]->rows() : 0;
+}
+
+// Right behind the last step, whose kernel may still run: until then the sampler looks at nothing
+// but its parameters, which have come before the steps.
 absl::Status CudaExecutor::StartSampling() {
-  if (!samples()) return absl::OkStatus();
+  if (SampledRows() == 0) return absl::OkStatus();
   const DeviceSampling& sampling = *samplers_[started_ % 2];
   const std::vector<DeviceSampling::Launch> launches =
-      sampling.Launches({.memory = reinterpret_cast<uint64_t>(sampling_memory()),
+      sampling.Launches({.inputs = transfers_.inputs(started_) + layout_.sampling(),
+                         .memory = reinterpret_cast<uint64_t>(sampling_memory()),
                          .logits = addresses()[plan::OutputBuffer(*plan_, "logits")],
                          .next = addresses()[next_]});
-  if (launches.empty()) return absl::OkStatus();
   const plan::SampleMemory& memory = sampling.memory();
   const plan::GpuSampler& sampler = plan_->gpu.sampler;
   for (const DeviceSampling::Launch& launch : launches) {
     plan::SampleArgs args = launch.args;
+    if (!overlaps_launches()) args.rehearses = 0;  // the code comes when it is needed
     void* arguments[] = {&args};
     cuda::LaunchShape shape;
     shape.grid[0] = static_cast<unsigned>(memory.blocks);
     shape.grid[1] = static_cast<unsigned>(launch.rows);
     shape.threads = static_cast<unsigned>(plan_->gpu.kernels[sampler.kernel].threads);
     shape.shared_bytes = static_cast<unsigned>(sampler.dynamic_shared);
+    shape.overlaps_previous = overlaps_launches();
     RENGA_RETURN_IF_ERROR(stream_.Launch(code_.function(sampler.kernel), shape, arguments));
   }
-  const cuda::PinnedMemory& host = sampling_host_[started_ % 2];
+  return absl::OkStatus();
+}
+
+// Of the run that is being started: what is to come back with `next`.
+std::vector<CudaTransfers::Piece> CudaExecutor::SamplingResults() const {
+  std::vector<CudaTransfers::Piece> pieces;
+  if (SampledRows() == 0) return pieces;
+  const DeviceSampling& sampling = *samplers_[started_ % 2];
   const auto read = [&](uint64_t offset, size_t count) {
-    return count == 0
-               ? absl::OkStatus()
-               : stream_.ReadLater(sampling_memory() + offset, {host.data() + offset, count});
+    if (count == 0) return;
+    pieces.push_back(
+        {sampling_memory() + offset, {sampling_host_[started_ % 2].data() + offset, count}});
   };
-  RENGA_RETURN_IF_ERROR(read(memory.results, sampling.result_bytes()));
-  return read(memory.top, sampling.top_bytes());
+  read(sampling.memory().results, sampling.result_bytes());
+  read(sampling.memory().top, sampling.top_bytes());
+  return pieces;
 }
 
 // Of the run that is being finished, whose results are there.

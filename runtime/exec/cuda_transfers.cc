@@ -6,6 +6,7 @@
 
 #include "ir/base/status.h"
 #include "runtime/plan/layout.h"
+#include "runtime/plan/sample_args.h"
 
 namespace renga {
 namespace {
@@ -41,6 +42,8 @@ CudaInputLayout::CudaInputLayout(const plan::Plan& plan)
   place(/*tokens=*/true);
   token_bytes_ = bytes_;
   place(/*tokens=*/false);
+  sampling_ = bytes_;
+  if (plan.gpu.sampler.kernel >= 0) bytes_ += plan::SampleMemoryOf(plan).input_bytes;
 }
 
 absl::StatusOr<CudaTransfers> CudaTransfers::Create(cuda::ContextRef context,
@@ -85,27 +88,28 @@ void CudaTransfers::Fill(const StepInputs& inputs, uint8_t* memory) const {
   }
 }
 
-absl::Status CudaTransfers::Send(int64_t step, const StepInputs& inputs, const cuda::Stream& stream,
-                                 bool beside) {
+absl::Status CudaTransfers::Send(int64_t step, const StepInputs& inputs, size_t sampling_bytes,
+                                 const cuda::Stream& stream, bool beside) {
   const Turn& turn = turns_[Slot(step)];
   Fill(inputs, turn.inputs.data());
   if (!beside) RENGA_RETURN_IF_ERROR(there_.WaitFor(turns_[Slot(step + 1)].arrived));
   const uint64_t skipped = inputs.fed_back ? layout_.token_bytes() : 0;
-  RENGA_RETURN_IF_ERROR(
-      there_.WriteLater(reinterpret_cast<void*>(this->inputs(step) + skipped),
-                        {turn.inputs.data() + skipped, turn.inputs.bytes() - skipped}));
+  RENGA_RETURN_IF_ERROR(there_.WriteLater(
+      reinterpret_cast<void*>(this->inputs(step) + skipped),
+      {turn.inputs.data() + skipped, layout_.sampling() + sampling_bytes - skipped}));
   RENGA_RETURN_IF_ERROR(there_.Record(turn.sent));
   return stream.WaitFor(turn.sent);
 }
 
 absl::Status CudaTransfers::Fetch(int64_t step, uint64_t from, size_t rows,
-                                  const cuda::Stream& stream) {
+                                  absl::Span<const Piece> others, const cuda::Stream& stream) {
   Turn& turn = turns_[Slot(step)];
   turn.rows = rows;
   RENGA_RETURN_IF_ERROR(stream.Record(turn.computed));
   RENGA_RETURN_IF_ERROR(back_.WaitFor(turn.computed));
   RENGA_RETURN_IF_ERROR(back_.ReadLater(reinterpret_cast<const void*>(from),
                                         {turn.results.data(), rows * sizeof(int32_t)}));
+  for (const Piece& piece : others) RENGA_RETURN_IF_ERROR(back_.ReadLater(piece.from, piece.to));
   return back_.Record(turn.arrived);
 }
 

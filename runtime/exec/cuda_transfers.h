@@ -27,6 +27,9 @@ class CudaInputLayout {
 
   // Of one step, a multiple of plan::kAlignment.
   uint64_t bytes() const { return bytes_; }
+  // Those of what the sampler is asked for (SampleMemory::input_bytes), which are the last, so that
+  // one copy brings them too.
+  uint64_t sampling() const { return sampling_; }
   // Those of `tokens`, which are the first.
   uint64_t token_bytes() const { return token_bytes_; }
   // Of each of Plan::inputs.
@@ -37,7 +40,7 @@ class CudaInputLayout {
 
  private:
   std::vector<uint64_t> offsets_;
-  uint64_t bytes_ = 0, token_bytes_ = 0;
+  uint64_t bytes_ = 0, token_bytes_ = 0, sampling_ = 0;
   int32_t fed_back_ = -1;
 };
 
@@ -53,12 +56,25 @@ class CudaTransfers {
   // Where the inputs of a step lie.
   uint64_t inputs(int64_t step) const { return device_ + Slot(step) * layout_.bytes(); }
 
-  // Brings the inputs there, beside what the GPU does, and makes `stream` wait for them. Without
-  // `beside`, when the step before has ended: for tokens where that writes its own.
-  absl::Status Send(int64_t step, const StepInputs& inputs, const cuda::Stream& stream,
-                    bool beside);
-  // Brings `rows` values of 4 bytes at `from` to the host when `stream` has done what it was told.
-  absl::Status Fetch(int64_t step, uint64_t from, size_t rows, const cuda::Stream& stream);
+  // Where the sampler's part of a step's inputs is written before Send: layout.bytes() -
+  // layout.sampling() bytes.
+  uint8_t* sampling(int64_t step) const {
+    return turns_[Slot(step)].inputs.data() + layout_.sampling();
+  }
+  // Brings the inputs there, and `sampling_bytes` of that part, beside what the GPU does, and makes
+  // `stream` wait for them. Without `beside`, when the step before has ended: for tokens where that
+  // writes its own.
+  absl::Status Send(int64_t step, const StepInputs& inputs, size_t sampling_bytes,
+                    const cuda::Stream& stream, bool beside);
+  // Bytes of the GPU's memory that go to pinned memory of the host.
+  struct Piece {
+    const void* from;
+    absl::Span<uint8_t> to;
+  };
+  // Brings `rows` values of 4 bytes at `from`, and the other pieces, to the host when `stream` has
+  // done what it was told, beside what it is told next.
+  absl::Status Fetch(int64_t step, uint64_t from, size_t rows, absl::Span<const Piece> others,
+                     const cuda::Stream& stream);
   // Until they are there. Errors as Event::WaitWithin.
   absl::Status Wait(int64_t step, double seconds, double pause_seconds) const {
     return turns_[Slot(step)].arrived.WaitWithin(seconds, pause_seconds);

@@ -18,6 +18,15 @@ std::pair<int32_t, float> OfKey(uint64_t key) {
 
 }  // namespace
 
+// How many of the largest logits decide, together with the changed ones: a changed token may have
+// been among the first top_k, and then the next of the others moves up.
+int32_t KeptFor(const RowSampling& asked) {
+  const int64_t all = plan::kSampleKept, changes = static_cast<int64_t>(asked.draw.changes.size());
+  const int64_t drawn = asked.draw.top_k > 0 ? asked.draw.top_k + changes : all;
+  return static_cast<int32_t>(
+      std::clamp<int64_t>(std::max<int64_t>(drawn, asked.wants_top), 1, all));
+}
+
 DeviceSampling::DeviceSampling(const plan::Plan& plan)
     : memory_(plan::SampleMemoryOf(plan)),
       vocab_(static_cast<int32_t>(plan.model.vocab)),
@@ -37,6 +46,7 @@ size_t DeviceSampling::Begin(absl::Span<const RowSampling> asked, uint8_t* to) {
     if (!fits) continue;
     rows.push_back({.row = one.row,
                     .sums = one.wants_sum ? 1 : 0,
+                    .kept = KeptFor(one),
                     .top_k = draw.top_k,
                     .first_change = static_cast<int32_t>(first),
                     .changes = static_cast<int32_t>(count),
@@ -54,11 +64,17 @@ size_t DeviceSampling::Begin(absl::Span<const RowSampling> asked, uint8_t* to) {
     }
   }
   rows_ = rows.size();
-  changes_offset_ = rows_ * sizeof(plan::SampleRow);
+  // The changes lie behind the rows and are counted from the first row on, so that the kernel's
+  // arguments do not depend on how many rows there are.
+  static_assert(sizeof(plan::SampleRow) % sizeof(plan::SampleChange) == 0);
+  const size_t row_bytes = rows_ * sizeof(plan::SampleRow);
   const size_t change_bytes = changes.size() * sizeof(plan::SampleChange);
-  if (rows_ > 0) std::memcpy(to, rows.data(), changes_offset_);
-  if (change_bytes > 0) std::memcpy(to + changes_offset_, changes.data(), change_bytes);
-  return changes_offset_ + change_bytes;
+  for (plan::SampleRow& row : rows) {
+    row.first_change += static_cast<int32_t>(row_bytes / sizeof(plan::SampleChange));
+  }
+  if (rows_ > 0) std::memcpy(to, rows.data(), row_bytes);
+  if (change_bytes > 0) std::memcpy(to + row_bytes, changes.data(), change_bytes);
+  return row_bytes + change_bytes;
 }
 
 std::vector<DeviceSampling::Launch> DeviceSampling::Launches(const Places& places) const {
@@ -69,16 +85,18 @@ std::vector<DeviceSampling::Launch> DeviceSampling::Launches(const Places& place
     plan::SampleArgs args;
     args.logits = places.logits;
     args.next = places.next;
-    args.rows = base + at * sizeof(plan::SampleRow);
-    args.changes = base + changes_offset_;
+    args.rows = places.inputs + at * sizeof(plan::SampleRow);
+    args.changes = places.inputs;
     args.results = base + memory_.results + at * sizeof(plan::SampleResult);
     args.top = base + memory_.top + at * plan::kSampleKept * sizeof(uint64_t);
-    args.parts = base + memory_.parts;
+    args.maxima = base + memory_.maxima;
     args.part_sums = base + memory_.part_sums;
-    args.part_counts = base + memory_.part_counts;
     args.tickets = base + memory_.tickets;
     args.columns = columns_;
     args.vocab = vocab_;
+    args.segment = static_cast<int32_t>(memory_.segment);
+    // What comes behind has the code by then.
+    args.rehearses = first == 0 ? 1 : 0;
     launches.push_back({args, std::min(static_cast<int64_t>(rows_) - first, memory_.rows_at_once)});
   }
   return launches;

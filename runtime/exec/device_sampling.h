@@ -14,9 +14,10 @@ namespace renga {
 
 class DeviceSampling {
  public:
-  // Addresses on the device; `memory` has SampleMemoryOf(plan).bytes, zeros at first.
+  // Addresses on the device; `inputs` has SampleMemoryOf(plan).input_bytes, `memory` its bytes,
+  // zeros at first.
   struct Places {
-    uint64_t memory = 0, logits = 0, next = 0;
+    uint64_t inputs = 0, memory = 0, logits = 0, next = 0;
   };
 
   // Of a plan with a sampler.
@@ -24,17 +25,20 @@ class DeviceSampling {
 
   const plan::SampleMemory& memory() const { return memory_; }
 
-  // Begins a run. Puts what the kernel reads into `to`, which has memory().input_bytes and lies at
-  // the start of the device's memory: that many bytes of it. Rows that have too many changes are
-  // left out. `asked` has been checked.
+  // Begins a run. Puts what the kernel reads into `to`, which has memory().input_bytes: how many of
+  // them go to the device's `inputs`. Rows that have too many changes are left out. `asked` has
+  // been checked.
   size_t Begin(absl::Span<const RowSampling> asked, uint8_t* to);
 
   // One after the other, each with grid (memory().blocks, rows); none where all rows were left out.
+  // They are the same for as many rows at the same places.
   struct Launch {
     plan::SampleArgs args;
     int64_t rows = 0;
   };
   std::vector<Launch> Launches(const Places& places) const;
+  // Of the kernel: without those that were left out.
+  int64_t rows() const { return static_cast<int64_t>(rows_); }
 
   // The bytes that Finish wants of the device's memory.
   size_t result_bytes() const { return rows_ * sizeof(plan::SampleResult); }  // from `results` on
@@ -54,7 +58,6 @@ class DeviceSampling {
   int32_t vocab_, columns_;
   std::vector<Asked> asked_;
   size_t rows_ = 0;  // of the kernel
-  uint64_t changes_offset_ = 0;
 };
 
 }  // namespace renga

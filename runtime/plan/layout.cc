@@ -146,7 +146,9 @@ uint64_t ArenaBytes(const Plan& plan) { return EndOf(plan, Space::kArena); }
 uint64_t PersistentBytes(const Plan& plan) { return EndOf(plan, Space::kPersistent); }
 
 uint64_t SamplingBytes(const Plan& plan) {
-  return plan.gpu.sampler.kernel < 0 ? 0 : SampleMemoryOf(plan).bytes;
+  if (plan.gpu.sampler.kernel < 0) return 0;
+  const SampleMemory memory = SampleMemoryOf(plan);
+  return memory.input_bytes + memory.bytes;
 }
 
 Memory ComputeMemory(const Plan& plan) {

@@ -19,7 +19,7 @@
 namespace renga::plan {
 
 // Bumped whenever a reader of the old form would misread the new one.
-inline constexpr uint32_t kFormatVersion = 4;
+inline constexpr uint32_t kFormatVersion = 5;
 
 // A size that is known only at run time. The executor binds every symbol before each run of the
 // steps; `max` bounds it and sized the arena. The lower bound is 1, except that R may be 0: a step

@@ -35,12 +35,19 @@ absl::Status CanSample(const Plan& plan) {
 }
 
 SampleMemory SampleMemoryOf(const Plan& plan) {
-  constexpr int64_t kRowsAtOnce = 64, kRowsWithChanges = 128;
+  constexpr int64_t kRowsAtOnce = 128, kRowsWithChanges = 128;
+  // Few blocks a row, so that its last one has few maxima to look at; each reads in whole rounds of
+  // four loads a thread.
+  constexpr int64_t kRound = 4 * kSampleThreads;
   SampleMemory memory;
   memory.rows = SymbolMax(plan, "R", 1);
   memory.rows_at_once = std::min(memory.rows, kRowsAtOnce);
   memory.changes = std::min(memory.rows, kRowsWithChanges) * kSampleChanges;
-  memory.blocks = (plan.model.vocab + kSampleSegment - 1) / kSampleSegment;
+  const int64_t rounds = (plan.model.vocab + kRound - 1) / kRound;
+  const int64_t rounds_each =
+      std::max<int64_t>(2, (rounds + kSampleMostBlocks - 1) / kSampleMostBlocks);
+  memory.segment = rounds_each * kRound;
+  memory.blocks = (plan.model.vocab + memory.segment - 1) / memory.segment;
   uint64_t at = 0;
   const auto take = [&](int64_t count, uint64_t bytes) {
     const uint64_t begin = at;
@@ -48,14 +55,12 @@ SampleMemory SampleMemoryOf(const Plan& plan) {
     return begin;
   };
   const int64_t parts = memory.rows_at_once * memory.blocks;
-  take(1, static_cast<uint64_t>(memory.rows) * sizeof(SampleRow) +
-              static_cast<uint64_t>(memory.changes) * sizeof(SampleChange));
-  memory.input_bytes = at;
+  memory.input_bytes = AlignUp(static_cast<uint64_t>(memory.rows) * sizeof(SampleRow) +
+                               static_cast<uint64_t>(memory.changes) * sizeof(SampleChange));
   memory.results = take(memory.rows, sizeof(SampleResult));
   memory.top = take(memory.rows * kSampleKept, sizeof(uint64_t));
-  memory.parts = take(parts * kSamplePart, sizeof(uint64_t));
+  memory.maxima = take(parts * kSampleChunks, sizeof(float));
   memory.part_sums = take(parts, sizeof(uint64_t));
-  memory.part_counts = take(parts, sizeof(uint32_t));
   memory.tickets = take(memory.rows_at_once, sizeof(uint32_t));
   memory.bytes = at;
   return memory;

@@ -1,6 +1,6 @@
 // How fast the CUDA kernels are on this machine's GPU, beside what it can read at best. Kernels are
 // compiled by NVRTC from the sources inside this program. docs/gpu.md says how to run it.
-//   cuda_kernel_bench [--json FILE] [--only decode|prefill|attention|chain|pack|load]
+//   cuda_kernel_bench [--json FILE] [--only decode|prefill|attention|chain|sampling|pack|load]
 //   [--compile-only TARGET]
 
 #include <algorithm>
@@ -15,6 +15,7 @@
 #include "tests/bench/cuda/chain.h"
 #include "tests/bench/cuda/pack.h"
 #include "tests/bench/cuda/products.h"
+#include "tests/bench/cuda/sampling.h"
 
 namespace renga::bench {
 namespace {
@@ -25,12 +26,11 @@ struct Group {
   void (*run)(const CudaBench& bench, Table* table);
   bool only_asked = false;  // writes large files
 };
-constexpr Group kGroups[] = {{"decode", DecodeTexts, BenchDecodeProducts},
-                             {"prefill", PrefillTexts, BenchPrefillProducts},
-                             {"attention", AttentionTexts, BenchAttention},
-                             {"chain", ChainTexts, BenchChain},
-                             {"pack", PackTexts, BenchPack},
-                             {"load", PackTexts, BenchLoad, true}};
+constexpr Group kGroups[] = {
+    {"decode", DecodeTexts, BenchDecodeProducts},  {"prefill", PrefillTexts, BenchPrefillProducts},
+    {"attention", AttentionTexts, BenchAttention}, {"chain", ChainTexts, BenchChain},
+    {"sampling", SamplingTexts, BenchSampling},    {"pack", PackTexts, BenchPack},
+    {"load", PackTexts, BenchLoad, true}};
 
 struct Options {
   std::string json, only, compile_only;
@@ -93,7 +93,7 @@ int Main(int count, char** words) {
     if (value == nullptr || i + 1 == count) {
       std::fprintf(stderr,
                    "usage: cuda_kernel_bench [--json FILE] [--only "
-                   "decode|prefill|attention|chain|pack|load] "
+                   "decode|prefill|attention|chain|sampling|pack|load] "
                    "[--compile-only TARGET]\n");
       return 2;
     }

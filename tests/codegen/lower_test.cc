@@ -109,7 +109,7 @@ graph @step(%tokens: i32[T]) {
 TEST_F(LowerTest, AGraphBecomesThisPlan) {
   const absl::StatusOr<plan::Plan> plan = Run();
   ASSERT_TRUE(plan.ok()) << plan.status();
-  EXPECT_EQ(plan::PrintPlan(*plan), R"(plan 4 for cpu, by renga 0.1.0
+  EXPECT_EQ(plan::PrintPlan(*plan), R"(plan 5 for cpu, by renga 0.1.0
 model  ""  0 layers  0 wide  0/0 heads x 0  vocab 10  
 geometry  context 32  page 4 tokens  sequences 1  step 8 tokens
 dim T = 1..8

@@ -409,6 +409,9 @@ __forceinline__ T LoadFromL2(const T* address) {
   host::Machine().CheckAligned(address, sizeof(T));
   return *address;
 }
+__forceinline__ float LoadFromL2If(bool valid, const float* address, float otherwise) {
+  return valid ? LoadFromL2(address) : otherwise;
+}
 __forceinline__ void PrefetchToL2(const void*) {}
 
 __forceinline__ uint32_t LoadAcquire(const uint32_t* address) {

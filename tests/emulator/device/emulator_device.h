@@ -99,6 +99,7 @@ class EmulatorDevice {
   Emulator emulator_;
   std::unique_ptr<DeviceMemory> memory_;
   std::optional<DeviceSampling> sampler_;
+  uint8_t* sampling_inputs_ = nullptr;
   uint8_t* sampling_ = nullptr;         // its memory
   std::vector<const Kernel*> kernels_;  // by index into Gpu::kernels
   std::vector<int64_t> symbols_;        // of the last run

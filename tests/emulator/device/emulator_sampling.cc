@@ -9,7 +9,10 @@ absl::Status EmulatorDevice::PrepareSampling() {
   if (plan_->gpu.sampler.kernel < 0) return absl::OkStatus();
   sampler_.emplace(*plan_);
   const uint64_t bytes = sampler_->memory().bytes;
+  RENGA_ASSIGN_OR_RETURN(
+      void* inputs, emulator_.memory().Allocate("sampled rows", sampler_->memory().input_bytes));
   RENGA_ASSIGN_OR_RETURN(void* base, emulator_.memory().Allocate("sampling", bytes));
+  sampling_inputs_ = static_cast<uint8_t*>(inputs);
   sampling_ = static_cast<uint8_t*>(base);
   return emulator_.memory().Write(sampling_, std::vector<uint8_t>(bytes, 0));
 }
@@ -20,7 +23,7 @@ absl::StatusOr<std::vector<SampledRow>> EmulatorDevice::Sample(
   GlobalMemory& device = emulator_.memory();
   std::vector<uint8_t> inputs(memory.input_bytes);
   inputs.resize(sampler_->Begin(asked, inputs.data()));
-  RENGA_RETURN_IF_ERROR(device.Write(sampling_, inputs));
+  RENGA_RETURN_IF_ERROR(device.Write(sampling_inputs_, inputs));
   const absl::Span<const uint64_t> addresses = memory_->addresses();
   const plan::GpuSampler& sampler = plan_->gpu.sampler;
   const Kernel& kernel = *kernels_[sampler.kernel];
@@ -33,7 +36,8 @@ absl::StatusOr<std::vector<SampledRow>> EmulatorDevice::Sample(
   options.schedule = options_.schedule;
   options.check_order = options_.check_order;
   for (const DeviceSampling::Launch& launch :
-       sampler_->Launches({.memory = reinterpret_cast<uint64_t>(sampling_),
+       sampler_->Launches({.inputs = reinterpret_cast<uint64_t>(sampling_inputs_),
+       .memory = reinterpret_cast<uint64_t>(sampling_),
        .logits = addresses[plan::OutputBuffer(*plan_, "logits")],
        .next = addresses[plan::OutputBuffer(*plan_, "next")]})) {
     ++launches_[kernel.name];

@@ -27,6 +27,8 @@ using ::testing::IsEmpty;
 
 constexpr float kInf = std::numeric_limits<float>::infinity();
 constexpr int kPadding = 5;  // columns behind the vocabulary
+constexpr int kSegment =
+    2 * 4 * kernels::kSampleThreads;  // of a block, as plan::SampleMemoryOf has it
 
 const CaseLibrary* Library() {
   static const CaseLibrary* library = [] {
@@ -83,10 +85,11 @@ Sampler SamplerOf(const Row& row) {
 }
 
 // All rows at once, in falling order of their places.
-std::vector<Sampled> RunSample(const std::vector<Row>& rows, float padding = -kInf) {
+std::vector<Sampled> RunSample(const std::vector<Row>& rows, float padding = -kInf,
+                               int kept = kernels::kSampleKept) {
   const int vocab = static_cast<int>(rows[0].logits.size()), columns = vocab + kPadding;
   const int count = static_cast<int>(rows.size());
-  const unsigned blocks = (vocab + kernels::kSampleSegment - 1) / kernels::kSampleSegment;
+  const unsigned blocks = (vocab + kSegment - 1) / kSegment;
   std::vector<float> logits;
   std::vector<int32_t> next;
   std::vector<SampleRow> row_args;
@@ -100,6 +103,7 @@ std::vector<Sampled> RunSample(const std::vector<Row>& rows, float padding = -kI
     const NextDraw draw = SamplerOf(rows[r]).Next();
     row_args.push_back({.row = count - 1 - r,
                         .sums = 1,
+                        .kept = kept,
                         .top_k = draw.top_k,
                         .first_change = static_cast<int>(changes.size()),
                         .changes = static_cast<int>(draw.changes.size()),
@@ -122,12 +126,13 @@ std::vector<Sampled> RunSample(const std::vector<Row>& rows, float padding = -kI
     args.changes = run.Input("changes", changes);
     args.results = run.Output<SampleResult>("results", count);
     args.top = run.Input("top", std::vector<uint64_t>(count * kernels::kSampleKept));
-    args.parts = run.Output<uint64_t>("parts", count * blocks * kernels::kSamplePart);
+    args.maxima = run.Output<float>("maxima", count * blocks * kernels::kSampleChunks);
     args.part_sums = run.Output<uint64_t>("part_sums", count * blocks);
-    args.part_counts = run.Output<uint32_t>("part_counts", count * blocks);
     args.tickets = run.Input("tickets", std::vector<uint32_t>(count));
     args.columns = columns;
     args.vocab = vocab;
+    args.segment = kSegment;
+    args.rehearses = 1;
     run.Launch("sample", {blocks, static_cast<unsigned>(count)}, kernels::kSampleThreads,
                codegen::SampleShared(), args);
     std::vector<uint8_t> all;

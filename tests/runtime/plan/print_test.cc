@@ -22,7 +22,7 @@ TEST(PrintStep, ShowsOperandsAttributesAndResult) {
 
 TEST(PrintPlan, ShowsHeaderBuffersAndSteps) {
   const std::string text = PrintPlan(SamplePlan());
-  EXPECT_THAT(text, HasSubstr("plan 4 for cpu, by renga test\n"));
+  EXPECT_THAT(text, HasSubstr("plan 5 for cpu, by renga test\n"));
   EXPECT_THAT(text, HasSubstr("dim T = 1..4\n"));
   EXPECT_THAT(
       text,
