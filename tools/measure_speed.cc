@@ -120,6 +120,7 @@ absl::StatusOr<Measured> MeasureDecode(StepRunner& runner, int64_t sequences, in
   StepMeter meter(runner, tally);
   RENGA_ASSIGN_OR_RETURN(SequenceGroup group, SequenceGroup::Create(meter, sequences));
   RENGA_RETURN_IF_ERROR(group.ReadAlike(all.first(static_cast<size_t>(depth))));
+  if (options.sampling) RENGA_RETURN_IF_ERROR(group.Sample(*options.sampling));
   return Repeat(
       sequences * tokens, options, tally, [&] { return group.Truncate(depth); },
       [&] { return group.Decode(all.last(static_cast<size_t>(sequences)), tokens); });

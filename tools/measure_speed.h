@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -18,8 +19,9 @@ struct Speed {
 };
 
 struct SpeedOptions {
-  int repetitions = 5;               // after one that is not measured
-  const StepCosts* costs = nullptr;  // of the plan; null: Measured::cost stays 0
+  int repetitions = 5;                     // after one that is not measured
+  const StepCosts* costs = nullptr;        // of the plan; null: Measured::cost stays 0
+  std::optional<SamplingParams> sampling;  // of MeasureDecode; nullopt: greedy
   // Repetitions done, the unmeasured one included, and all of them. May be empty.
   std::function<void(int64_t done, int64_t total)> on_repetition;
 };
@@ -47,8 +49,8 @@ Speed SummarizeSpeed(std::vector<double> rates);
 absl::StatusOr<Measured> MeasurePrompt(StepRunner& runner, int64_t sequences, int64_t tokens,
                                        const SpeedOptions& options);
 
-// Decodes greedily, as Generate does without sampling: one token of each sequence a run, chosen by
-// the run before, which has ended when the choices are read. Each repetition decodes `tokens`
+// Decodes as Generate does: one token of each sequence a run, chosen by the run before, greedily
+// unless the options say otherwise. Each repetition decodes `tokens`
 // tokens behind the same `depth` random ones, all sequences the same; each goes on with another
 // token. DataLoss when logits are no numbers.
 absl::StatusOr<Measured> MeasureDecode(StepRunner& runner, int64_t sequences, int64_t depth,

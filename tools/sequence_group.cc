@@ -91,7 +91,8 @@ absl::Status SequenceGroup::ReadAlike(absl::Span<const int32_t> ids) {
 }
 
 absl::Status SequenceGroup::Decode(absl::Span<const int32_t> ids, int64_t steps) {
-  if (!runner_->runs_ahead()) {
+  const bool knows_enough = samplers_.empty() || (runner_->samples() && !samplers_[0].looks_back());
+  if (!runner_->runs_ahead() || !knows_enough) {
     for (int64_t i = 0; i < steps; ++i) {
       RENGA_RETURN_IF_ERROR(Step(i == 0 ? ids : absl::MakeConstSpan(choices_)));
     }
@@ -113,6 +114,7 @@ absl::Status SequenceGroup::Start(absl::Span<const int32_t> ids, bool fed_back) 
   }
   StepInputs inputs = batch_.Inputs(pages_);
   inputs.fed_back = fed_back;
+  inputs.sampling = Asks(/*ahead=*/fed_back ? 1 : 0);
   const absl::Status status = runner_->Start(inputs);
   batch_.Clear();
   choosing_.clear();
@@ -126,13 +128,48 @@ absl::Status SequenceGroup::Finish() {
   for (int64_t member = 0; member < count(); ++member) {
     const int32_t choice = choices_[static_cast<size_t>(member)];
     if (choice < 0 || choice >= runner_->plan().model.vocab) return NoChoice(member);
+    Accept(member);
   }
   return absl::OkStatus();
 }
 
+absl::Status SequenceGroup::Sample(const SamplingParams& params) {
+  sampling_ = params;
+  samplers_.clear();
+  for (int64_t member = 0; member < count(); ++member) {
+    RENGA_ASSIGN_OR_RETURN(
+        Sampler sampler,
+        Sampler::Create(sampling_, static_cast<int32_t>(runner_->plan().model.vocab)));
+    samplers_.push_back(std::move(sampler));
+    ++sampling_.seed;
+  }
+  sampling_ = params;
+  return absl::OkStatus();
+}
+
+// What the device is asked for the rows of the step at hand; `ahead`: of choices that are not known
+// yet.
+absl::Span<const RowSampling> SequenceGroup::Asks(int ahead) {
+  asks_.clear();
+  if (samplers_.empty() || !runner_->samples()) return asks_;
+  for (size_t row = 0; row < choosing_.size(); ++row) {
+    asks_.push_back({.row = static_cast<int32_t>(row),
+                     .draw = samplers_[static_cast<size_t>(choosing_[row])].Next(ahead)});
+  }
+  return asks_;
+}
+
+// The device's choice of a sequence.
+void SequenceGroup::Accept(int64_t member) {
+  if (samplers_.empty()) return;
+  Sampler& sampler = samplers_[static_cast<size_t>(member)];
+  sampler.Skip();
+  sampler.Accept(choices_[static_cast<size_t>(member)]);
+}
+
 absl::Status SequenceGroup::Truncate(int64_t position) {
   for (int sequence : sequences_) RENGA_RETURN_IF_ERROR(pages_.Truncate(sequence, position));
-  return absl::OkStatus();
+  return samplers_.empty() ? absl::OkStatus() : Sample(sampling_);
 }
 
 absl::Status SequenceGroup::Add(int64_t member, absl::Span<const int32_t> ids, int64_t rows) {
@@ -147,7 +184,9 @@ absl::Status SequenceGroup::Add(int64_t member, absl::Span<const int32_t> ids, i
 
 // Reading what was chosen waits for the run.
 absl::Status SequenceGroup::Run() {
-  RENGA_RETURN_IF_ERROR(runner_->Run(batch_.Inputs(pages_)));
+  StepInputs inputs = batch_.Inputs(pages_);
+  inputs.sampling = Asks(/*ahead=*/0);
+  RENGA_RETURN_IF_ERROR(runner_->Run(inputs));
   logits_.clear();
   for (size_t row = 0; row < choosing_.size(); ++row) {
     RENGA_ASSIGN_OR_RETURN(choices_[choosing_[row]], Choice(row));
@@ -158,19 +197,38 @@ absl::Status SequenceGroup::Run() {
 }
 
 absl::Status SequenceGroup::NoChoice(int64_t member) const {
-  return absl::DataLossError(StrCat("logits after ", pages_.position(sequences_[member]),
-                                    " tokens: expected finite numbers, got others; check the "
-                                    "model's file, its speed would mean nothing"));
+  const std::string where =
+      StrCat("logits after ", pages_.position(sequences_[member]), " tokens: ");
+  if (!samplers_.empty()) {
+    return absl::DataLossError(
+        StrCat(where,
+               "expected that the device can choose a token by itself, got that it cannot "
+               "(docs/sampling.md); use a top-k of 1 to 128"));
+  }
+  return absl::DataLossError(StrCat(where,
+                                    "expected finite numbers, got others; check the model's "
+                                    "file, its speed would mean nothing"));
 }
 
 absl::StatusOr<int32_t> SequenceGroup::Choice(size_t row) {
   const absl::Span<const int32_t> next = runner_->next();
   const int64_t vocab = runner_->plan().model.vocab;
-  if (row < next.size() && next[row] >= 0 && next[row] < vocab) return next[row];
+  const size_t member = static_cast<size_t>(choosing_[row]);
+  if ((samplers_.empty() || !asks_.empty()) && row < next.size() && next[row] >= 0 &&
+      next[row] < vocab) {
+    choices_[member] = next[row];
+    Accept(choosing_[row]);
+    return next[row];
+  }
   if (logits_.empty()) RENGA_RETURN_IF_ERROR(runner_->Logits(&logits_));
   const size_t columns = static_cast<size_t>(vocab);
   const absl::Span<const float> logits =
       absl::MakeConstSpan(logits_).subspan(row * columns, columns);
+  if (!samplers_.empty()) {
+    RENGA_ASSIGN_OR_RETURN(const int32_t id, samplers_[member].Sample(logits));
+    samplers_[member].Accept(id);
+    return id;
+  }
   if (std::all_of(logits.begin(), logits.end(), [](float x) { return std::isfinite(x); })) {
     return static_cast<int32_t>(std::max_element(logits.begin(), logits.end()) - logits.begin());
   }

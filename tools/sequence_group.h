@@ -10,6 +10,7 @@
 #include "runtime/exec/step_batch.h"
 #include "runtime/exec/step_runner.h"
 #include "runtime/memory/kv_pages.h"
+#include "runtime/text/sampler.h"
 
 namespace renga {
 
@@ -42,13 +43,20 @@ class SequenceGroup {
   absl::Status Step(absl::Span<const int32_t> ids) { return Read(ids, /*choose=*/true); }
 
   // Step, with what that chooses again and so on, `steps` times. On a device that runs ahead each
-  // of them but the first is started before the choices of the one before are read.
+  // of them but the first is started before the choices of the one before are read, unless sampling
+  // looks back at those or is not the device's.
   absl::Status Decode(absl::Span<const int32_t> ids, int64_t steps);
 
-  // What greedy decoding goes on with, by sequence.
+  // From now on choices are sampled and not greedy, those of each sequence with a seed of its own:
+  // on the device where it samples, from its logits otherwise. InvalidArgument for parameters that
+  // are none.
+  absl::Status Sample(const SamplingParams& params);
+
+  // What decoding goes on with, by sequence.
   const std::vector<int32_t>& choices() const { return choices_; }
 
-  // Forgets the tokens from `position` on. OutOfRange unless 0 <= position <= position().
+  // Forgets the tokens from `position` on, and what was sampled. OutOfRange unless 0 <= position <=
+  // position().
   absl::Status Truncate(int64_t position);
 
  private:
@@ -58,18 +66,23 @@ class SequenceGroup {
   absl::Status Start(absl::Span<const int32_t> ids, bool fed_back);
   absl::Status Finish();
   absl::StatusOr<int32_t> Choice(size_t row);
+  absl::Span<const RowSampling> Asks(int ahead);
+  void Accept(int64_t member);
   absl::Status NoChoice(int64_t member) const;
 
   StepRunner* runner_;
   KvPages pages_;
   std::vector<int> sequences_;  // ids in pages_
   std::vector<int32_t> choices_;
+  SamplingParams sampling_;
+  std::vector<Sampler> samplers_;  // by sequence; none: greedy
 
   // Of the step at hand; kept for their memory.
   StepBatch batch_;
   std::vector<int32_t> cells_;
   std::vector<int64_t> choosing_;  // members, by row
   std::vector<float> logits_;
+  std::vector<RowSampling> asks_;
 };
 
 }  // namespace renga

@@ -32,6 +32,8 @@ class StepMeter : public StepRunner {
   absl::Status Finish() override;
   absl::Status Logits(std::vector<float>* logits) const override;
   absl::Span<const int32_t> next() const override;
+  bool samples() const override { return runner_.samples(); }
+  absl::Span<const SampledRow> sampled() const override { return runner_.sampled(); }
   absl::Status CopyPages(absl::Span<const PageCopy> copies) override;
   const plan::Plan& plan() const override { return runner_.plan(); }
   std::string_view device() const override { return runner_.device(); }

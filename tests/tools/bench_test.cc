@@ -121,6 +121,32 @@ TEST(Bench, APlanMustBeMadeForAsManySequences) {
   EXPECT_THAT(beyond.err, HasSubstr("stories260K.gguf --max-seqs 5 -o X.plan"));
 }
 
+TEST(Bench, SamplingIsMeasuredBesideGreedyDecoding) {
+  const ProcessResult json_run =
+      Renga(Bench({"-p", "9", "-n", "4", "-b", "1,2", "--temp", "0.8", "-c", "64", "--json"}));
+  ASSERT_EQ(json_run.exit_code, 0) << json_run.Describe();
+  const Json json = Json::parse(json_run.out, nullptr, /*allow_exceptions=*/false);
+  ASSERT_TRUE(json.is_object()) << json_run.out;
+  std::vector<std::string> tests;
+  for (const Json& row : json["rows"]) tests.push_back(row["test"]);
+  ASSERT_THAT(tests, ElementsAre("pp9", "tg4", "tg4 sampled", "pp9x2", "tg4x2", "tg4x2 sampled"));
+  for (const size_t sampled : {2, 5}) {
+    const Json& row = json["rows"][sampled];
+    const double sequences = sampled == 2 ? 1 : 2;
+    const double seconds = sequences / row["tok_s"].get<double>() -
+                           sequences / json["rows"][sampled - 1]["tok_s"].get<double>();
+    EXPECT_NEAR(row["sampling_us"].get<double>(), 1e6 * seconds, 1e-3);
+    EXPECT_FALSE(json["rows"][sampled - 1].contains("sampling_us"));
+  }
+  const ProcessResult text = Renga(Bench({"-p", "9", "-n", "2", "-r", "1", "--top-k", "5"}));
+  ASSERT_EQ(text.exit_code, 0) << text.Describe();
+  EXPECT_THAT(text.out, HasSubstr("\ntg2 sampled "));
+  EXPECT_THAT(text.out, HasSubstr("\ntg2 sampled: sampling adds "));
+  const ProcessResult wrong = Renga(Bench({"-n", "2", "-r", "1", "--min-p", "2"}));
+  EXPECT_EQ(wrong.exit_code, 2) << wrong.Describe();
+  EXPECT_THAT(wrong.err, HasSubstr("min_p: expected at most 1, got 2"));
+}
+
 TEST(Bench, PeopleGetATable) {
   const ProcessResult result = Renga(Bench({"-p", "8", "-n", "2", "-r", "1", "-t", "1"}));
   ASSERT_EQ(result.exit_code, 0) << result.Describe();

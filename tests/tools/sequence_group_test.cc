@@ -9,6 +9,7 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "ir/base/status.h"
 #include "tests/support/late_runner.h"
 #include "tests/tools/fake_step_runner.h"
 
@@ -72,6 +73,76 @@ TEST(SequenceGroup, DecodesAsManyStepsAsAskedFor) {
     ASSERT_TRUE(group.Step(group.choices()).ok());
     EXPECT_EQ(group.choices()[1], FakeStepRunner::Choice(texts[1]));
     ASSERT_TRUE(group.Decode({}, 0).ok());
+  }
+}
+
+// Chooses the random number that it is asked with, in tenths.
+class SamplingRunner : public FakeStepRunner {
+ public:
+  using FakeStepRunner::FakeStepRunner;
+  absl::Status Run(const StepInputs& inputs) override {
+    RENGA_RETURN_IF_ERROR(FakeStepRunner::Run(inputs));
+    chosen_.assign(FakeStepRunner::next().begin(), FakeStepRunner::next().end());
+    for (const RowSampling& asked : inputs.sampling) {
+      EXPECT_EQ(asked.draw.top_k, 3);
+      chosen_[static_cast<size_t>(asked.row)] = static_cast<int32_t>(asked.draw.uniform * 10);
+    }
+    return absl::OkStatus();
+  }
+  absl::Span<const int32_t> next() const override { return chosen_; }
+  bool samples() const override { return true; }
+
+ private:
+  std::vector<int32_t> chosen_;
+};
+
+TEST(SequenceGroup, TheDeviceSamplesEachSequenceWithASeedOfItsOwn) {
+  const SamplingParams params{.top_k = 3, .seed = 5};
+  std::vector<std::vector<int32_t>> expected(3);
+  for (uint64_t member = 0; member < 3; ++member) {
+    SamplingParams own = params;
+    own.seed += member;
+    Sampler sampler = Sampler::Create(own, 10).value();
+    for (int i = 0; i < 6; ++i, sampler.Skip()) {
+      expected[member].push_back(static_cast<int32_t>(sampler.Next().uniform * 10));
+    }
+  }
+  const auto last = [&](size_t step) {
+    return std::vector<int32_t>{expected[0][step], expected[1][step], expected[2][step]};
+  };
+  for (const bool ahead : {false, true}) {
+    std::unique_ptr<StepRunner> runner = std::make_unique<SamplingRunner>(LettersPlan(3));
+    if (ahead) runner = std::make_unique<LateRunner>(std::move(runner), 3);
+    SequenceGroup group = SequenceGroup::Create(*runner, 3).value();
+    ASSERT_TRUE(group.Sample(params).ok());
+    ASSERT_TRUE(group.Decode({4, 5, 6}, 5).ok());
+    EXPECT_EQ(group.choices(), last(4));
+    ASSERT_TRUE(group.Step(group.choices()).ok());
+    EXPECT_EQ(group.choices(), last(5));
+    ASSERT_TRUE(group.Truncate(0).ok());
+    ASSERT_TRUE(group.Step({4, 5, 6}).ok());
+    EXPECT_EQ(group.choices(), last(0)) << "from the beginning again";
+    EXPECT_FALSE(group.Sample({.min_p = 2}).ok());
+  }
+}
+
+TEST(SequenceGroup, TheHostSamplesWhatTheDeviceDoesNot) {
+  FakeStepRunner runner(LettersPlan(2));
+  runner.largest = 2;
+  SequenceGroup group = SequenceGroup::Create(runner, 2).value();
+  const SamplingParams params{.temperature = 5, .top_p = 1, .min_p = 0, .seed = 8};
+  ASSERT_TRUE(group.Sample(params).ok());
+  Sampler second =
+      Sampler::Create({.temperature = 5, .top_p = 1, .min_p = 0, .seed = 9}, 10).value();
+  std::vector<int32_t> ids = {4, 5};
+  for (int i = 0; i < 4; ++i) {
+    ASSERT_TRUE(group.Step(ids).ok());
+    std::vector<float> logits;
+    ASSERT_TRUE(runner.Logits(&logits).ok());
+    const auto expected = second.Sample(absl::MakeConstSpan(logits).subspan(10));
+    ASSERT_TRUE(expected.ok());
+    EXPECT_EQ(group.choices()[1], *expected) << i;
+    ids = group.choices();
   }
 }
 

@@ -17,6 +17,7 @@
 #include "tools/renga/model_flags.h"
 #include "tools/renga/output.h"
 #include "tools/renga/progress.h"
+#include "tools/renga/sampling_flags.h"
 #include "tools/sequence_group.h"
 #include "tools/step_cost.h"
 
@@ -34,6 +35,14 @@ struct Flags {
   std::vector<int64_t> sequences = {1};
   int repetitions = 5;
   bool json = false;
+  SamplingFlags sampling;
+  std::vector<const CLI::Option*> sampling_options;
+
+  // Whoever asks for any of them wants to know what sampling takes.
+  bool samples() const {
+    return std::any_of(sampling_options.begin(), sampling_options.end(),
+                       [](const CLI::Option* option) { return option->count() > 0; });
+  }
 };
 
 // Who asks for serving alone gets that alone.
@@ -52,6 +61,7 @@ struct Test {
   int64_t sequences = 1;
   int64_t depth = 0;   // tokens before those that count: of serving, the prompt
   int64_t tokens = 0;  // of each sequence
+  bool sampled = false;
 };
 
 absl::Status CheckAtLeast(const std::vector<int64_t>& numbers, int64_t least, std::string_view flag,
@@ -90,7 +100,8 @@ absl::Status CheckFlags(const Flags& flags) {
       StrCat("-r: expected 1..", kMaxRepetitions, " repetitions, got ", flags.repetitions));
 }
 
-// "pp512", "tg128", "tg128@1024", "serve256+64"; of many sequences "pp512x8", "tg128x8@1024".
+// "pp512", "tg128", "tg128@1024", "serve256+64"; of many sequences "pp512x8", "tg128x8@1024"; not
+// greedy "tg128 sampled".
 std::string NameOf(const Test& test) {
   std::string name = test.kind == TestKind::kPrompt ? StrCat("pp", test.tokens)
                      : test.kind == TestKind::kDecode
@@ -98,20 +109,25 @@ std::string NameOf(const Test& test) {
                          : StrCat("serve", test.depth, "+", test.tokens);
   if (test.sequences > 1) StrAppend(&name, "x", test.sequences);
   if (test.kind == TestKind::kDecode && test.depth > 0) StrAppend(&name, "@", test.depth);
+  if (test.sampled) name += " sampled";
   return name;
 }
 
 std::vector<Test> TestsOf(const Flags& flags) {
   std::vector<Test> tests;
-  const auto add = [&tests](TestKind kind, int64_t sequences, int64_t depth, int64_t tokens) {
-    Test test = {"", kind, sequences, depth, tokens};
+  const auto add = [&tests](TestKind kind, int64_t sequences, int64_t depth, int64_t tokens,
+                            bool sampled = false) {
+    Test test = {"", kind, sequences, depth, tokens, sampled};
     test.name = NameOf(test);
     tests.push_back(std::move(test));
   };
   for (int64_t sequences : flags.sequences) {
     for (int64_t tokens : flags.prompts) add(TestKind::kPrompt, sequences, 0, tokens);
     for (int64_t depth : flags.depths) {
-      for (int64_t tokens : flags.decodes) add(TestKind::kDecode, sequences, depth, tokens);
+      for (int64_t tokens : flags.decodes) {
+        add(TestKind::kDecode, sequences, depth, tokens);
+        if (flags.samples()) add(TestKind::kDecode, sequences, depth, tokens, /*sampled=*/true);
+      }
     }
     if (flags.serving.empty()) continue;
     add(TestKind::kServing, sequences, flags.serving[0], flags.serving[1]);
@@ -158,6 +174,9 @@ absl::StatusOr<BenchRow> RunTest(const Test& test, const Flags& flags, const Ste
   SpeedOptions options;
   options.repetitions = flags.repetitions;
   options.costs = &costs;
+  if (test.sampled) {
+    RENGA_ASSIGN_OR_RETURN(options.sampling, flags.sampling.Params(runner.plan().model.vocab));
+  }
   options.on_repetition = [&](int64_t done, int64_t total) { progress.Update(done, total); };
   RENGA_ASSIGN_OR_RETURN(const Measured measured, Measure(test, options, runner));
   BenchRow row;
@@ -199,6 +218,10 @@ absl::Status Run(const Flags& given) {
   report.rates = RatesOf(runner.device(), threads);
   for (const Test& test : tests) {
     RENGA_ASSIGN_OR_RETURN(BenchRow row, RunTest(test, flags, costs, runner));
+    if (test.sampled) {
+      row.sampling_seconds = static_cast<double>(test.sequences) *
+                             (1 / row.speed.median - 1 / report.rows.back().speed.median);
+    }
     report.rows.push_back(std::move(row));
   }
   // What is measured suffers where other programs use the memory, so the better of two counts.
@@ -229,12 +252,17 @@ RunFn Add(CLI::App& app) {
   AddNumbers(app, "--serve", &flags->serving,
              "serve a request a sequence, with prompts of so many tokens and so many generated: "
              "256,64; then -p and -n have no default");
+  const size_t before = app.get_options().size();
+  flags->sampling.seed = 1;  // the same tokens each time
+  AddSamplingFlags(app, &flags->sampling);
+  const std::vector<const CLI::Option*> options = std::as_const(app).get_options();
+  flags->sampling_options.assign(options.begin() + static_cast<ptrdiff_t>(before), options.end());
   app.add_option("-r,--repetitions", flags->repetitions,
                  "times to repeat a test, after once without measuring (default 5)");
   app.add_flag("--json", flags->json,
                "one JSON object: model, device, repetitions, rates, rows[{test, tok_s, stdev, "
                "bytes, flops, bound_tok_s, percent_of_bound}], bytes and flops of one token; of "
-               "--serve also host_percent");
+               "--serve also host_percent, of sampled rows sampling_us");
   return [flags] { return Run(*flags); };
 }
 
@@ -245,6 +273,8 @@ const Command kBenchCommand = {
     .summary = "measures the speed of reading prompts, decoding and serving, beside their bound",
     .examples =
         "  renga bench model.gguf -p 512,2048 -n 128 -d 0,1024\n"
+        "  renga bench model.gguf -n 128 --temp 0.8             # and what sampling adds to a "
+        "step\n"
         "  renga bench model.gguf -n 64 -b 1,8,32 --serve 256,64  # many sequences at a time\n"
         "  renga bench model.plan -r 3 --json                   # for scripts",
     .add = Add,

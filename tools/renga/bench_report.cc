@@ -74,6 +74,7 @@ Json ToJson(const BenchReport& report) {
                     {"bound_tok_s", NumberJson(row.bound)},
                     {"percent_of_bound", NumberJson(PercentOfBound(row))}});
     if (row.host_share) rows.back()["host_percent"] = 100 * *row.host_share;
+    if (row.sampling_seconds) rows.back()["sampling_us"] = 1e6 * *row.sampling_seconds;
   }
   return {{"model", report.model},
           {"device", report.device},
@@ -109,6 +110,12 @@ std::string ToText(const BenchReport& report) {
       StrCat("model   ", EscapeOnOneLine(report.model), ", ", EscapeOnOneLine(report.device),
              ", median of ", report.repetitions, "\nrates   ",
              EscapeOnOneLine(RatesText(report.rates)), "\n\n", AlignedRows(rows));
+  for (const BenchRow& row : report.rows) {
+    if (!row.sampling_seconds) continue;
+    text += absl::StrFormat("\n%s: sampling adds %.1f us a step", row.test,
+                            1e6 * *row.sampling_seconds);
+    if (&row == &report.rows.back()) text += "\n";
+  }
   if (beyond) {
     text +=
         "\nBeyond 100 %: what a token reads stays in caches, which are faster than memory; or "

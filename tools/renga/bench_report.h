@@ -20,6 +20,9 @@ struct BenchRow {
   std::optional<double> bound;  // tokens a second
   // Of serving: the share of the time in which nobody waited for the device.
   std::optional<double> host_share;
+  // Of decoding with sampling: what a step takes longer than that of the row before, which is
+  // greedy.
+  std::optional<double> sampling_seconds;
 };
 
 struct BenchReport {

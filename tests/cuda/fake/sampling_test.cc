@@ -99,7 +99,7 @@ TEST_F(FakeSampling, WithoutRequestsNothingMoreIsLaunchedOrCopied) {
   // A graph of its own, with the sampler in it.
   copies = Copies();
   ASSERT_TRUE(Step(1, {{.row = 0}}).ok());
-  EXPECT_GT(fake_.launches(), launches);  // captured
+  EXPECT_GT(fake_.launches(), launches);    // captured
   EXPECT_EQ(Copies() - copies, plain + 1);  // results: parameters come with the inputs
   EXPECT_EQ(executor_->counters().graph_runs, 4);
   EXPECT_EQ(executor_->counters().graphs, 3);
