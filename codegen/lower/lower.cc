@@ -1,6 +1,7 @@
 #include "codegen/lower/lower.h"
 
 #include <algorithm>
+#include <set>
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/container/flat_hash_set.h"
@@ -9,6 +10,7 @@
 #include "codegen/emit/emitter.h"
 #include "codegen/lower/memory_plan.h"
 #include "ir/base/status.h"
+#include "ir/base/windows.h"
 #include "runtime/plan/layout.h"
 #include "runtime/plan/validate.h"
 
@@ -77,12 +79,24 @@ absl::Status AddWeights(const Graph& graph, std::vector<plan::Weight> weights, P
                                            left.size(), " are not: ", StrJoin(left, " ")));
 }
 
+// Windows of groups of caches: those that sizes of caches name.
+std::vector<int64_t> WindowsOf(const Graph& graph) {
+  std::set<int64_t> windows;
+  for (ValueId id : graph.caches) {
+    const std::vector<Dim>& shape = graph.value(id).type.shape;
+    const WindowName cells = SplitWindow(shape.empty() ? "" : shape[0].symbol);
+    if (cells.base == "C" && cells.window > 0) windows.insert(cells.window);
+  }
+  return {windows.begin(), windows.end()};
+}
+
 absl::Status AddCaches(const Graph& graph, PlanBuilder& builder, plan::Plan& plan) {
+  const std::vector<int64_t>& windows = plan.geometry.windows = WindowsOf(graph);
   for (ValueId id : graph.caches) {
     const Value& value = graph.value(id);
     const std::vector<Dim>& shape = value.type.shape;
-    if (shape.size() != 3 || shape[0].symbol != "C" || shape[1].is_symbol() ||
-        shape[2].is_symbol()) {
+    const WindowName cells = SplitWindow(shape.empty() ? "" : shape[0].symbol);
+    if (shape.size() != 3 || cells.base != "C" || shape[1].is_symbol() || shape[2].is_symbol()) {
       return absl::InvalidArgumentError(StrCat(
           "cache ", RefText(value), ": expected [C,heads,head_dim], got ", ToString(value.type)));
     }
@@ -96,6 +110,10 @@ absl::Status AddCaches(const Graph& graph, PlanBuilder& builder, plan::Plan& pla
     const absl::StatusOr<uint64_t> bytes = plan::MaxBytes(cell, plan.symbols);
     if (!bytes.ok()) return Annotate(bytes.status(), StrCat("cache ", RefText(value)));
     cache.cell_bytes = *bytes;
+    if (cells.window > 0) {
+      const auto at = std::find(windows.begin(), windows.end(), cells.window);
+      cache.group = static_cast<int32_t>(1 + (at - windows.begin()));
+    }
     const int32_t index = static_cast<int32_t>(plan.caches.size());
     plan.caches.push_back(std::move(cache));
     RENGA_RETURN_IF_ERROR(builder.AddBuffer(id, plan::Space::kCache, index));

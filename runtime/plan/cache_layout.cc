@@ -17,7 +17,8 @@ uint64_t ScalesOfCell(const Cache& cache) {
 
 uint64_t ScalesOffset(const Plan& plan, const Cache& cache) {
   if (plan.gpu.targets.empty() || !Info(cache.dtype).quantized) return 0;
-  return static_cast<uint64_t>(CacheCells(plan)) * (cache.cell_bytes - ScalesOfCell(cache));
+  return static_cast<uint64_t>(CacheCells(plan, cache.group)) *
+         (cache.cell_bytes - ScalesOfCell(cache));
 }
 
 std::vector<ByteRange> CellRanges(const Plan& plan, const Cache& cache, int64_t cell) {

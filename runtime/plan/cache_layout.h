@@ -21,7 +21,8 @@ struct ByteRange {
 // plan's.
 uint64_t ScalesOffset(const Plan& plan, const Cache& cache);
 
-// Where cell `cell`, from 0 and below C, lies: one range, or its quants and its scales.
+// Where cell `cell`, from 0 and below those of its group, lies: one range, or its quants and its
+// scales.
 std::vector<ByteRange> CellRanges(const Plan& plan, const Cache& cache, int64_t cell);
 
 // The same for the cells of page `page`: as many ranges, each geometry.page_tokens times as long.

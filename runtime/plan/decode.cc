@@ -244,7 +244,8 @@ class Reader {
 
   Cache ReadCache(const fb::Cache& table) {
     return {Text(table.name()), table.layer(),    Type(table.dtype(), "cache"),
-            table.heads(),      table.head_dim(), table.cell_bytes()};
+            table.heads(),      table.head_dim(), table.cell_bytes(),
+            table.group()};
   }
 
   ModelFile ReadFile(const fb::ModelFile& table) { return {Text(table.path()), table.bytes()}; }
@@ -333,7 +334,8 @@ class Reader {
     plan.files = Tables(table.files(), &Reader::ReadFile);
     plan.ignored = Tables(table.ignored(), &Reader::ReadIgnored);
     plan.geometry = {table.geometry()->page_tokens(), table.geometry()->context(),
-                     table.geometry()->max_sequences(), table.geometry()->max_step_tokens()};
+                     table.geometry()->max_sequences(), table.geometry()->max_step_tokens(),
+                     Numbers<int64_t>(table.geometry()->windows())};
     plan.symbols = Tables(table.symbols(), &Reader::ReadSymbol);
     plan.inputs = Texts(table.inputs());
     plan.outputs = Texts(table.outputs());

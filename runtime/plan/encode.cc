@@ -205,7 +205,7 @@ Offset<fb::Weight> MakeWeight(FlatBufferBuilder& builder, const Weight& weight) 
 Offset<fb::Cache> MakeCache(FlatBufferBuilder& builder, const Cache& cache) {
   return fb::CreateCache(builder, Text(builder, cache.name), cache.layer,
                          static_cast<uint8_t>(cache.dtype), cache.heads, cache.head_dim,
-                         cache.cell_bytes);
+                         cache.cell_bytes, cache.group);
 }
 
 Offset<fb::ModelFile> MakeFile(FlatBufferBuilder& builder, const ModelFile& file) {
@@ -315,9 +315,11 @@ absl::StatusOr<PlanEnds> SerializeEnds(const Plan& plan) {
   const auto tokenizer = MakeTokenizer(builder, plan.tokenizer);
   const auto files = Tables(builder, plan.files, MakeFile);
   const auto ignored = Tables(builder, plan.ignored, MakeIgnored);
-  const auto geometry =
-      fb::CreateGeometry(builder, plan.geometry.page_tokens, plan.geometry.context,
-                         plan.geometry.max_sequences, plan.geometry.max_step_tokens);
+  const Geometry& of = plan.geometry;
+  Offset<flatbuffers::Vector<int64_t>> windows;
+  if (!of.windows.empty()) windows = builder.CreateVector(of.windows);
+  const auto geometry = fb::CreateGeometry(builder, of.page_tokens, of.context, of.max_sequences,
+                                           of.max_step_tokens, windows);
   const auto symbols = Tables(builder, plan.symbols, MakeSymbol);
   const auto inputs = MakeTexts(builder, plan.inputs);
   const auto outputs = MakeTexts(builder, plan.outputs);

@@ -4,6 +4,7 @@
 
 #include "ir/base/packing.h"
 #include "ir/base/status.h"
+#include "ir/base/windows.h"
 #include "runtime/plan/sample_args.h"
 
 namespace renga::plan {
@@ -127,7 +128,26 @@ int32_t OutputBuffer(const Plan& plan, std::string_view name) {
   return -1;
 }
 
-int64_t CacheCells(const Plan& plan) { return SymbolMax(plan, "C", 0); }
+int GroupsOf(const Plan& plan) { return 1 + static_cast<int>(plan.geometry.windows.size()); }
+
+int64_t WindowOf(const Plan& plan, int group) {
+  return group == 0 ? 0 : plan.geometry.windows[group - 1];
+}
+
+int64_t CacheCells(const Plan& plan, int group) {
+  return SymbolMax(plan, WindowSymbol("C", WindowOf(plan, group)), 0);
+}
+
+uint64_t CacheBytes(const Plan& plan, const Cache& cache) {
+  return AlignUp(static_cast<uint64_t>(CacheCells(plan, cache.group)) * cache.cell_bytes);
+}
+
+int64_t PagesOf(const Geometry& geometry, int64_t tokens, int64_t window) {
+  const int64_t pages = (tokens + geometry.page_tokens - 1) / geometry.page_tokens;
+  return window == 0
+             ? pages
+             : std::min(pages, WindowPages(window, geometry.max_step_tokens, geometry.page_tokens));
+}
 
 namespace {
 
@@ -157,8 +177,7 @@ Memory ComputeMemory(const Plan& plan) {
   for (const Weight& weight : plan.weights) {
     memory.weights += (StoredBytes(weight) + alignment - 1) / alignment * alignment;
   }
-  const uint64_t cells = static_cast<uint64_t>(CacheCells(plan));
-  for (const Cache& cache : plan.caches) memory.kv += AlignUp(cells * cache.cell_bytes);
+  for (const Cache& cache : plan.caches) memory.kv += CacheBytes(plan, cache);
   memory.activations = ArenaBytes(plan) + PersistentBytes(plan) + SamplingBytes(plan);
   for (const Buffer& buffer : plan.buffers) {
     if (buffer.space == Space::kInput && buffer.view_of < 0) {

@@ -51,8 +51,20 @@ int64_t SymbolMax(const Plan& plan, std::string_view name, int64_t otherwise);
 // Index of the buffer of the output of that name; -1 when the plan has none.
 int32_t OutputBuffer(const Plan& plan, std::string_view name);
 
-// Cells of each cache, all pages of all sequences together.
-int64_t CacheCells(const Plan& plan);
+// Groups of pages (Geometry::windows): 1 or more.
+int GroupsOf(const Plan& plan);
+
+// Keys that a token sees in layers of the group; 0: all.
+int64_t WindowOf(const Plan& plan, int group);
+
+// Cells of each cache of the group, all pages of all sequences together.
+int64_t CacheCells(const Plan& plan, int group = 0);
+
+// Bytes of a cache, a multiple of kAlignment.
+uint64_t CacheBytes(const Plan& plan, const Cache& cache);
+
+// Pages that a sequence of `tokens` tokens has at most in the group.
+int64_t PagesOf(const Geometry& geometry, int64_t tokens, int64_t window);
 
 // End of the last arena buffer, rounded up; 0 without one.
 uint64_t ArenaBytes(const Plan& plan);

@@ -27,7 +27,8 @@ inline constexpr uint32_t kFormatVersion = 5;
 // output layer.
 struct Symbol {
   std::string name;  // "T" tokens in this run, "S" sequences, "R" rows of logits asked for,
-                     // "L" key positions visible, "P" pages of a sequence, "C" cache cells
+                     // "L" key positions visible, "P" pages of a sequence, "C" cache cells and
+                     // "C_w512" those of a group with a window (Geometry)
   int64_t max = 1;   // inclusive upper bound
   friend bool operator==(const Symbol&, const Symbol&) = default;
 };
@@ -123,7 +124,7 @@ struct Weight {
   friend bool operator==(const Weight&, const Weight&) = default;
 };
 
-// K or V of one layer: [C, heads, head_dim] cells, owned by the KV arena.
+// K or V of one layer: [cells, heads, head_dim], owned by the KV arena.
 struct Cache {
   std::string name;  // buffer name, "0.k_cache"
   int32_t layer = 0;
@@ -131,6 +132,7 @@ struct Cache {
   int64_t heads = 0;
   int64_t head_dim = 0;
   uint64_t cell_bytes = 0;  // bytes of one token's entry
+  int32_t group = 0;        // of pages, see Geometry::windows
   friend bool operator==(const Cache&, const Cache&) = default;
 };
 
@@ -139,6 +141,11 @@ struct Geometry {
   int64_t context = 0;      // tokens a sequence can hold
   int64_t max_sequences = 1;
   int64_t max_step_tokens = 0;  // T's bound
+  // Caches are in groups that have pages of their own, and each its page tables. Group 0 keeps all
+  // of a sequence: inputs `cells` and `pages`, symbol C. Group i + 1 keeps what a token sees that
+  // sees the last windows[i] keys, its own too: inputs and symbol with that number
+  // (ir/base/windows.h), as `cells.w512`, `pages.w512` and C_w512. Rising.
+  std::vector<int64_t> windows = {};
   friend bool operator==(const Geometry&, const Geometry&) = default;
 };
 

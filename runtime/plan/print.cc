@@ -72,34 +72,51 @@ void AppendBuffers(const Plan& plan, std::string* text) {
   }
 }
 
-// The caches of a layer as one line, that of layers in a row that have the same as theirs.
+// "layer 0", "layers 0-2", "layers 0, 2, 5-6".
+std::string LayersText(const std::vector<int32_t>& numbers) {
+  std::vector<std::string> runs;
+  for (size_t i = 0, end = 0; i < numbers.size(); i = end) {
+    for (end = i + 1; end < numbers.size() && numbers[end] == numbers[end - 1] + 1;) ++end;
+    runs.push_back(end == i + 1 ? StrCat(numbers[i]) : StrCat(numbers[i], "-", numbers[end - 1]));
+  }
+  return StrCat(numbers.size() == 1 ? "layer " : "layers ", StrJoin(runs, ", "));
+}
+
+// The caches of a layer as one line, that of all layers that have the same as theirs; where layers
+// have pages of their own, what those are for.
 std::string PrintKvOfLayers(const Plan& plan) {
   struct Layers {
     std::vector<int32_t> numbers;
     std::string types;
     uint64_t bytes = 0;  // of one
+    int32_t group = 0;
   };
-  std::vector<Layers> groups;
+  std::vector<Layers> alike;
   for (size_t i = 0; i < plan.caches.size();) {
-    Layers one{{plan.caches[i].layer}, "", 0};
+    Layers one{{plan.caches[i].layer}, "", 0, plan.caches[i].group};
     for (; i < plan.caches.size() && plan.caches[i].layer == one.numbers[0]; ++i) {
       const Cache& cache = plan.caches[i];
       StrAppend(&one.types, one.types.empty() ? "" : " + ", Name(cache.dtype));
-      one.bytes += AlignUp(static_cast<uint64_t>(CacheCells(plan)) * cache.cell_bytes);
+      one.bytes += CacheBytes(plan, cache);
     }
-    if (!groups.empty() && groups.back().types == one.types && groups.back().bytes == one.bytes) {
-      groups.back().numbers.push_back(one.numbers[0]);
+    const auto found = std::find_if(alike.begin(), alike.end(), [&one](const Layers& other) {
+      return other.types == one.types && other.bytes == one.bytes && other.group == one.group;
+    });
+    if (found != alike.end()) {
+      found->numbers.push_back(one.numbers[0]);
     } else {
-      groups.push_back(std::move(one));
+      alike.push_back(std::move(one));
     }
   }
   std::string text;
-  for (const Layers& group : groups) {
-    const int32_t first = group.numbers.front(), last = group.numbers.back();
-    const std::string layers =
-        first == last ? StrCat("layer ", first) : StrCat("layers ", first, "-", last);
-    StrAppend(&text, absl::StrFormat("  %-10s %15d bytes  %s%s\n", layers, group.bytes,
-                                     first == last ? "" : "each, ", group.types));
+  for (const Layers& one : alike) {
+    const std::string window =
+        one.group == 0 ? ""
+                       : StrCat("; ", CacheCells(plan, one.group), " cells, for a window of ",
+                                WindowOf(plan, one.group), " keys");
+    StrAppend(&text,
+              absl::StrFormat("  %-10s %15d bytes  %s%s%s\n", LayersText(one.numbers), one.bytes,
+                              one.numbers.size() == 1 ? "" : "each, ", one.types, window));
   }
   return text;
 }
@@ -165,7 +182,8 @@ std::string PrintMemory(const Plan& plan) {
   total("activations", plan.memory.activations,
         persistent + sampling > 0 ? "all of these" : "arena and inputs");
   total("kv", plan.memory.kv,
-        StrCat(plan.caches.size(), " caches of ", CacheCells(plan), " cells"));
+        StrCat(plan.caches.size(), " caches of ", plan.geometry.windows.empty() ? "" : "up to ",
+               CacheCells(plan), " cells"));
   text += PrintKvOfLayers(plan);
   total("weights", plan.memory.weights, StrCat(plan.weights.size(), " tensors"));
   total("total", plan.memory.total(), "");

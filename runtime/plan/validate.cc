@@ -4,6 +4,7 @@
 
 #include "absl/container/flat_hash_set.h"
 #include "ir/base/status.h"
+#include "ir/base/windows.h"
 #include "runtime/plan/layout.h"
 #include "runtime/plan/mismatch.h"
 #include "runtime/plan/serialize.h"
@@ -17,6 +18,9 @@ constexpr int64_t kMaxFigure = int64_t{1} << 40;
 
 // No plan has more; without a bound, checks that look a symbol up would be quadratic.
 constexpr int64_t kMaxSymbols = 64;
+
+// Models have one window, or two.
+constexpr size_t kMaxWindows = 16;
 
 // GGUF aligns tensor data to a multiple of 8 (general.alignment).
 constexpr uint64_t kWeightAlignment = 8;
@@ -49,7 +53,34 @@ absl::Status CheckGeometry(const Geometry& geometry) {
   RENGA_RETURN_IF_ERROR(CheckRange("geometry: context", geometry.context, 1, kMaxSize));
   RENGA_RETURN_IF_ERROR(
       CheckRange("geometry: max_sequences", geometry.max_sequences, 1, int64_t{1} << 20));
-  return CheckRange("geometry: max_step_tokens", geometry.max_step_tokens, 1, kMaxSize);
+  RENGA_RETURN_IF_ERROR(
+      CheckRange("geometry: max_step_tokens", geometry.max_step_tokens, 1, kMaxSize));
+  if (geometry.windows.size() > kMaxWindows) {
+    return Mismatch("geometry: windows", StrCat("at most ", kMaxWindows),
+                    static_cast<int64_t>(geometry.windows.size()));
+  }
+  int64_t least = 1;
+  for (const int64_t window : geometry.windows) {
+    RENGA_RETURN_IF_ERROR(CheckRange("geometry: windows (rising)", window, least, kMaxSize));
+    least = window + 1;
+  }
+  return absl::OkStatus();
+}
+
+// A sequence alone must always find its pages.
+absl::Status CheckWindows(const Plan& plan) {
+  const Geometry& geometry = plan.geometry;
+  for (int group = 1; group < GroupsOf(plan); ++group) {
+    const int64_t window = WindowOf(plan, group), cells = CacheCells(plan, group);
+    const int64_t needed = PagesOf(geometry, geometry.context, window) * geometry.page_tokens;
+    if (cells < needed || cells % geometry.page_tokens != 0) {
+      return Mismatch(StrCat("symbol ", WindowSymbol("C", window), ": max"),
+                      StrCat("a multiple of ", geometry.page_tokens, " (page_tokens), ", needed,
+                             " (what a sequence needs) or more"),
+                      cells);
+    }
+  }
+  return absl::OkStatus();
 }
 
 // The symbols' bounds sized the arena, the geometry sizes what the executor binds them to.
@@ -86,7 +117,7 @@ absl::Status CheckSymbols(const Plan& plan) {
     return Mismatch("symbol C: max",
                     StrCat("a multiple of ", geometry.page_tokens, " (page_tokens)"), cells);
   }
-  return absl::OkStatus();
+  return CheckWindows(plan);
 }
 
 absl::Status CheckWeight(const Plan& plan, const WeightSource& weight) {
@@ -177,14 +208,13 @@ absl::Status CheckChoices(const Plan& plan) {
 }
 
 absl::Status CheckCaches(const Plan& plan) {
-  const uint64_t cells = static_cast<uint64_t>(CacheCells(plan));
-  if (cells == 0 && !plan.caches.empty()) {
-    return Mismatch("symbols", "C (the caches' cells)", "none of that name");
-  }
   uint64_t total = 0;
   for (const Cache& cache : plan.caches) {
     const std::string where = StrCat("cache ", cache.name);
     RENGA_RETURN_IF_ERROR(CheckRange(StrCat(where, ": layer"), cache.layer, -1, kMaxSize));
+    RENGA_RETURN_IF_ERROR(CheckRange(StrCat(where, ": group"), cache.group, 0, GroupsOf(plan) - 1));
+    const uint64_t cells = static_cast<uint64_t>(CacheCells(plan, cache.group));
+    if (cells == 0) return Mismatch("symbols", "C (the caches' cells)", "none of that name");
     const TensorType cell = {cache.dtype, {{-1, cache.heads}, {-1, cache.head_dim}}};
     const absl::StatusOr<uint64_t> bytes = MaxBytes(cell, plan.symbols);
     if (!bytes.ok()) return Annotate(bytes.status(), where);

@@ -1,5 +1,6 @@
 #include "absl/container/flat_hash_set.h"
 #include "ir/base/status.h"
+#include "ir/base/windows.h"
 #include "runtime/plan/layout.h"
 #include "runtime/plan/mismatch.h"
 #include "runtime/plan/validate.h"
@@ -106,7 +107,10 @@ class BufferCheck {
     if (caches_[buffer.index]) return Mismatch(where, "one buffer for a cache", "two");
     caches_[buffer.index] = true;
     const TensorType type = {
-        cache.dtype, {{FindSymbol(plan_, "C"), 1}, {-1, cache.heads}, {-1, cache.head_dim}}};
+        cache.dtype,
+        {{FindSymbol(plan_, WindowSymbol("C", WindowOf(plan_, cache.group))), 1},
+         {-1, cache.heads},
+         {-1, cache.head_dim}}};
     if (Text(type) != Text(buffer.type)) {
       return Mismatch(where, StrCat(Text(type), " (the cache's)"), Text(buffer.type));
     }
