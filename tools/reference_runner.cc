@@ -7,12 +7,16 @@
 #include <vector>
 
 #include "ir/base/status.h"
+#include "ir/base/windows.h"
 #include "ir/text/parse.h"
 #include "runtime/exec/index_rules.h"
+#include "runtime/plan/layout.h"
 #include "tools/file_weights.h"
 
 namespace renga {
 namespace {
+
+constexpr std::string_view kCells = "C";
 
 class ReferenceRunner final : public StepRunner {
  public:
@@ -33,14 +37,17 @@ class ReferenceRunner final : public StepRunner {
         self->next_ = static_cast<int>(i);
       }
     }
-    const SymbolDef* cells = self->graph_.FindSymbol("C");
-    if (cells == nullptr) {
+    SymbolValues cells;
+    for (const SymbolDef& symbol : self->graph_.symbols) {
+      if (SplitWindow(symbol.name).base == kCells) cells[symbol.name] = symbol.max;
+    }
+    if (!cells.contains(kCells)) {
       return absl::InvalidArgumentError("the plan's graph: expected the symbol C, got none");
     }
     RENGA_ASSIGN_OR_RETURN(
         self->interpreter_,
-        Interpreter::Create(self->graph_, FileWeights(*self->plan_, *self->weights_),
-                            {{"C", cells->max}}, threads));
+        Interpreter::Create(self->graph_, FileWeights(*self->plan_, *self->weights_), cells,
+                            threads));
     return std::unique_ptr<StepRunner>(std::move(self));
   }
 
@@ -59,7 +66,8 @@ class ReferenceRunner final : public StepRunner {
     BindSymbols(*plan_, inputs, &sizes);
     SymbolValues symbols;
     for (size_t i = 0; i < sizes.size(); ++i) {
-      if (plan_->symbols[i].name != "C") symbols[plan_->symbols[i].name] = sizes[i];
+      const std::string& name = plan_->symbols[i].name;
+      if (SplitWindow(name).base != kCells) symbols[name] = sizes[i];
     }
     RENGA_RETURN_IF_ERROR(interpreter_->Run(symbols, params, observer_));
     rows_ = given.rows.size();
@@ -79,7 +87,7 @@ class ReferenceRunner final : public StepRunner {
 
   absl::Status CopyPages(absl::Span<const PageCopy> copies) override {
     for (const PageCopy& copy : copies) {
-      for (size_t i = 0; i < graph_.caches.size(); ++i) {
+      for (const size_t i : CachesOf(copy.group)) {
         const absl::Span<float> from = PageOf(static_cast<int>(i), copy.from);
         std::copy(from.begin(), from.end(), PageOf(static_cast<int>(i), copy.to).begin());
       }
@@ -87,21 +95,21 @@ class ReferenceRunner final : public StepRunner {
     return absl::OkStatus();
   }
 
-  absl::Status ReadPage(int32_t page, std::string* bytes) const override {
-    for (size_t i = 0; i < graph_.caches.size(); ++i) {
+  absl::Status ReadPage(int group, int32_t page, std::string* bytes) const override {
+    for (const size_t i : CachesOf(group)) {
       const absl::Span<float> cells = PageOf(static_cast<int>(i), page);
       bytes->append(reinterpret_cast<const char*>(cells.data()), cells.size() * sizeof(float));
     }
     return absl::OkStatus();
   }
 
-  absl::Status WritePage(int32_t page, std::string_view bytes) override {
+  absl::Status WritePage(int group, int32_t page, std::string_view bytes) override {
     size_t all = 0;
-    for (size_t i = 0; i < graph_.caches.size(); ++i) {
+    for (const size_t i : CachesOf(group)) {
       all += PageOf(static_cast<int>(i), page).size() * sizeof(float);
     }
     RENGA_RETURN_IF_ERROR(CheckPageBytes(all, bytes.size()));
-    for (size_t i = 0; i < graph_.caches.size(); ++i) {
+    for (const size_t i : CachesOf(group)) {
       const absl::Span<float> cells = PageOf(static_cast<int>(i), page);
       std::memcpy(cells.data(), bytes.data(), cells.size() * sizeof(float));
       bytes.remove_prefix(cells.size() * sizeof(float));
@@ -114,6 +122,16 @@ class ReferenceRunner final : public StepRunner {
 
  private:
   ReferenceRunner() = default;
+
+  // Places in Graph::caches.
+  std::vector<size_t> CachesOf(int group) const {
+    const std::string cells = WindowSymbol(kCells, plan::WindowOf(*plan_, group));
+    std::vector<size_t> found;
+    for (size_t i = 0; i < graph_.caches.size(); ++i) {
+      if (graph_.value(graph_.caches[i]).type.shape[0].symbol == cells) found.push_back(i);
+    }
+    return found;
+  }
 
   absl::Span<float> PageOf(int cache, int32_t page) const {
     HostTensor& cells = interpreter_->Cache(cache);
@@ -134,7 +152,7 @@ class ReferenceRunner final : public StepRunner {
     HostTensor tensor;
     tensor.dtype = DType::kI32;
     tensor.shape = {static_cast<int64_t>(values.size())};
-    if (name == "pages") {
+    if (SplitWindow(name).base == "pages") {
       tensor.shape = {inputs.sequence_count, tensor.shape[0] / inputs.sequence_count};
     }
     tensor.i.assign(values.begin(), values.end());

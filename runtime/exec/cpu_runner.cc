@@ -50,14 +50,14 @@ absl::Status CpuRunner::CopyPages(absl::Span<const PageCopy> copies) {
   return absl::OkStatus();
 }
 
-absl::Status CpuRunner::ReadPage(int32_t page, std::string* bytes) const {
-  executor_->kv().ReadPage(page, bytes);
+absl::Status CpuRunner::ReadPage(int group, int32_t page, std::string* bytes) const {
+  executor_->kv().ReadPage(group, page, bytes);
   return absl::OkStatus();
 }
 
-absl::Status CpuRunner::WritePage(int32_t page, std::string_view bytes) {
-  RENGA_RETURN_IF_ERROR(CheckPageBytes(executor_->kv().page_bytes(), bytes.size()));
-  executor_->kv().WritePage(page, bytes);
+absl::Status CpuRunner::WritePage(int group, int32_t page, std::string_view bytes) {
+  RENGA_RETURN_IF_ERROR(CheckPageBytes(executor_->kv().page_bytes(group), bytes.size()));
+  executor_->kv().WritePage(group, page, bytes);
   return absl::OkStatus();
 }
 

@@ -21,8 +21,8 @@ class CpuRunner : public StepRunner {
   absl::Status Logits(std::vector<float>* logits) const override;
   absl::Span<const int32_t> next() const override;
   absl::Status CopyPages(absl::Span<const PageCopy> copies) override;
-  absl::Status ReadPage(int32_t page, std::string* bytes) const override;
-  absl::Status WritePage(int32_t page, std::string_view bytes) override;
+  absl::Status ReadPage(int group, int32_t page, std::string* bytes) const override;
+  absl::Status WritePage(int group, int32_t page, std::string_view bytes) override;
   const plan::Plan& plan() const override { return executor_->plan(); }
   std::string_view device() const override { return "cpu"; }
   Executor& executor() { return *executor_; }

@@ -87,10 +87,7 @@ absl::Status CudaExecutor::Allocate(std::string_view what, uint64_t bytes, cuda:
 
 absl::Status CudaExecutor::AllocateAll() {
   uint64_t caches = 0;
-  const int64_t cells = plan::CacheCells(*plan_);
-  for (const plan::Cache& cache : plan_->caches) {
-    caches += plan::AlignUp(static_cast<uint64_t>(cells) * cache.cell_bytes);
-  }
+  for (const plan::Cache& cache : plan_->caches) caches += plan::CacheBytes(*plan_, cache);
   layout_ = CudaInputLayout(*plan_);
   const uint64_t arena = plan::ArenaBytes(*plan_);
   RENGA_RETURN_IF_ERROR(Allocate("keys and values", caches, &caches_));
@@ -121,10 +118,9 @@ uint64_t CudaExecutor::BaseOf(const plan::Buffer& buffer, int64_t run) const {
 
 void CudaExecutor::PlaceBuffers() {
   uint64_t at = reinterpret_cast<uint64_t>(caches_.data());
-  const int64_t cells = plan::CacheCells(*plan_);
   for (const plan::Cache& cache : plan_->caches) {
     cache_addresses_.push_back(at);
-    at += plan::AlignUp(static_cast<uint64_t>(cells) * cache.cell_bytes);
+    at += plan::CacheBytes(*plan_, cache);
   }
   next_ = plan::OutputBuffer(*plan_, "next");
   for (int64_t run : {0, 1}) {
@@ -337,21 +333,24 @@ absl::Status CudaExecutor::Waited(std::string_view what, const absl::Status& sta
                                        options_.patience_seconds, " s", hint));
 }
 
-std::vector<plan::ByteRange> CudaExecutor::PagePlaces(int32_t page) const {
+std::vector<plan::ByteRange> CudaExecutor::PagePlaces(int group, int32_t page) const {
   std::vector<plan::ByteRange> places;
   uint64_t base = 0;
   for (const plan::Cache& cache : plan_->caches) {
-    for (const plan::ByteRange& range : plan::PageRanges(*plan_, cache, page)) {
-      places.push_back({base + range.offset, range.bytes});
+    if (cache.group == group) {
+      for (const plan::ByteRange& range : plan::PageRanges(*plan_, cache, page)) {
+        places.push_back({base + range.offset, range.bytes});
+      }
     }
-    base += plan::AlignUp(static_cast<uint64_t>(plan::CacheCells(*plan_)) * cache.cell_bytes);
+    base += plan::CacheBytes(*plan_, cache);
   }
   return places;
 }
 
 absl::Status CudaExecutor::CopyPages(absl::Span<const PageCopy> copies) {
   for (const PageCopy& copy : copies) {
-    const std::vector<plan::ByteRange> from = PagePlaces(copy.from), to = PagePlaces(copy.to);
+    const std::vector<plan::ByteRange> from = PagePlaces(copy.group, copy.from),
+                                       to = PagePlaces(copy.group, copy.to);
     for (size_t i = 0; i < from.size() && failed_.ok(); ++i) {
       failed_ = stream_.Copy(caches_.data() + to[i].offset, caches_.data() + from[i].offset,
                              from[i].bytes);
@@ -360,9 +359,9 @@ absl::Status CudaExecutor::CopyPages(absl::Span<const PageCopy> copies) {
   return failed_;
 }
 
-absl::Status CudaExecutor::ReadPage(int32_t page, std::string* bytes) const {
+absl::Status CudaExecutor::ReadPage(int group, int32_t page, std::string* bytes) const {
   RENGA_RETURN_IF_ERROR(failed_);
-  for (const plan::ByteRange& place : PagePlaces(page)) {
+  for (const plan::ByteRange& place : PagePlaces(group, page)) {
     const size_t before = bytes->size();
     bytes->resize(before + place.bytes);
     RENGA_RETURN_IF_ERROR(
@@ -372,9 +371,9 @@ absl::Status CudaExecutor::ReadPage(int32_t page, std::string* bytes) const {
   return absl::OkStatus();
 }
 
-absl::Status CudaExecutor::WritePage(int32_t page, std::string_view bytes) {
+absl::Status CudaExecutor::WritePage(int group, int32_t page, std::string_view bytes) {
   RENGA_RETURN_IF_ERROR(failed_);
-  const std::vector<plan::ByteRange> places = PagePlaces(page);
+  const std::vector<plan::ByteRange> places = PagePlaces(group, page);
   uint64_t all = 0;
   for (const plan::ByteRange& place : places) all += place.bytes;
   RENGA_RETURN_IF_ERROR(CheckPageBytes(all, bytes.size()));

@@ -81,9 +81,9 @@ class CudaExecutor {
   // Queues copies of pages of every cache, before what is run next; in order.
   absl::Status CopyPages(absl::Span<const PageCopy> copies);
 
-  // A page of every cache, appended to `bytes`, and back.
-  absl::Status ReadPage(int32_t page, std::string* bytes) const;
-  absl::Status WritePage(int32_t page, std::string_view bytes);
+  // A page of every cache of a group, appended to `bytes`, and back.
+  absl::Status ReadPage(int group, int32_t page, std::string* bytes) const;
+  absl::Status WritePage(int group, int32_t page, std::string_view bytes);
 
   // The first bytes of a buffer as the last run left them.
   absl::Status Read(int32_t buffer, absl::Span<uint8_t> to) const { return Read(buffer, 0, to); }
@@ -135,8 +135,8 @@ class CudaExecutor {
   absl::Status LoadWeights();
   void PlaceBuffers();
   uint64_t BaseOf(const plan::Buffer& buffer, int64_t run) const;
-  // Where page `page` of every cache lies, from caches_ on.
-  std::vector<plan::ByteRange> PagePlaces(int32_t page) const;
+  // Where page `page` of every cache of the group lies, from caches_ on.
+  std::vector<plan::ByteRange> PagePlaces(int group, int32_t page) const;
   void BindSizes(const StepInputs& inputs);
   absl::Status CheckMayStart(const StepInputs& inputs) const;
   absl::Status StartRun(const StepInputs& inputs);

@@ -30,11 +30,11 @@ class CudaRunner : public StepRunner {
   absl::Status CopyPages(absl::Span<const PageCopy> copies) override {
     return executor_->CopyPages(copies);
   }
-  absl::Status ReadPage(int32_t page, std::string* bytes) const override {
-    return executor_->ReadPage(page, bytes);
+  absl::Status ReadPage(int group, int32_t page, std::string* bytes) const override {
+    return executor_->ReadPage(group, page, bytes);
   }
-  absl::Status WritePage(int32_t page, std::string_view bytes) override {
-    return executor_->WritePage(page, bytes);
+  absl::Status WritePage(int group, int32_t page, std::string_view bytes) override {
+    return executor_->WritePage(group, page, bytes);
   }
   const plan::Plan& plan() const override { return executor_->plan(); }
   std::string_view device() const override { return name_; }

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "ir/base/status.h"
+#include "ir/base/windows.h"
 #include "runtime/plan/layout.h"
 #include "runtime/plan/sample_args.h"
 
@@ -74,7 +75,7 @@ void CudaTransfers::Fill(const StepInputs& inputs, uint8_t* memory) const {
   for (size_t i = 0; i < plan_->inputs.size(); ++i) {
     const auto values = ValuesOf(inputs, plan_->inputs[i]);
     auto* to = reinterpret_cast<int32_t*>(memory + layout_.offset(i));
-    if (plan_->inputs[i] != "pages") {
+    if (SplitWindow(plan_->inputs[i]).base != "pages") {
       std::copy(values.begin(), values.end(), to);
       continue;
     }

@@ -117,6 +117,7 @@ absl::StatusOr<RequestId> Engine::Fork(RequestId parent_id, int64_t kept, Genera
   const bool as_alone = !one_at_a_time_ || kept > 0;
   const bool at_once = parent->sequence >= 0 && shared > 0 && running() < max_running_ &&
                        !child->completion.options().prompt_top && as_alone &&
+                       pages_.CanTruncate(parent->sequence, shared) &&
                        (!one_at_a_time_ || Fits(*child, 0));
   if (!at_once) {
     waiting_[child->id] = child;

@@ -149,6 +149,9 @@ class Engine {
   Engine(std::unique_ptr<StepRunner> runner, const Tokenizer& tokenizer,
          const EngineOptions& options);
 
+  absl::Span<const int32_t> HeldPages(int sequence, int group) const;
+  absl::Status WritePages(int sequence, int group, std::string_view bytes);
+
   absl::Status CheckPrompt(absl::Span<const int32_t> prompt) const;
   absl::StatusOr<Request*> NewRequest(std::vector<int32_t> prompt, GenerateOptions options);
   absl::StatusOr<Request*> Find(RequestId id) const;
@@ -159,8 +162,9 @@ class Engine {
   bool EndIfCancelled(Request& request);
   void Admit();
   Admission AdmitOne(Request& request);
-  int64_t MostPages(const Request& request) const;
+  int64_t MostPages(const Request& request, int group) const;
   bool Fits(const Request& request, int64_t known) const;
+  bool FitsIn(int group, const Request& request, int64_t known) const;
   bool WaitsForAnother(const Request& request, int64_t known) const;
   void Leave(Request& request);
   void Preempt(Request& request);

@@ -24,6 +24,25 @@ class Borrowed {
 
 }  // namespace
 
+absl::Span<const int32_t> Engine::HeldPages(int sequence, int group) const {
+  return pages_.pages(sequence, group)
+      .subspan(static_cast<size_t>(pages_.first_page(sequence, group)));
+}
+
+absl::Status Engine::WritePages(int sequence, int group, std::string_view bytes) {
+  const absl::Span<const int32_t> held = HeldPages(sequence, group);
+  if (held.empty() ? !bytes.empty() : bytes.size() % held.size() != 0) {
+    return absl::InvalidArgumentError(
+        StrCat("expected ", held.size(), " pages, got ", bytes.size(), " bytes"));
+  }
+  const size_t each = held.empty() ? 0 : bytes.size() / held.size();
+  for (const int32_t page : held) {
+    RENGA_RETURN_IF_ERROR(runner_->WritePage(group, page, bytes.substr(0, each)));
+    bytes.remove_prefix(each);
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<std::string> Engine::SavePrefix(absl::Span<const int32_t> tokens) {
   RENGA_RETURN_IF_ERROR(failed_);
   RENGA_ASSIGN_OR_RETURN(const int sequence, pages_.NewSequence());
@@ -37,9 +56,15 @@ absl::StatusOr<std::string> Engine::SavePrefix(absl::Span<const int32_t> tokens)
   RENGA_ASSIGN_OR_RETURN(const int64_t known, pages_.Reuse(sequence, longer));
   prefix.tokens.assign(tokens.begin(), tokens.begin() + known);
   for (const int32_t page : pages_.pages(sequence)) {
-    RENGA_RETURN_IF_ERROR(runner_->ReadPage(page, &prefix.pages));
+    RENGA_RETURN_IF_ERROR(runner_->ReadPage(0, page, &prefix.pages));
   }
   if (known > 0) prefix.page_bytes = prefix.pages.size() / pages_.pages(sequence).size();
+  for (int group = 1; group < pages_.groups() && known > 0; ++group) {
+    std::string& of = prefix.windows.emplace_back();
+    for (const int32_t page : HeldPages(sequence, group)) {
+      RENGA_RETURN_IF_ERROR(runner_->ReadPage(group, page, &of));
+    }
+  }
   return Encode(prefix);
 }
 
@@ -54,13 +79,14 @@ absl::StatusOr<std::vector<int32_t>> Engine::RestorePrefix(std::string_view byte
   if (prefix.tokens.empty()) return prefix.tokens;
   RENGA_ASSIGN_OR_RETURN(const int sequence, pages_.NewSequence());
   const Borrowed borrowed(pages_, sequence);
-  std::vector<int32_t> cells;
-  RENGA_RETURN_IF_ERROR(
-      pages_.Append(sequence, static_cast<int64_t>(prefix.tokens.size()), &cells));
-  std::string_view rest = prefix.pages;
-  for (const int32_t page : pages_.pages(sequence)) {
-    RENGA_RETURN_IF_ERROR(runner_->WritePage(page, rest.substr(0, prefix.page_bytes)));
-    rest.remove_prefix(prefix.page_bytes);
+  RENGA_RETURN_IF_ERROR(pages_.Extend(sequence, static_cast<int64_t>(prefix.tokens.size())));
+  RENGA_RETURN_IF_ERROR(WritePages(sequence, 0, prefix.pages));
+  if (prefix.windows.size() + 1 != static_cast<size_t>(pages_.groups())) {
+    return absl::InvalidArgumentError(StrCat("expected pages of ", pages_.groups() - 1,
+                                             " windows, got those of ", prefix.windows.size()));
+  }
+  for (int group = 1; group < pages_.groups(); ++group) {
+    RENGA_RETURN_IF_ERROR(WritePages(sequence, group, prefix.windows[group - 1]));
   }
   RENGA_RETURN_IF_ERROR(pages_.Publish(sequence, prefix.tokens));
   return std::move(prefix.tokens);

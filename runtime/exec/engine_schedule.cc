@@ -68,27 +68,44 @@ Engine::Admission Engine::AdmitOne(Request& request) {
   return Admission::kRuns;
 }
 
-// Pages that it will have at the end.
-int64_t Engine::MostPages(const Request& request) const {
+// Pages of a group that it will have at the end.
+int64_t Engine::MostPages(const Request& request, int group) const {
   const int64_t context = runner_->plan().geometry.context;
   const int64_t wanted = request.completion.options().max_tokens;
   int64_t tokens = context;
   if (wanted >= 0 && !request.completion.options().shift)
     tokens = std::min(context, request.prompt_tokens + wanted);
-  return (tokens + pages_.page_tokens() - 1) / pages_.page_tokens();
+  return pages_.MostPages(tokens, group);
 }
 
 bool Engine::Fits(const Request& request, int64_t known) const {
+  for (int group = 0; group < pages_.groups(); ++group) {
+    if (!FitsIn(group, request, known)) return false;
+  }
+  return true;
+}
+
+bool Engine::FitsIn(int group, const Request& request, int64_t known) const {
   const int64_t page = pages_.page_tokens();
+  const int64_t tokens = static_cast<int64_t>(request.tokens.size());
   if (one_at_a_time_) {
     // Nobody may have to go again.
-    int64_t most = MostPages(request);
-    for (const auto& [id, other] : running_) most += MostPages(*other);
-    return most <= pages_.cells() / page;
+    int64_t most = MostPages(request, group);
+    for (const auto& [id, other] : running_) most += MostPages(*other, group);
+    return most <= pages_.cells(group) / page;
   }
   // The next token's page too, and one for each that runs: else it would soon have to go again.
-  const int64_t needed = (static_cast<int64_t>(request.tokens.size()) + page) / page - known / page;
-  return needed + running() <= pages_.free_pages();
+  if (group == 0) {
+    return (tokens + page) / page - known / page + running() <= pages_.free_pages();
+  }
+  // Who has all pages that a window needs takes no more.
+  int64_t needed = pages_.MostPages(tokens + 1, group);
+  for (const auto& [id, other] : running_) {
+    const int64_t held = static_cast<int64_t>(pages_.pages(other->sequence).size()) -
+                         pages_.first_page(other->sequence, group);
+    needed += std::min(held + 1, MostPages(*other, group));
+  }
+  return needed <= pages_.cells(group) / page;
 }
 
 // Somebody is about to compute what this request begins with, beyond what is known of it.

@@ -5,13 +5,17 @@
 
 #include "absl/types/span.h"
 #include "ir/base/status.h"
+#include "ir/base/windows.h"
 
 namespace renga {
 namespace {
 
+constexpr std::string_view kCells = "C";
+
 // Operand `operand` of `kernel` must be the input `input`; where `of` >= 0 it indexes axis 0 of
 // operand `of`, which must have the size `size`: a symbol that the executor checks the values
-// against, or "" for a constant that becomes the limit of the token ids.
+// against, or "" for a constant that becomes the limit of the token ids. Cells and pages of a
+// window go with the symbol C of that window (ir/base/windows.h).
 struct IndexRule {
   std::string_view kernel;
   size_t operand;
@@ -120,10 +124,12 @@ class Checker {
     bool known = false;
     for (const IndexRule& rule : kIndexRules) {
       if (rule.kernel != kernel_ || rule.operand != operand) continue;
-      if (buffer.space != plan::Space::kInput || buffer.name != rule.input) {
+      const WindowName input =
+          rule.size == kCells ? SplitWindow(buffer.name) : WindowName{buffer.name, 0};
+      if (buffer.space != plan::Space::kInput || input.base != rule.input) {
         return Error(operand, StrCat("the input ", rule.input), buffer.name);
       }
-      if (rule.of >= 0) RENGA_RETURN_IF_ERROR(CheckIndexed(rule));
+      if (rule.of >= 0) RENGA_RETURN_IF_ERROR(CheckIndexed(rule, input.window));
       known = true;
     }
     if (known) return absl::OkStatus();
@@ -134,13 +140,14 @@ class Checker {
         StrCat(where_, ": operand ", operand, ": no rule says what these indices may be"));
   }
 
-  absl::Status CheckIndexed(const IndexRule& rule) {
+  absl::Status CheckIndexed(const IndexRule& rule, int64_t window) {
     const plan::Buffer* table = Input(static_cast<size_t>(rule.of));
     if (table == nullptr) return Error(rule.of, "a tensor", "none");
     const plan::Dim& dim = table->type.shape[0];
     if (!rule.size.empty()) {
-      if (DimName(dim) == rule.size) return absl::OkStatus();
-      return Error(rule.of, StrCat("axis 0 of size ", rule.size), DimName(dim));
+      const std::string size = WindowSymbol(rule.size, window);
+      if (DimName(dim) == size) return absl::OkStatus();
+      return Error(rule.of, StrCat("axis 0 of size ", size), DimName(dim));
     }
     if (dim.symbol >= 0) return Error(rule.of, "a constant axis 0", DimName(dim));
     limits_.tokens = std::min(limits_.tokens, dim.value);

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "ir/base/status.h"
+#include "runtime/exec/step_batch.h"
 
 namespace renga {
 
@@ -24,9 +25,11 @@ absl::Status SequenceForward::Run(absl::Span<const int32_t> tokens, absl::Span<c
   inputs.tokens = tokens;
   inputs.positions = positions_;
   inputs.sequences = sequences_;
-  inputs.cells = cells_;
+  inputs.cells = absl::MakeConstSpan(cells_).first(tokens.size());
   inputs.pages = pages_.pages(sequence_);
   inputs.rows = rows;
+  const std::vector<WindowInputs> windows = WindowsOf(pages_, sequence_, tokens.size(), cells_);
+  inputs.windows = windows;
   const std::vector<RowSampling> sampling = std::exchange(sampling_, {});
   inputs.sampling = sampling;
   if (const absl::Status status = runner_->Run(inputs); !status.ok()) {

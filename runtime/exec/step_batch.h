@@ -15,8 +15,9 @@ class StepBatch {
  public:
   void Clear();
 
-  // Tokens that have just been appended to `sequence` of `pages`: they lie in `cells`. Logits are
-  // asked for at the last `rows` of them. Returns the number of the first of those rows.
+  // Tokens that have just been appended to `sequence` of `pages`: they lie in `cells`, as Append
+  // gives them. Logits are asked for at the last `rows` of them. Returns the number of the first of
+  // those rows.
   size_t Add(int sequence, int64_t first_position, absl::Span<const int32_t> tokens,
              absl::Span<const int32_t> cells, int64_t rows);
 
@@ -29,8 +30,17 @@ class StepBatch {
 
  private:
   std::vector<int> members_;  // sequences, in order
-  std::vector<int32_t> tokens_, positions_, sequences_, cells_, rows_;
-  std::vector<int32_t> table_;  // [members_, longest], -1 behind a sequence's last page
+  std::vector<int32_t> tokens_, positions_, sequences_, rows_;
+  // By group of pages.
+  std::vector<std::vector<int32_t>> cells_;
+  std::vector<std::vector<int32_t>> tables_;  // [members_, longest], -1 where there is no page
+  std::vector<WindowInputs> windows_;
 };
+
+// The cells and page tables of windows for a step of one sequence: of `tokens` tokens that have
+// just been appended, in `cells` as Append gives them; those of group 0 are the first `tokens`.
+// Valid until the sequence changes.
+std::vector<WindowInputs> WindowsOf(const KvPages& pages, int sequence, size_t tokens,
+                                    absl::Span<const int32_t> cells);
 
 }  // namespace renga

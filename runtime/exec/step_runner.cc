@@ -26,12 +26,12 @@ absl::Status StepRunner::Finish() {
   return absl::OkStatus();
 }
 
-absl::Status StepRunner::ReadPage(int32_t, std::string*) const {
+absl::Status StepRunner::ReadPage(int, int32_t, std::string*) const {
   return absl::UnimplementedError(
       StrCat("device ", device(), ": keys and values cannot be read from it"));
 }
 
-absl::Status StepRunner::WritePage(int32_t, std::string_view) {
+absl::Status StepRunner::WritePage(int, int32_t, std::string_view) {
   return absl::UnimplementedError(
       StrCat("device ", device(), ": keys and values cannot be written to it"));
 }

@@ -58,11 +58,11 @@ class StepRunner {
   // run next. The pages exist. The same goes for ReadPage and WritePage.
   virtual absl::Status CopyPages(absl::Span<const PageCopy> copies) = 0;
 
-  // What a page of all caches holds, appended to `bytes`, for WritePage of a runner of the same
-  // plan. The page exists; errors are the device's, Unimplemented of one that cannot.
-  virtual absl::Status ReadPage(int32_t page, std::string* bytes) const;
+  // What a page of all caches of a group holds, appended to `bytes`, for WritePage of a runner of
+  // the same plan. The page exists; errors are the device's, Unimplemented of one that cannot.
+  virtual absl::Status ReadPage(int group, int32_t page, std::string* bytes) const;
   // InvalidArgument for another number of bytes.
-  virtual absl::Status WritePage(int32_t page, std::string_view bytes);
+  virtual absl::Status WritePage(int group, int32_t page, std::string_view bytes);
 
   // Its geometry says what a run may be given. Stays the same.
   virtual const plan::Plan& plan() const = 0;

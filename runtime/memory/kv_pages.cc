@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "ir/base/status.h"
+#include "ir/base/windows.h"
 #include "runtime/plan/layout.h"
 
 namespace renga {
@@ -11,10 +12,17 @@ namespace renga {
 KvPages::KvPages(const plan::Plan& plan)
     : page_tokens_(plan.geometry.page_tokens),
       context_(plan.geometry.context),
-      max_sequences_(plan.geometry.max_sequences) {
+      max_sequences_(plan.geometry.max_sequences),
+      groups_(static_cast<size_t>(plan::GroupsOf(plan))) {
   // Without caches there is no C, and a cell is only a number.
   const int64_t wanted = PagesFor(context_) * page_tokens_;
-  total_pages_ = plan::SymbolMax(plan, "C", wanted) / page_tokens_;
+  groups_[0].pool = PagePool(plan::SymbolMax(plan, "C", wanted) / page_tokens_);
+  for (int group = 1; group < groups(); ++group) {
+    Group& of = groups_[group];
+    of.window = plan::WindowOf(plan, group);
+    of.most_pages = WindowPages(of.window, plan.geometry.max_step_tokens, page_tokens_);
+    of.pool = PagePool(plan::CacheCells(plan, group) / page_tokens_);
+  }
 }
 
 absl::StatusOr<int> KvPages::NewSequence() {
@@ -28,65 +36,140 @@ absl::StatusOr<int> KvPages::NewSequence() {
     return absl::ResourceExhaustedError(
         StrCat("sequences: all ", max_sequences_, " are in use; compile with a larger --max-seqs"));
   }
-  sequences_.push_back({.live = true});
+  Sequence& made = sequences_.emplace_back();
+  made.live = true;
+  made.tables.resize(groups_.size());
   return static_cast<int>(sequences_.size() - 1);
 }
 
 absl::StatusOr<int> KvPages::Fork(int sequence) {
   RENGA_ASSIGN_OR_RETURN(const int id, NewSequence());
   sequences_[id] = sequences_[sequence];
-  for (int32_t page : sequences_[id].pages) Hold(page);
+  for (int group = 0; group < groups(); ++group) {
+    const Table& table = sequences_[id].tables[group];
+    for (size_t i = static_cast<size_t>(table.first); i < table.pages.size(); ++i) {
+      Hold(group, table.pages[i]);
+    }
+  }
   return id;
 }
 
 void KvPages::Free(int sequence) {
   Sequence& freed = sequences_[sequence];
   ReleasePages(freed, 0);
-  freed.position = 0;
+  freed.position = freed.before = 0;
   freed.published = 0;
   freed.live = false;
   free_ids_.push_back(sequence);
 }
 
+int64_t KvPages::FirstSeen(int group, int64_t position) const {
+  const int64_t window = groups_[group].window;
+  return window == 0 ? 0 : std::max<int64_t>(0, position - window + 1);
+}
+
+int64_t KvPages::MostPages(int64_t tokens, int group) const {
+  const int64_t pages = PagesFor(tokens);
+  return group == 0 ? pages : std::min(pages, groups_[group].most_pages);
+}
+
 absl::Status KvPages::Append(int sequence, int64_t tokens, std::vector<int32_t>* cells) {
   Sequence& grown = sequences_[sequence];
+  const int64_t begin = grown.position;
+  // So that the Append before can be undone too; after a long one there is no room for that.
+  RENGA_RETURN_IF_ERROR(Grow(grown, tokens, tokens > 1 ? begin : std::min(grown.before, begin)));
+  if (tokens > 0) grown.before = begin;
+  for (int group = 0; group < groups(); ++group) {
+    for (int64_t i = begin; i < grown.position; ++i) {
+      cells->push_back(static_cast<int32_t>(CellOf(sequence, i, group)));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status KvPages::Extend(int sequence, int64_t tokens) {
+  Sequence& grown = sequences_[sequence];
+  RENGA_RETURN_IF_ERROR(Grow(grown, tokens, grown.position + tokens));
+  grown.before = grown.position;
+  return absl::OkStatus();
+}
+
+absl::Status KvPages::CheckGrows(const Sequence& grown, int64_t tokens) const {
   if (tokens < 0) {
     return absl::InvalidArgumentError(StrCat("append: expected 0 tokens or more, got ", tokens));
   }
-  if (tokens > context_ - grown.position) {
-    return absl::ResourceExhaustedError(StrCat(
-        "context: ", grown.position, " of ", context_, " tokens used, ", tokens,
-        " more do not fit; use a larger context (-c ", grown.position + tokens, " or more)"));
+  if (tokens <= context_ - grown.position) return absl::OkStatus();
+  return absl::ResourceExhaustedError(
+      StrCat("context: ", grown.position, " of ", context_, " tokens used, ", tokens,
+             " more do not fit; use a larger context (-c ", grown.position + tokens, " or more)"));
+}
+
+// Of the pages from place `kept` on; those before have been given back, or are not taken.
+KvPages::Need KvPages::NeedOf(const Sequence& grown, int group, int64_t tokens,
+                              int64_t kept) const {
+  const Table& table = grown.tables[group];
+  const int64_t size = static_cast<int64_t>(table.pages.size());
+  Need need;
+  need.writes_last = tokens > 0 && grown.position % page_tokens_ != 0 && kept < size;
+  need.copies = need.writes_last && groups_[group].pool.references(table.pages.back()) > 1;
+  need.first_new = std::max(size, kept);
+  need.added = std::max<int64_t>(0, PagesFor(grown.position + tokens) - need.first_new);
+  return need;
+}
+
+absl::Status KvPages::NoPages(int group, const Need& need) const {
+  const int64_t total = groups_[group].pool.total(), window = groups_[group].window;
+  return absl::ResourceExhaustedError(
+      StrCat("kv pages", window == 0 ? "" : StrCat(" of windows of ", window, " keys"), ": ",
+             total - free_pages(group), " of ", total, " pages of ", page_tokens_,
+             " tokens used (context ", context_, "), ", need.pages(), " more needed",
+             need.copies ? ", one of them to copy a shared page to" : "",
+             "; use a larger context (-c) or fewer sequences"));
+}
+
+// A token at `seen_from` must find all that it sees; what lies behind that is given back.
+absl::Status KvPages::Grow(Sequence& grown, int64_t tokens, int64_t seen_from) {
+  RENGA_RETURN_IF_ERROR(CheckGrows(grown, tokens));
+  std::vector<Need> needs;
+  for (int group = 0; group < groups(); ++group) {
+    const int64_t kept = FirstSeen(group, seen_from) / page_tokens_;
+    ReleaseBehind(grown, group, kept);
+    needs.push_back(NeedOf(grown, group, tokens, kept));
+    if (needs.back().pages() > free_pages(group)) return NoPages(group, needs.back());
   }
-  const bool writes_last = tokens > 0 && grown.position % page_tokens_ != 0;
-  const int32_t last = writes_last ? grown.pages.back() : PrefixIndex::kNone;
-  const bool copy = writes_last && references_[last] > 1;
-  const int64_t added =
-      PagesFor(grown.position + tokens) - static_cast<int64_t>(grown.pages.size());
-  const int64_t needed = added + (copy ? 1 : 0);
-  if (needed > free_pages()) {
-    return absl::ResourceExhaustedError(
-        StrCat("kv pages: ", total_pages_ - free_pages(), " of ", total_pages_, " pages of ",
-               page_tokens_, " tokens used (context ", context_, "), ", needed, " more needed",
-               copy ? ", one of them to copy a shared page to" : "",
-               "; use a larger context (-c) or fewer sequences"));
+  for (int group = 0; group < groups(); ++group) {
+    GrowIn(grown, group, needs[group], PagesFor(grown.position + tokens));
   }
-  if (copy) {
-    const int32_t own = TakePage();
-    copies_.push_back({last, own});
-    grown.pages.back() = own;
-    Release(last);
-  } else if (writes_last && index_.Contains(last)) {
-    // Nobody else holds it. Copying it would keep it known, but needs a page that may not be left.
-    MakeUnknown(last);
-  }
-  for (int64_t i = 0; i < added; ++i) grown.pages.push_back(TakePage());
-  const int64_t begin = grown.position;
   grown.position += tokens;
-  for (int64_t i = begin; i < grown.position; ++i) {
-    cells->push_back(static_cast<int32_t>(CellOf(sequence, i)));
-  }
   return absl::OkStatus();
+}
+
+void KvPages::GrowIn(Sequence& grown, int group, const Need& need, int64_t pages) {
+  Table& table = grown.tables[group];
+  if (need.copies) {
+    const int32_t last = table.pages.back(), own = TakePage(group);
+    copies_.push_back({last, own, group});
+    table.pages.back() = own;
+    Release(group, last);
+  } else if (need.writes_last) {
+    // Nobody else holds it. Copying it would keep it known, but needs a page that may not be left.
+    Forget(group, table.pages.back());
+  }
+  if (static_cast<int64_t>(table.pages.size()) < std::min(need.first_new, pages)) {
+    table.pages.resize(static_cast<size_t>(std::min(need.first_new, pages)), kNoPage);
+    table.first = static_cast<int64_t>(table.pages.size());
+  }
+  for (int64_t i = 0; i < need.added; ++i) table.pages.push_back(TakePage(group));
+}
+
+bool KvPages::CanTruncate(int sequence, int64_t position) const {
+  // Of a page that is not full the rest will be written.
+  const int64_t last = position % page_tokens_ == 0 ? position : position - 1;
+  for (int group = 1; group < groups() && position > 0; ++group) {
+    const int64_t needed = std::min(FirstSeen(group, position), last) / page_tokens_;
+    if (needed < first_page(sequence, group)) return false;
+  }
+  return true;
 }
 
 absl::Status KvPages::Truncate(int sequence, int64_t position) {
@@ -95,7 +178,14 @@ absl::Status KvPages::Truncate(int sequence, int64_t position) {
     return absl::OutOfRangeError(
         StrCat("truncate: expected a position in 0..", cut.position, ", got ", position));
   }
+  if (position == cut.position) return absl::OkStatus();
+  if (!CanTruncate(sequence, position)) {
+    return absl::FailedPreconditionError(
+        StrCat("truncate: a token at position ", position, " sees keys that layers with a window ",
+               "do not keep any more, at ", cut.position, "; compute the sequence anew"));
+  }
   cut.position = position;
+  cut.before = std::min(cut.before, position);
   cut.published = std::min(cut.published, position / page_tokens_);
   ReleasePages(cut, PagesFor(position));
   return absl::OkStatus();
@@ -103,177 +193,66 @@ absl::Status KvPages::Truncate(int sequence, int64_t position) {
 
 std::vector<PageCopy> KvPages::TakeCopies() { return std::exchange(copies_, {}); }
 
-absl::Status KvPages::Publish(int sequence, absl::Span<const int32_t> tokens) {
-  Sequence& known = sequences_[sequence];
-  const int64_t count = static_cast<int64_t>(tokens.size());
-  if (count > known.position) {
-    return absl::InvalidArgumentError(StrCat("publish: expected at most the sequence's ",
-                                             known.position, " tokens, got ", count));
-  }
-  for (; known.published < count / page_tokens_; ++known.published) {
-    const int64_t i = known.published;
-    const absl::Span<const int32_t> of_page = tokens.subspan(i * page_tokens_, page_tokens_);
-    const int32_t before = i == 0 ? PrefixIndex::kNone : known.pages[i - 1];
-    const int32_t own = known.pages[i];
-    const int32_t found = index_.Find(before, of_page);
-    if (found == own) continue;  // a sequence that it was forked from, or to, published it
-    if (index_.Contains(own)) {
-      return absl::InvalidArgumentError(
-          StrCat("publish: tokens ", i * page_tokens_, "..", (i + 1) * page_tokens_ - 1,
-                 ": expected those that page ", own, " was published with, got others"));
-    }
-    if (found == PrefixIndex::kNone) {
-      index_.Insert(before, of_page, own);
-      continue;
-    }
-    // Keeping the duplicate would leave what comes behind it without a place in the index.
-    Hold(found);
-    known.pages[i] = found;
-    Release(own);
-  }
-  return absl::OkStatus();
-}
-
-absl::StatusOr<int64_t> KvPages::Reuse(int sequence, absl::Span<const int32_t> tokens) {
-  Sequence& begun = sequences_[sequence];
-  if (begun.position != 0) {
-    return absl::FailedPreconditionError(
-        StrCat("reuse: expected an empty sequence, got one of ", begun.position, " tokens"));
-  }
-  int32_t page = PrefixIndex::kNone;
-  while (begun.position + page_tokens_ < static_cast<int64_t>(tokens.size())) {
-    page = index_.Find(page, tokens.subspan(begun.position, page_tokens_));
-    if (page == PrefixIndex::kNone) break;
-    Hold(page);
-    begun.pages.push_back(page);
-    begun.position += page_tokens_;
-    ++begun.published;
-  }
-  return begun.position;
-}
-
-int32_t KvPages::TakePage() {
-  if (returned_.empty() && first_unused_ < total_pages_) {
-    references_.push_back(1);
-    return static_cast<int32_t>(first_unused_++);
-  }
+int32_t KvPages::TakePage(int group) {
+  Group& of = groups_[group];
   // Sequences give back the last page first, so that what has been idle longest has nothing behind
   // it but what was published by others than those who held it.
-  if (returned_.empty()) MakeUnknown(index_.LongestIdle());
-  const int32_t page = returned_.back();
-  returned_.pop_back();
-  references_[page] = 1;
-  return page;
+  if (of.pool.free() == 0) {
+    Forget(group, group == 0 ? index_.LongestIdle() : of.index.LongestIdle());
+  }
+  return of.pool.Take();
 }
 
-void KvPages::Hold(int32_t page) {
-  if (references_[page]++ == 0) index_.SetHeld(page);
+void KvPages::Hold(int group, int32_t page) {
+  if (!groups_[group].pool.Hold(page)) return;
+  if (group == 0) {
+    index_.SetHeld(page);
+  } else {
+    groups_[group].index.SetHeld(page);
+  }
 }
 
-void KvPages::Release(int32_t page) {
-  if (--references_[page] > 0) return;
-  if (index_.Contains(page)) {
+void KvPages::Release(int group, int32_t page) {
+  Group& of = groups_[group];
+  if (!of.pool.Release(page)) return;
+  if (group == 0 && index_.Contains(page)) {
     index_.SetIdle(page);
     return;
   }
-  // No later copy reads it, so nobody needs these any more.
-  while (!copies_.empty() && copies_.back().to == page) copies_.pop_back();
-  returned_.push_back(page);
+  if (group > 0 && of.index.Contains(page)) {
+    of.index.SetIdle(page);
+    return;
+  }
+  // No later copy of the group reads it, so nobody needs these any more.
+  for (size_t i = copies_.size(); i > 0; --i) {
+    if (copies_[i - 1].group != group) continue;
+    if (copies_[i - 1].to != page) break;
+    copies_.erase(copies_.begin() + static_cast<int64_t>(i - 1));
+  }
+  of.pool.GiveBack(page);
 }
 
+// Those before place `first`.
+void KvPages::ReleaseBehind(Sequence& sequence, int group, int64_t first) {
+  Table& table = sequence.tables[group];
+  first = std::min(first, static_cast<int64_t>(table.pages.size()));
+  for (; table.first < first; ++table.first) {
+    Release(group, std::exchange(table.pages[static_cast<size_t>(table.first)], kNoPage));
+  }
+}
+
+// All but the first `keep`.
 void KvPages::ReleasePages(Sequence& sequence, int64_t keep) {
-  // Last page first, so that the next one taken is the one before it again, and that no page gets
-  // idle before those behind it.
-  while (static_cast<int64_t>(sequence.pages.size()) > keep) {
-    Release(sequence.pages.back());
-    sequence.pages.pop_back();
-  }
-}
-
-void KvPages::MakeUnknown(int32_t page) {
-  removed_.clear();
-  index_.Remove(page, &removed_);
-  for (int32_t removed : removed_) {
-    if (references_[removed] == 0) returned_.push_back(removed);
-  }
-}
-
-absl::Status KvPages::CheckSequences(std::vector<int32_t>* holders) const {
-  std::vector<int32_t> seen_in(first_unused_, -1);  // sequence
-  std::vector<bool> dead(sequences_.size());
-  for (int id : free_ids_) {
-    if (id < 0 || id >= static_cast<int>(dead.size()) || dead[id]) {
-      return absl::InternalError(StrCat("kv pages: free id ", id, " does not exist or is twice"));
+  for (int group = 0; group < groups(); ++group) {
+    Table& table = sequence.tables[group];
+    // Last page first, so that the next one taken is the one before it again, and that no page gets
+    // idle before those behind it.
+    while (static_cast<int64_t>(table.pages.size()) > keep) {
+      if (table.pages.back() != kNoPage) Release(group, table.pages.back());
+      table.pages.pop_back();
     }
-    dead[id] = true;
+    table.first = std::min(table.first, keep);
   }
-  for (size_t i = 0; i < sequences_.size(); ++i) {
-    const Sequence& sequence = sequences_[i];
-    const auto wrong = [&](std::string_view what) {
-      return absl::InternalError(StrCat("kv pages: sequence ", i, ": ", what));
-    };
-    if (sequence.live == dead[i]) return wrong("is live and free, or neither");
-    if (!sequence.live && sequence.position != 0) return wrong("is free and has tokens");
-    if (static_cast<int64_t>(sequence.pages.size()) != PagesFor(sequence.position)) {
-      return wrong(StrCat("expected ", PagesFor(sequence.position), " pages for ",
-                          sequence.position, " tokens, got ", sequence.pages.size()));
-    }
-    if (sequence.published > sequence.position / page_tokens_) {
-      return wrong(
-          StrCat(sequence.published, " pages published of ", sequence.position, " tokens"));
-    }
-    int32_t before = PrefixIndex::kNone;
-    for (size_t j = 0; j < sequence.pages.size(); before = sequence.pages[j], ++j) {
-      const int32_t page = sequence.pages[j];
-      if (page < 0 || page >= first_unused_) {
-        return wrong(StrCat("expected a page 0..", first_unused_ - 1, ", got ", page));
-      }
-      if (seen_in[page] == static_cast<int32_t>(i))
-        return wrong(StrCat("has page ", page, " twice"));
-      seen_in[page] = static_cast<int32_t>(i);
-      ++(*holders)[page];
-      if (static_cast<int64_t>(j) >= sequence.published) continue;
-      if (!index_.Contains(page) || index_.Before(page) != before) {
-        return wrong(StrCat("page ", page, " was published and cannot be found"));
-      }
-    }
-  }
-  return absl::OkStatus();
-}
-
-absl::Status KvPages::CheckInvariants() const {
-  if (first_unused_ > total_pages_ || static_cast<int64_t>(references_.size()) != first_unused_) {
-    return absl::InternalError(StrCat("kv pages: ", first_unused_, " of ", total_pages_,
-                                      " pages used, references of ", references_.size()));
-  }
-  std::vector<int32_t> holders(first_unused_, 0);
-  RENGA_RETURN_IF_ERROR(CheckSequences(&holders));
-  RENGA_RETURN_IF_ERROR(index_.CheckInvariants(references_, page_tokens_));
-  std::vector<bool> free(first_unused_);
-  for (int32_t page : returned_) {
-    if (page < 0 || page >= first_unused_ || free[page]) {
-      return absl::InternalError(
-          StrCat("kv pages: free page ", page, " does not exist or is free twice"));
-    }
-    free[page] = true;
-  }
-  for (int32_t page = 0; page < first_unused_; ++page) {
-    if (references_[page] != holders[page]) {
-      return absl::InternalError(StrCat("kv pages: page ", page, ": counts ", references_[page],
-                                        " holders, has ", holders[page]));
-    }
-    if (const int states = free[page] + (holders[page] > 0 || index_.Contains(page)); states != 1) {
-      return absl::InternalError(
-          StrCat("kv pages: page ", page, " is ", states == 0 ? "lost" : "free and in use"));
-    }
-  }
-  for (const PageCopy& copy : copies_) {
-    if (std::min(copy.from, copy.to) < 0 || std::max(copy.from, copy.to) >= first_unused_ ||
-        copy.from == copy.to) {
-      return absl::InternalError(StrCat("kv pages: copy from page ", copy.from, " to ", copy.to));
-    }
-  }
-  return absl::OkStatus();
 }
 
 }  // namespace renga

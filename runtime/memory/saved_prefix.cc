@@ -10,7 +10,7 @@ namespace renga {
 namespace {
 
 constexpr std::string_view kMagic("RNGAKV\0\0", 8);
-constexpr uint32_t kVersion = 1;
+constexpr uint32_t kVersion = 1, kVersionWithWindows = 2;
 
 struct Header {
   char magic[8];
@@ -60,7 +60,7 @@ Digest IdentityOf(const plan::Plan& plan) {
 std::string Encode(const SavedPrefix& prefix) {
   Header header = {};
   std::memcpy(header.magic, kMagic.data(), kMagic.size());
-  header.version = kVersion;
+  header.version = prefix.windows.empty() ? kVersion : kVersionWithWindows;
   header.page_tokens = static_cast<uint32_t>(prefix.page_tokens);
   header.identity_high = prefix.identity.high;
   header.identity_low = prefix.identity.low;
@@ -72,6 +72,11 @@ std::string Encode(const SavedPrefix& prefix) {
                  prefix.tokens.size() * sizeof(int32_t));
   }
   bytes += prefix.pages;
+  for (const std::string& window : prefix.windows) {
+    const uint64_t size = window.size();
+    bytes += Bytes(size);
+    bytes += window;
+  }
   const Digest digest = DigestOf(bytes);
   const Trailer trailer = {digest.high, digest.low};
   bytes += Bytes(trailer);
@@ -84,9 +89,9 @@ absl::StatusOr<SavedPrefix> DecodeSavedPrefix(std::string_view bytes) {
   }
   Header header;
   std::memcpy(&header, bytes.data(), sizeof(header));
-  if (header.version != kVersion) {
-    return absl::InvalidArgumentError(
-        StrCat("expected format version ", kVersion, ", got ", header.version));
+  if (header.version != kVersion && header.version != kVersionWithWindows) {
+    return absl::InvalidArgumentError(StrCat("expected format version ", kVersion, " or ",
+                                             kVersionWithWindows, ", got ", header.version));
   }
   Trailer trailer;
   const std::string_view content = bytes.substr(0, bytes.size() - sizeof(trailer));
@@ -99,9 +104,12 @@ absl::StatusOr<SavedPrefix> DecodeSavedPrefix(std::string_view bytes) {
   const bool whole = header.page_tokens > 0 && header.tokens % header.page_tokens == 0 &&
                      header.tokens <= rest / sizeof(int32_t);
   const uint64_t pages = whole ? header.tokens / header.page_tokens : 0;
-  const uint64_t page_space = whole ? rest - header.tokens * sizeof(int32_t) : 0;
-  if (!whole || (pages == 0 ? page_space != 0
-                            : page_space % pages != 0 || page_space / pages != header.page_bytes)) {
+  const uint64_t space = whole ? rest - header.tokens * sizeof(int32_t) : 0;
+  const bool windows = header.version == kVersionWithWindows;
+  const bool fits = pages == 0 ? space == 0
+                    : windows  ? header.page_bytes <= space / pages
+                               : space % pages == 0 && space / pages == header.page_bytes;
+  if (!whole || !fits) {
     return absl::InvalidArgumentError(StrCat("expected whole pages of ", header.page_tokens,
                                              " tokens and ", header.page_bytes, " bytes for ",
                                              header.tokens, " tokens, got ", rest, " bytes"));
@@ -115,7 +123,19 @@ absl::StatusOr<SavedPrefix> DecodeSavedPrefix(std::string_view bytes) {
     std::memcpy(prefix.tokens.data(), content.data() + sizeof(header),
                 header.tokens * sizeof(int32_t));
   }
-  prefix.pages = content.substr(sizeof(header) + header.tokens * sizeof(int32_t));
+  std::string_view left = content.substr(sizeof(header) + header.tokens * sizeof(int32_t));
+  prefix.pages = left.substr(0, pages * header.page_bytes);
+  left.remove_prefix(prefix.pages.size());
+  while (!left.empty()) {
+    uint64_t size = 0;
+    if (left.size() >= sizeof(size)) std::memcpy(&size, left.data(), sizeof(size));
+    if (left.size() < sizeof(size) || size > left.size() - sizeof(size)) {
+      return absl::InvalidArgumentError(
+          StrCat("expected the pages of a window, got ", left.size(), " bytes"));
+    }
+    prefix.windows.emplace_back(left.substr(sizeof(size), size));
+    left.remove_prefix(sizeof(size) + size);
+  }
   return prefix;
 }
 

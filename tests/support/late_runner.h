@@ -70,13 +70,13 @@ class LateRunner : public StepRunner {
     ActByChance();
     return absl::OkStatus();
   }
-  absl::Status ReadPage(int32_t page, std::string* bytes) const override {
+  absl::Status ReadPage(int group, int32_t page, std::string* bytes) const override {
     RENGA_RETURN_IF_ERROR(const_cast<LateRunner*>(this)->ActAll());
-    return runner_->ReadPage(page, bytes);
+    return runner_->ReadPage(group, page, bytes);
   }
-  absl::Status WritePage(int32_t page, std::string_view bytes) override {
+  absl::Status WritePage(int group, int32_t page, std::string_view bytes) override {
     RENGA_RETURN_IF_ERROR(ActAll());
-    return runner_->WritePage(page, bytes);
+    return runner_->WritePage(group, page, bytes);
   }
   const plan::Plan& plan() const override { return runner_->plan(); }
   std::string_view device() const override { return "late"; }
@@ -96,7 +96,17 @@ class LateRunner : public StepRunner {
           rows(inputs.rows.begin(), inputs.rows.end()),
           sampling(inputs.sampling.begin(), inputs.sampling.end()),
           sequence_count(inputs.sequence_count),
-          fed_back(inputs.fed_back) {}
+          fed_back(inputs.fed_back) {
+      for (const WindowInputs& of : inputs.windows) {
+        windows.push_back(
+            {of.window, {of.cells.begin(), of.cells.end()}, {of.pages.begin(), of.pages.end()}});
+      }
+    }
+    struct Window {
+      int64_t window;
+      std::vector<int32_t> cells, pages;
+    };
+    std::vector<Window> windows;
     std::vector<int32_t> tokens, positions, sequences, cells, pages, rows;
     std::vector<RowSampling> sampling;
     int64_t sequence_count = 0;
@@ -123,6 +133,9 @@ class LateRunner : public StepRunner {
     inputs.cells = step.cells;
     inputs.pages = step.pages;
     inputs.rows = step.rows;
+    std::vector<WindowInputs> windows;
+    for (const Step::Window& of : step.windows) windows.push_back({of.window, of.cells, of.pages});
+    inputs.windows = windows;
     inputs.sequence_count = step.sequence_count;
     inputs.sampling = step.sampling;
     RENGA_RETURN_IF_ERROR(runner_->Run(inputs));

@@ -82,18 +82,18 @@ TEST_F(ManySequences, PagesAreCopiedOnTheGpu) {
 
 TEST_F(ManySequences, PagesComeAndGo) {
   std::string bytes;
-  ASSERT_TRUE(executor_->ReadPage(1, &bytes).ok());
+  ASSERT_TRUE(executor_->ReadPage(0, 1, &bytes).ok());
   for (size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<char>(i * 7 + i / 256);
-  ASSERT_TRUE(executor_->WritePage(1, bytes).ok());
+  ASSERT_TRUE(executor_->WritePage(0, 1, bytes).ok());
   const std::vector<PageCopy> copy = {{1, 2}};
   ASSERT_TRUE(executor_->CopyPages(copy).ok());
   std::string copied, next;
-  ASSERT_TRUE(executor_->ReadPage(2, &copied).ok());
+  ASSERT_TRUE(executor_->ReadPage(0, 2, &copied).ok());
   EXPECT_EQ(copied, bytes);
-  ASSERT_TRUE(executor_->ReadPage(3, &next).ok());
+  ASSERT_TRUE(executor_->ReadPage(0, 3, &next).ok());
   EXPECT_EQ(next, std::string(bytes.size(), '\0'));
   EXPECT_EQ(
-      executor_->WritePage(1, "short").message(),
+      executor_->WritePage(0, 1, "short").message(),
       "a page of keys and values: expected " + std::to_string(bytes.size()) + " bytes, got 5");
 }
 

@@ -135,13 +135,15 @@ absl::Status DeviceMemory::BeginStep(int index) {
 }
 
 absl::Status DeviceMemory::CheckStep(int index, absl::Span<const int64_t> symbols,
-                                     absl::Span<const int32_t> cells) {
+                                     const StepInputs& inputs) {
   const plan::Step& step = plan_.steps[index];
   for (const int32_t output : step.outputs) {
     const plan::Buffer& buffer = plan_.buffers[output];
     if (buffer.space == plan::Space::kCache) {
-      for (const int32_t cell : cells) {
-        for (const auto& [from, bytes] : CellRanges(plan_, plan_.caches[buffer.index], cell)) {
+      const plan::Cache& cache = plan_.caches[buffer.index];
+      for (const int32_t cell :
+           cache.group == 0 ? inputs.cells : inputs.windows[cache.group - 1].cells) {
+        for (const auto& [from, bytes] : CellRanges(plan_, cache, cell)) {
           RENGA_RETURN_IF_ERROR(CheckWritten(output, from, bytes, StrCat("cell ", cell, " of ")));
         }
       }
@@ -192,11 +194,12 @@ absl::Status DeviceMemory::CheckZero(int32_t buffer) {
                                     " other than zero, at byte ", found - values));
 }
 
-absl::Status DeviceMemory::CopyCell(int32_t from, int32_t to) {
+absl::Status DeviceMemory::CopyCell(int group, int32_t from, int32_t to) {
   for (size_t i = 0; i < plan_.buffers.size(); ++i) {
     const plan::Buffer& buffer = plan_.buffers[i];
     if (buffer.space != plan::Space::kCache || buffer.view_of >= 0) continue;
     const plan::Cache& cache = plan_.caches[buffer.index];
+    if (cache.group != group) continue;
     auto* const base = static_cast<uint8_t*>(at(static_cast<int32_t>(i)));
     const std::vector<plan::ByteRange> source = CellRanges(plan_, cache, from);
     const std::vector<plan::ByteRange> target = CellRanges(plan_, cache, to);
@@ -214,10 +217,11 @@ absl::Status DeviceMemory::CopyCell(int32_t from, int32_t to) {
   return absl::OkStatus();
 }
 
-absl::Status DeviceMemory::ForgetCells(absl::Span<const int32_t> cells) {
+absl::Status DeviceMemory::ForgetCells(int group, absl::Span<const int32_t> cells) {
   for (size_t i = 0; i < plan_.buffers.size(); ++i) {
     const plan::Buffer& buffer = plan_.buffers[i];
     if (buffer.space != plan::Space::kCache || buffer.view_of >= 0) continue;
+    if (plan_.caches[buffer.index].group != group) continue;
     auto* const base = static_cast<uint8_t*>(at(static_cast<int32_t>(i)));
     for (const int32_t cell : cells) {
       for (const auto& [from, bytes] : CellRanges(plan_, plan_.caches[buffer.index], cell)) {

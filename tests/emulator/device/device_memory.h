@@ -13,6 +13,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
+#include "runtime/exec/step_inputs.h"
 #include "runtime/plan/lifetime.h"
 #include "runtime/plan/plan.h"
 #include "tests/emulator/device/device_weights.h"
@@ -46,17 +47,17 @@ class DeviceMemory {
 
   // What comes before the launches of a step, and after them: whether it did what it should, that
   // is wrote all of its outputs and left its persistent scratch zero; then the end of what it reads
-  // last. `symbols` are the sizes of this run, `cells` those that its tokens write.
+  // last. `symbols` are the sizes of this run, `inputs` say which cells its tokens write.
   absl::Status BeginStep(int step);
-  absl::Status CheckStep(int step, absl::Span<const int64_t> symbols,
-                         absl::Span<const int32_t> cells);
+  absl::Status CheckStep(int step, absl::Span<const int64_t> symbols, const StepInputs& inputs);
   absl::Status EndStep(int step);
 
-  // Copies a cell of all caches, or empties the other where nothing has written all of it.
-  absl::Status CopyCell(int32_t from, int32_t to);
+  // Copies a cell of all caches of a group, or empties the other where nothing has written all of
+  // it.
+  absl::Status CopyCell(int group, int32_t from, int32_t to);
 
-  // Empties cells of all caches.
-  absl::Status ForgetCells(absl::Span<const int32_t> cells);
+  // Empties cells of all caches of a group.
+  absl::Status ForgetCells(int group, absl::Span<const int32_t> cells);
 
   // Bytes of a buffer at the sizes of this run, or of one cell of a cache. An error where nothing
   // has written some of them.

@@ -98,12 +98,17 @@ absl::Status EmulatorDevice::Run(const StepInputs& inputs, const StepObserver& o
   if (inputs.tokens.empty() || inputs.sequence_count < 1) {
     return absl::InvalidArgumentError("run: expected a token and a sequence or more, got none");
   }
+  if (inputs.windows.size() != plan_->geometry.windows.size()) {
+    return absl::InvalidArgumentError(StrCat("run: expected page tables of ",
+                                             plan_->geometry.windows.size(), " windows, got ",
+                                             inputs.windows.size()));
+  }
   RENGA_RETURN_IF_ERROR(BindInputs(inputs));
   for (size_t i = 0; i < plan_->steps.size(); ++i) {
     const plan::Step& step = plan_->steps[i];
     const plan::Variant* variant = plan::ChooseVariant(step, symbols_);
     if (variant == nullptr) continue;  // no rows
-    const absl::Status status = RunStep(static_cast<int>(i), *variant, inputs.cells, observer);
+    const absl::Status status = RunStep(static_cast<int>(i), *variant, inputs, observer);
     if (!status.ok()) {
       const plan::Symbol& symbol = plan_->symbols[step.chosen_by];
       return Annotate(status, StrCat("step ", i, " (", step.name, "), ", symbol.name, " = ",
@@ -114,8 +119,7 @@ absl::Status EmulatorDevice::Run(const StepInputs& inputs, const StepObserver& o
 }
 
 absl::Status EmulatorDevice::RunStep(int index, const plan::Variant& variant,
-                                     absl::Span<const int32_t> cells,
-                                     const StepObserver& observer) {
+                                     const StepInputs& inputs, const StepObserver& observer) {
   RENGA_RETURN_IF_ERROR(memory_->BeginStep(index));
   bool done = false;
   if (hooks_.before) {
@@ -124,7 +128,7 @@ absl::Status EmulatorDevice::RunStep(int index, const plan::Variant& variant,
   for (const plan::Launch& launch : variant.launches) {
     if (!done) RENGA_RETURN_IF_ERROR(RunLaunch(launch));
   }
-  absl::Status status = memory_->CheckStep(index, symbols_, cells);
+  absl::Status status = memory_->CheckStep(index, symbols_, inputs);
   if (status.ok() && hooks_.after) status = hooks_.after(index);
   if (status.ok() && observer) status = observer(index);
   if (status.ok()) return memory_->EndStep(index);

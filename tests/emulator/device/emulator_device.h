@@ -70,10 +70,14 @@ class EmulatorDevice {
   // From the next run on, around each step that has something to launch; `after` comes before the
   // observer that Run is given.
   void SetHooks(StepHooks hooks) { hooks_ = std::move(hooks); }
-  // In every cache; what nothing has written stays so.
-  absl::Status CopyCell(int32_t from, int32_t to) { return memory_->CopyCell(from, to); }
+  // In every cache of the group; what nothing has written stays so.
+  absl::Status CopyCell(int group, int32_t from, int32_t to) {
+    return memory_->CopyCell(group, from, to);
+  }
   // As if nothing had ever been stored there.
-  absl::Status ForgetCells(absl::Span<const int32_t> cells) { return memory_->ForgetCells(cells); }
+  absl::Status ForgetCells(int group, absl::Span<const int32_t> cells) {
+    return memory_->ForgetCells(group, cells);
+  }
 
   const DeviceOptions& options() const { return options_; }
   const plan::Plan& plan() const { return *plan_; }
@@ -88,7 +92,7 @@ class EmulatorDevice {
   absl::Status CheckPlan() const;
   absl::StatusOr<const Kernel*> FindKernel(const std::string& name) const;
   absl::Status BindInputs(const StepInputs& inputs);
-  absl::Status RunStep(int index, const plan::Variant& variant, absl::Span<const int32_t> cells,
+  absl::Status RunStep(int index, const plan::Variant& variant, const StepInputs& inputs,
                        const StepObserver& observer);
   absl::Status RunLaunch(const plan::Launch& launch);
   absl::Status PrepareSampling();

@@ -36,8 +36,11 @@ absl::Status EmulatorForward::Run(absl::Span<const int32_t> tokens, absl::Span<c
   inputs.tokens = tokens;
   inputs.positions = positions;
   inputs.sequences = sequences;
-  inputs.cells = cells;
+  RENGA_RETURN_IF_ERROR(ForgetDropped());
+  inputs.cells = absl::MakeConstSpan(cells).first(tokens.size());
   inputs.pages = pages_.pages(sequence_);
+  const std::vector<WindowInputs> windows = pages_.Windows(sequence_, tokens.size(), cells);
+  inputs.windows = windows;
   inputs.rows = rows;
   if (const absl::Status status = runner_->Run(inputs); !status.ok()) {
     RENGA_RETURN_IF_ERROR(Truncate(before));
@@ -51,9 +54,16 @@ absl::Status EmulatorForward::Truncate(int64_t position) {
     return absl::OutOfRangeError(
         StrCat("truncate: expected 0..", this->position(), ", got ", position));
   }
-  std::vector<int32_t> cells;
-  pages_.Truncate(sequence_, position, &cells);
-  return runner_->emulator().ForgetCells(cells);
+  RENGA_RETURN_IF_ERROR(pages_.Truncate(sequence_, position));
+  return ForgetDropped();
+}
+
+// So that whoever reads them is found out.
+absl::Status EmulatorForward::ForgetDropped() {
+  for (const PageTables::Dropped& dropped : pages_.TakeDropped()) {
+    RENGA_RETURN_IF_ERROR(runner_->emulator().ForgetCells(dropped.group, dropped.cells));
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace renga::emulator

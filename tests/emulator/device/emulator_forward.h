@@ -41,6 +41,8 @@ class EmulatorForward final : public Forward {
   explicit EmulatorForward(std::unique_ptr<EmulatorRunner> runner);
 
   std::unique_ptr<EmulatorRunner> runner_;
+  absl::Status ForgetDropped();
+
   PageTables pages_;
   int sequence_;
 };

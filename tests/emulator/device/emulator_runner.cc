@@ -60,7 +60,8 @@ absl::Status EmulatorRunner::CopyPages(absl::Span<const PageCopy> copies) {
   const int64_t page_tokens = plan().geometry.page_tokens;
   for (const PageCopy& copy : copies) {
     for (int64_t cell = 0; cell < page_tokens; ++cell) {
-      RENGA_RETURN_IF_ERROR(device_->CopyCell(static_cast<int32_t>(copy.from * page_tokens + cell),
+      RENGA_RETURN_IF_ERROR(device_->CopyCell(copy.group,
+                                              static_cast<int32_t>(copy.from * page_tokens + cell),
                                               static_cast<int32_t>(copy.to * page_tokens + cell)));
     }
   }

@@ -9,6 +9,7 @@
 
 #include "ir/base/dtype.h"
 #include "ir/base/status.h"
+#include "ir/base/windows.h"
 #include "ir/text/parse.h"
 
 namespace renga::emulator {
@@ -117,8 +118,11 @@ absl::StatusOr<std::unique_ptr<StepReference>> StepReference::Create(const plan:
                                                                      WeightOptions weights) {
   std::unique_ptr<StepReference> self(new StepReference(plan));
   RENGA_ASSIGN_OR_RETURN(self->graph_, Parse(plan.ir, "the plan's graph"));
-  const SymbolDef* cells = self->graph_.FindSymbol("C");
-  if (cells == nullptr) return absl::InvalidArgumentError("the plan's graph: has no symbol C");
+  SymbolValues cells;
+  for (const SymbolDef& symbol : self->graph_.symbols) {
+    if (SplitWindow(symbol.name).base == "C") cells[symbol.name] = symbol.max;
+  }
+  if (cells.empty()) return absl::InvalidArgumentError("the plan's graph: has no symbol C");
   weights.packed = false;
   RENGA_ASSIGN_OR_RETURN(self->weights_, WeightStore::Open(plan, weights));
   const auto bytes = [&](const std::string& name) -> absl::StatusOr<absl::Span<const uint8_t>> {
@@ -129,8 +133,7 @@ absl::StatusOr<std::unique_ptr<StepReference>> StepReference::Create(const plan:
     }
     return absl::InvalidArgumentError(StrCat("the plan has no weight @", name));
   };
-  RENGA_ASSIGN_OR_RETURN(self->interpreter_,
-                         Interpreter::Create(self->graph_, bytes, {{"C", cells->max}}, 1));
+  RENGA_ASSIGN_OR_RETURN(self->interpreter_, Interpreter::Create(self->graph_, bytes, cells, 1));
   return self;
 }
 
@@ -148,17 +151,23 @@ absl::Status StepReference::Run(const StepInputs& inputs) {
   known["sequences"] = Ints(inputs.sequences, {t});
   known["cells"] = Ints(inputs.cells, {t});
   known["pages"] = Ints(inputs.pages, {s, p});
+  cells_ = {{inputs.cells.begin(), inputs.cells.end()}};
+  for (const WindowInputs& of : inputs.windows) {
+    known[WindowInput("cells", of.window)] = Ints(of.cells, {t});
+    known[WindowInput("pages", of.window)] = Ints(of.pages, {s, p});
+    cells_.emplace_back(of.cells.begin(), of.cells.end());
+  }
   known["rows"] = Ints(rows, {r});
   std::vector<HostTensor> params;
   for (const ValueId id : graph_.params) params.push_back(known[graph_.value(id).name]);
-  cells_.assign(inputs.cells.begin(), inputs.cells.end());
   values_.clear();
   return interpreter_->Run({{"T", t}, {"S", s}, {"R", r}, {"L", l}, {"P", p}}, params,
                            [this](const Node& node, absl::Span<HostTensor* const> results) {
                              for (size_t i = 0; i < results.size(); ++i) {
                                const Value& value = graph_.value(node.results[i]);
                                const bool is_cache =
-                                   !value.type.shape.empty() && value.type.shape[0].symbol == "C";
+                                   !value.type.shape.empty() &&
+                                   SplitWindow(value.type.shape[0].symbol).base == "C";
                                if (!is_cache) values_[value.name] = *results[i];
                              }
                              return absl::OkStatus();
@@ -193,7 +202,7 @@ absl::Status StepReference::CheckCache(int32_t index, EmulatorDevice& device) co
   const HostTensor& expected = interpreter_->Cache(buffer.index);
   const size_t elements = static_cast<size_t>(cache.heads * cache.head_dim);
   Difference difference;
-  for (const int32_t cell : cells_) {
+  for (const int32_t cell : cells_[cache.group]) {
     std::vector<uint8_t> bytes;
     RENGA_RETURN_IF_ERROR(device.ReadCell(index, cell, &bytes));
     difference.Add(absl::MakeConstSpan(expected.f).subspan(cell * elements, elements),

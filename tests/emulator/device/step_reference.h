@@ -54,7 +54,7 @@ class StepReference {
   WeightStore weights_;  // as the files have them
   std::unique_ptr<Interpreter> interpreter_;
   std::map<std::string, HostTensor, std::less<>> values_;  // of the last run, by name
-  std::vector<int32_t> cells_;                             // likewise
+  std::vector<std::vector<int32_t>> cells_;                // likewise, by group
 };
 
 }  // namespace renga::emulator

@@ -26,9 +26,12 @@ class EmulatorSteps final : public StepDevice {
     return status;
   }
   absl::Status Forget() override {
-    std::vector<int32_t> cells(static_cast<size_t>(plan::CacheCells(device_->plan())));
-    std::iota(cells.begin(), cells.end(), 0);
-    return device_->ForgetCells(cells);
+    for (int group = 0; group < plan::GroupsOf(device_->plan()); ++group) {
+      std::vector<int32_t> cells(static_cast<size_t>(plan::CacheCells(device_->plan(), group)));
+      std::iota(cells.begin(), cells.end(), 0);
+      RENGA_RETURN_IF_ERROR(device_->ForgetCells(group, cells));
+    }
+    return absl::OkStatus();
   }
 
  private:

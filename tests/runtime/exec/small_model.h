@@ -141,7 +141,8 @@ class SmallModel {
     EXPECT_TRUE(WriteFileAtomically(path, {bytes_}).ok());
     input.model.vocab = 11;
     input.files = {{path, bytes_.size()}};
-    input.geometry = {4, 14, graph_.FindSymbol("S")->max, graph_.FindSymbol("T")->max};
+    input.geometry = {4, graph_.FindSymbol("L")->max, graph_.FindSymbol("S")->max,
+                      graph_.FindSymbol("T")->max};
     input.ir = Print(graph_);
     plan_ = codegen::Lower(std::move(input)).value();
   }
