@@ -7,6 +7,8 @@
 #include "frontend/gguf/gguf.h"
 #include "frontend/models/model.h"
 #include "ir/base/status.h"
+#include "ir/base/windows.h"
+#include "passes/simplify/window_pages.h"
 
 namespace renga {
 namespace {
@@ -15,15 +17,35 @@ namespace {
 constexpr uint64_t kLeftOver = uint64_t{256} << 20;
 constexpr int64_t kCoarse = 1024;
 
-// Of one token, in all caches.
-uint64_t CellBytes(const Graph& graph) {
-  uint64_t bytes = 0;
+// Of one sequence.
+struct SequenceBytes {
+  uint64_t per_token = 0;  // in caches that keep all of it
+  uint64_t windows = 0;    // in those that keep a window, once that is full
+};
+
+SequenceBytes BytesOf(const Graph& graph, const CompileOptions& options) {
+  SequenceBytes bytes;
   for (ValueId id : graph.caches) {
     const TensorType& type = graph.value(id).type;  // [C, heads, head_dim]
-    bytes += static_cast<uint64_t>(type.shape[1].value) *
-             static_cast<uint64_t>(RowBytes(type.dtype, type.shape[2].value));
+    const uint64_t cell = static_cast<uint64_t>(type.shape[1].value) *
+                          static_cast<uint64_t>(RowBytes(type.dtype, type.shape[2].value));
+    const int64_t window = SplitWindow(type.shape[0].symbol).window;
+    if (window == 0) {
+      bytes.per_token += cell;
+    } else {
+      const int64_t pages = WindowPages(window, MaxStepTokens(options), options.page_tokens);
+      bytes.windows += cell * static_cast<uint64_t>(pages * options.page_tokens);
+    }
   }
   return bytes;
+}
+
+// Whether caches of layers with a window will keep no more than that, where that is less.
+bool KeepsWindows(const CompileOptions& options) {
+  const auto has = [](const std::vector<std::string>& names) {
+    return std::find(names.begin(), names.end(), kWindowPages) != names.end();
+  };
+  return !has(options.disabled_passes) && (!options.only_passes || has(*options.only_passes));
 }
 
 }  // namespace
@@ -43,11 +65,11 @@ absl::StatusOr<int64_t> AutoContext(const std::string& gguf, const CompileOption
                                     uint64_t free_bytes) {
   RENGA_ASSIGN_OR_RETURN(const GgufFile file, GgufFile::Open(gguf));
   RENGA_ASSIGN_OR_RETURN(const GraphOptions graph_options, GraphOptionsOf(file, options));
-  RENGA_ASSIGN_OR_RETURN(const Model model, BuildModel(file, graph_options));
+  RENGA_ASSIGN_OR_RETURN(Model model, BuildModel(file, graph_options));
   uint64_t weights = 0;
   for (const WeightSource& weight : model.weights) weights += weight.bytes;
-  const uint64_t cell = CellBytes(model.graph);
-  const uint64_t per_token = cell * static_cast<uint64_t>(options.max_sequences);
+  const uint64_t sequences = static_cast<uint64_t>(options.max_sequences);
+  const uint64_t per_token = BytesOf(model.graph, options).per_token * sequences;
   const int64_t made_for =
       model.info.context_length > 0 ? model.info.context_length : graph_options.context;
   if (options.kv_tokens) return std::min(*options.kv_tokens, made_for);
@@ -55,8 +77,19 @@ absl::StatusOr<int64_t> AutoContext(const std::string& gguf, const CompileOption
   const uint64_t usable = free_bytes - free_bytes / 20;
   const uint64_t fixed = weights + kLeftOver;
   const uint64_t left = usable > fixed ? usable - fixed : 0;
-  int64_t tokens =
-      static_cast<int64_t>(std::min<uint64_t>(left / per_token, static_cast<uint64_t>(made_for)));
+  uint64_t most = left / per_token;
+  if (KeepsWindows(options)) {
+    // Contexts shorter than the windows are those of above.
+    Ledger ledger;
+    RENGA_RETURN_IF_ERROR(PagesOfWindows(model.graph, ledger).status());
+    const SequenceBytes bytes = BytesOf(model.graph, options);
+    const uint64_t full = bytes.per_token * sequences, windows = bytes.windows * sequences;
+    if (windows <= left && windows > 0) {
+      const uint64_t rest = full == 0 ? static_cast<uint64_t>(made_for) : (left - windows) / full;
+      most = std::max(most, rest);
+    }
+  }
+  int64_t tokens = static_cast<int64_t>(std::min(most, static_cast<uint64_t>(made_for)));
   if (tokens < made_for) tokens -= tokens % (tokens > kCoarse ? kCoarse : options.page_tokens);
   if (tokens > 0) return tokens;
   return absl::ResourceExhaustedError(

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "ir/base/status.h"
+#include "ir/base/windows.h"
 #include "ir/diff/graph_diff.h"
 #include "ir/trace/confirm.h"
 #include "ir/trace/trace_graph.h"
@@ -35,8 +36,9 @@ int64_t VocabularyOf(const Graph& graph) {
 // Tokens that one run of the graph can take.
 int64_t MostTokens(const Graph& graph) {
   int64_t most = std::numeric_limits<int64_t>::max();
-  for (const char* name : {"T", "L", "C"}) {
-    if (const SymbolDef* symbol = graph.FindSymbol(name)) most = std::min(most, symbol->max);
+  for (const SymbolDef& symbol : graph.symbols) {
+    const std::string_view name = SplitWindow(symbol.name).base;
+    if (name == "T" || name == "L" || name == "C") most = std::min(most, symbol.max);
   }
   return most;
 }

@@ -37,12 +37,14 @@ absl::Status CheckStepTakes(const plan::Plan& plan, int64_t sequences, int64_t t
 absl::Status CheckGroupFits(const plan::Plan& plan, int64_t sequences, int64_t tokens) {
   RENGA_RETURN_IF_ERROR(CheckStepTakes(plan, sequences, tokens));
   const KvPages pages(plan);
-  const int64_t page = pages.page_tokens();
-  const int64_t needed = sequences * ((tokens + page - 1) / page * page);
-  if (needed <= pages.cells()) return absl::OkStatus();
-  return absl::InvalidArgumentError(StrCat("caches: expected ", needed, " cells, for ", sequences,
-                                           " sequences of ", tokens, " tokens, got ", pages.cells(),
-                                           HowToCompile(plan, sequences)));
+  for (int group = 0; group < pages.groups(); ++group) {
+    const int64_t needed = sequences * pages.MostPages(tokens, group) * pages.page_tokens();
+    if (needed <= pages.cells(group)) continue;
+    return absl::InvalidArgumentError(StrCat("caches: expected ", needed, " cells, for ", sequences,
+                                             " sequences of ", tokens, " tokens, got ",
+                                             pages.cells(group), HowToCompile(plan, sequences)));
+  }
+  return absl::OkStatus();
 }
 
 SequenceGroup::SequenceGroup(StepRunner& runner, int64_t count)
@@ -80,12 +82,13 @@ absl::Status SequenceGroup::ReadAlike(absl::Span<const int32_t> ids) {
   }
   std::vector<PageCopy> copies;
   for (int64_t member = 1; member < count(); ++member) {
-    cells_.clear();
-    RENGA_RETURN_IF_ERROR(
-        pages_.Append(sequences_[member], static_cast<int64_t>(ids.size()), &cells_));
-    const absl::Span<const int32_t> from = pages_.pages(sequences_[0]);
-    const absl::Span<const int32_t> to = pages_.pages(sequences_[member]);
-    for (size_t i = 0; i < from.size(); ++i) copies.push_back({from[i], to[i]});
+    RENGA_RETURN_IF_ERROR(pages_.Extend(sequences_[member], static_cast<int64_t>(ids.size())));
+    for (int group = 0; group < pages_.groups(); ++group) {
+      const absl::Span<const int32_t> from = pages_.pages(sequences_[0], group);
+      const absl::Span<const int32_t> to = pages_.pages(sequences_[member], group);
+      const size_t first = static_cast<size_t>(pages_.first_page(sequences_[member], group));
+      for (size_t i = first; i < from.size(); ++i) copies.push_back({from[i], to[i], group});
+    }
   }
   return copies.empty() ? absl::OkStatus() : runner_->CopyPages(copies);
 }
@@ -168,7 +171,16 @@ void SequenceGroup::Accept(int64_t member) {
 }
 
 absl::Status SequenceGroup::Truncate(int64_t position) {
-  for (int sequence : sequences_) RENGA_RETURN_IF_ERROR(pages_.Truncate(sequence, position));
+  for (int& sequence : sequences_) {
+    if (pages_.CanTruncate(sequence, position)) {
+      RENGA_RETURN_IF_ERROR(pages_.Truncate(sequence, position));
+      continue;
+    }
+    // A window has moved on. How long a step takes does not depend on what the cells hold.
+    pages_.Free(sequence);
+    RENGA_ASSIGN_OR_RETURN(sequence, pages_.NewSequence());
+    RENGA_RETURN_IF_ERROR(pages_.Extend(sequence, position));
+  }
   return samplers_.empty() ? absl::OkStatus() : Sample(sampling_);
 }
 

@@ -56,7 +56,8 @@ class SequenceGroup {
   const std::vector<int32_t>& choices() const { return choices_; }
 
   // Forgets the tokens from `position` on, and what was sampled. OutOfRange unless 0 <= position <=
-  // position().
+  // position(). Where a window does not hold any more what the tokens behind see, it is anything
+  // from then on.
   absl::Status Truncate(int64_t position);
 
  private:

@@ -28,7 +28,8 @@ class CpuDevice final : public StepDevice {
     const KvArena& kv = executor_->kv();
     const plan::Plan& plan = executor_->plan();
     for (size_t i = 0; i < plan.caches.size(); ++i) {
-      const uint64_t bytes = plan.caches[i].cell_bytes * static_cast<uint64_t>(kv.cells());
+      const plan::Cache& cache = plan.caches[i];
+      const uint64_t bytes = cache.cell_bytes * static_cast<uint64_t>(kv.cells(cache.group));
       std::memset(kv.cache(static_cast<int>(i)), 0, bytes);
     }
     return absl::OkStatus();

@@ -89,7 +89,7 @@ absl::StatusOr<StoredTensor> ReadRaw(const StepMemory& memory, int32_t buffer, i
   stored.dtype = of.type.dtype;
   stored.shape = ShapeOf(memory, buffer);
   if (const plan::Cache* cache = CacheOf(memory.plan(), buffer)) {
-    stored.shape[0] = std::min(plan::CacheCells(memory.plan()), cells);
+    stored.shape[0] = std::min(plan::CacheCells(memory.plan(), cache->group), cells);
     RENGA_RETURN_IF_ERROR(ReadCells(memory, buffer, *cache, stored.shape[0], &stored.bytes));
     return stored;
   }

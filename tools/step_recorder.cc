@@ -1,11 +1,14 @@
 #include "tools/step_recorder.h"
 
+#include <algorithm>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "ir/base/status.h"
+#include "ir/base/windows.h"
 #include "ir/text/parse.h"
+#include "runtime/plan/layout.h"
 #include "tools/value_recorder.h"
 
 namespace renga {
@@ -18,7 +21,10 @@ StepState StateOf(const plan::Plan& plan, const Graph& graph, const StepInputs& 
   std::vector<int64_t> sizes(plan.symbols.size());
   BindSymbols(plan, inputs, &sizes);
   for (size_t i = 0; i < sizes.size(); ++i) state.symbols[plan.symbols[i].name] = sizes[i];
-  state.symbols["C"] = cells;
+  for (const plan::Symbol& symbol : plan.symbols) {
+    if (SplitWindow(symbol.name).base != "C") continue;
+    state.symbols[symbol.name] = std::min(cells, symbol.max);
+  }
   for (const ValueId id : graph.params) {
     const Value& value = graph.value(id);
     HostTensor& tensor = state.params[value.name];

@@ -5,7 +5,9 @@
 #include <utility>
 
 #include "ir/base/status.h"
+#include "ir/base/windows.h"
 #include "ir/text/parse.h"
+#include "runtime/plan/layout.h"
 
 namespace renga {
 
@@ -34,36 +36,46 @@ absl::StatusOr<std::vector<int32_t>> StepValues::Input(const std::string& name) 
   return std::move(tensor.i);
 }
 
-absl::StatusOr<int64_t> StepValues::Cells() const {
+absl::StatusOr<int64_t> StepValues::Cells(int64_t window) const {
   const int64_t page = plan().geometry.page_tokens;
   int64_t pages = 1;
-  RENGA_ASSIGN_OR_RETURN(const std::vector<int32_t> table, Input("pages"));
-  RENGA_ASSIGN_OR_RETURN(const std::vector<int32_t> cells, Input("cells"));
+  RENGA_ASSIGN_OR_RETURN(const std::vector<int32_t> table, Input(WindowInput("pages", window)));
+  RENGA_ASSIGN_OR_RETURN(const std::vector<int32_t> cells, Input(WindowInput("cells", window)));
   for (const int32_t number : table) pages = std::max<int64_t>(pages, number + 1);
   for (const int32_t cell : cells) pages = std::max<int64_t>(pages, cell / page + 1);
   return pages * page;
+}
+
+int64_t StepValues::WindowOf(int32_t buffer) const {
+  const plan::Buffer& of = plan().buffers[static_cast<size_t>(buffer)];
+  if (of.space != plan::Space::kCache) return 0;
+  return plan::WindowOf(plan(), plan().caches[static_cast<size_t>(of.index)].group);
 }
 
 absl::StatusOr<HostTensor> StepValues::Read(int32_t buffer) const {
   const bool cache = plan().buffers[static_cast<size_t>(buffer)].space == plan::Space::kCache;
   int64_t cells = 0;
   if (cache) {
-    RENGA_ASSIGN_OR_RETURN(cells, Cells());
+    RENGA_ASSIGN_OR_RETURN(cells, Cells(WindowOf(buffer)));
   }
   return ReadTensor(*memory_, buffer, cells);
 }
 
 absl::Status StepValues::Write(int32_t buffer, const HostTensor& tensor) const {
-  RENGA_ASSIGN_OR_RETURN(const std::vector<int32_t> cells, Input("cells"));
+  RENGA_ASSIGN_OR_RETURN(const std::vector<int32_t> cells,
+                         Input(WindowInput("cells", WindowOf(buffer))));
   return WriteTensor(*memory_, buffer, tensor, cells);
 }
 
 absl::StatusOr<SymbolValues> StepValues::Sizes() const {
   SymbolValues sizes;
   for (size_t i = 0; i < plan().symbols.size(); ++i) {
-    sizes[plan().symbols[i].name] = memory_->sizes()[i];
+    const WindowName symbol = SplitWindow(plan().symbols[i].name);
+    int64_t& size = sizes[plan().symbols[i].name];
+    size = memory_->sizes()[i];
+    if (symbol.base != "C") continue;
+    RENGA_ASSIGN_OR_RETURN(size, Cells(symbol.window));
   }
-  RENGA_ASSIGN_OR_RETURN(sizes["C"], Cells());
   return sizes;
 }
 

@@ -49,7 +49,8 @@ class StepValues {
   explicit StepValues(std::shared_ptr<const StepMemory> memory) : memory_(std::move(memory)) {}
 
   const plan::Plan& plan() const { return memory_->plan(); }
-  absl::StatusOr<int64_t> Cells() const;
+  absl::StatusOr<int64_t> Cells(int64_t window) const;
+  int64_t WindowOf(int32_t buffer) const;  // of a cache's group, else 0
   absl::StatusOr<std::vector<int32_t>> Input(const std::string& name) const;
 
   std::shared_ptr<const StepMemory> memory_;

@@ -9,10 +9,12 @@
 #include <vector>
 
 #include "ir/base/status.h"
+#include "ir/base/windows.h"
 #include "ir/reference/dequant.h"
 #include "ir/text/parse.h"
 #include "ir/trace/axis_names.h"
 #include "ir/trace/value_error.h"
+#include "runtime/plan/layout.h"
 #include "tools/repro/captured_node.h"
 #include "tools/repro/write_repro.h"
 
@@ -135,10 +137,17 @@ std::string PlaceText(const TensorType& type, const std::vector<int64_t>& shape,
   return CoordinatesText(value, index);
 }
 
-absl::Span<const int32_t> CellsOf(const Executor& executor) {
+// That the step writes to: all its caches are of one group.
+absl::Span<const int32_t> CellsOf(const Executor& executor, int step) {
   const plan::Plan& plan = executor.plan();
+  int group = 0;
+  for (const int32_t output : plan.steps[static_cast<size_t>(step)].outputs) {
+    const plan::Buffer& buffer = plan.buffers[static_cast<size_t>(output)];
+    if (buffer.space == plan::Space::kCache) group = plan.caches[buffer.index].group;
+  }
+  const std::string name = WindowInput("cells", plan::WindowOf(plan, group));
   for (size_t i = 0; i < plan.buffers.size(); ++i) {
-    if (plan.buffers[i].name != "cells" || plan.buffers[i].space != plan::Space::kInput) continue;
+    if (plan.buffers[i].name != name || plan.buffers[i].space != plan::Space::kInput) continue;
     const cpu::TensorRef cells = executor.tensor(static_cast<int32_t>(i));
     return absl::MakeConstSpan(cells.as<int32_t>(), static_cast<size_t>(ElementsOf(cells)));
   }
@@ -176,7 +185,7 @@ absl::Status StepWatch::Attach(Executor* executor, const StepWatchOptions& optio
 
 void StepWatch::Before(int step) const {
   const plan::Step& of = executor_.plan().steps[static_cast<size_t>(step)];
-  const absl::Span<const int32_t> cells = CellsOf(executor_);
+  const absl::Span<const int32_t> cells = CellsOf(executor_, step);
   for (size_t i = 0; i < of.outputs.size(); ++i) {
     if (!IsApart(executor_, of, of.outputs[i])) continue;
     const Poison* const poison = FindPoison(executor_.tensor(of.outputs[i]).dtype);
@@ -192,7 +201,7 @@ void StepWatch::Before(int step) const {
 
 absl::Status StepWatch::After(int step) const {
   const plan::Step& of = executor_.plan().steps[static_cast<size_t>(step)];
-  const absl::Span<const int32_t> cells = CellsOf(executor_);
+  const absl::Span<const int32_t> cells = CellsOf(executor_, step);
   for (size_t i = 0; i < of.outputs.size(); ++i) {
     const cpu::TensorRef tensor = executor_.tensor(of.outputs[i]);
     const Poison* const poison = FindPoison(tensor.dtype);

@@ -16,6 +16,7 @@
 #include "ir/trace/run_params.h"
 #include "ir/trace/trace_graph.h"
 #include "runtime/exec/executor.h"
+#include "runtime/exec/step_batch.h"
 #include "runtime/plan/layout.h"
 #include "tools/file_weights.h"
 #include "tools/value_recorder.h"
@@ -88,8 +89,10 @@ absl::StatusOr<Trace> TraceOnCpu(const OpenedPlan& opened, const Graph& graph, i
       RowsAsked(tokens, options.positions, plan::SymbolMax(*opened.plan, "R", tokens));
   inputs.rows = rows;
   inputs.sequences = sequences;
-  inputs.cells = cells;
+  inputs.cells = absl::MakeConstSpan(cells).first(options.ids.size());
   inputs.pages = kv.pages(sequence);
+  const std::vector<WindowInputs> windows = WindowsOf(kv, sequence, options.ids.size(), cells);
+  inputs.windows = windows;
   Trace trace;
   trace.run = RunOf(*opened.plan, options);
   trace.run.device = "cpu";

@@ -103,12 +103,13 @@ class StepsVerifier {
   }
 
   bool HasRoom(const std::vector<Part>& parts) const {
-    int64_t pages = 0;
-    const int64_t page_tokens = plan_.geometry.page_tokens;
-    for (const Part& part : parts) {
-      pages += (part.behind + part.tokens + page_tokens - 1) / page_tokens;
+    const KvPages all(plan_);
+    for (int group = 0; group < all.groups(); ++group) {
+      int64_t pages = 0;
+      for (const Part& part : parts) pages += all.MostPages(part.behind + part.tokens, group);
+      if (pages * all.page_tokens() > all.cells(group)) return false;
     }
-    return pages * page_tokens <= plan::CacheCells(plan_);
+    return true;
   }
 
   void NotRun(std::string_view what, std::string_view why) {
@@ -163,8 +164,10 @@ class StepsVerifier {
     }
     int64_t cells = 0;
     for (const int sequence : sequences) {
-      for (const int32_t page : pages.pages(sequence)) {
-        cells = std::max(cells, (int64_t{page} + 1) * pages.page_tokens());
+      for (int group = 0; group < pages.groups(); ++group) {
+        for (const int32_t page : pages.pages(sequence, group)) {
+          cells = std::max(cells, (int64_t{page} + 1) * pages.page_tokens());
+        }
       }
     }
     RecordedStep record;

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "ir/base/strings.h"
+#include "ir/base/windows.h"
 
 namespace renga {
 namespace {
@@ -12,7 +13,7 @@ std::string AxisName(const TensorType& type, size_t axis) {
   constexpr std::pair<std::string_view, std::string_view> kSymbols[] = {
       {"T", "token"}, {"R", "row"}, {"L", "key"}, {"C", "cell"}, {"S", "sequence"}, {"P", "page"}};
   for (const auto& [symbol, name] : kSymbols) {
-    if (type.shape[axis].symbol == symbol) return std::string(name);
+    if (SplitWindow(type.shape[axis].symbol).base == symbol) return std::string(name);
   }
   if (type.rank() == 3 && axis == 1) return "head";
   return axis + 1 == type.shape.size() ? "dim" : StrCat("axis ", axis);

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "ir/base/strings.h"
+#include "ir/base/windows.h"
 #include "ir/trace/guess.h"
 
 namespace renga {
@@ -85,11 +86,13 @@ void AddAttrs(const Node& node, Guesses* guesses) {
 void AddParam(const GuessNode& node, std::string_view name, std::string_view key,
               std::string_view kind, std::string_view text,
               const std::function<void(HostTensor*)>& change, Guesses* guesses) {
-  const ValueId param = node.graph().FindValue(name, false);
-  const std::vector<ValueId>& operands = node.node().operands;
-  if (param == kNoValue || std::find(operands.begin(), operands.end(), param) == operands.end()) {
-    return;
+  ValueId param = kNoValue;
+  for (const ValueId operand : node.node().operands) {
+    if (operand == kNoValue) continue;
+    const Value& of = node.graph().value(operand);
+    if (of.kind == ValueKind::kParam && SplitWindow(of.name).base == name) param = operand;
   }
+  if (param == kNoValue) return;
   guesses->push_back({.key = std::string(key),
                       .kind = std::string(kind),
                       .text = std::string(text),
@@ -140,7 +143,7 @@ void AddOperands(const GuessNode& node, Guesses* guesses) {
   std::vector<ValueId> values;
   for (const ValueId operand : node.node().operands) {
     if (operand == kNoValue || node.graph().value(operand).kind != ValueKind::kResult) continue;
-    if (node.graph().value(operand).type.shape[0].symbol == "C") continue;
+    if (SplitWindow(node.graph().value(operand).type.shape[0].symbol).base == "C") continue;
     if (node.graph().value(operand).type.dtype != DType::kI32) values.push_back(operand);
   }
   if (values.size() < 2) return;
@@ -227,7 +230,8 @@ void AddCaches(const GuessNode& node, Guesses* guesses) {
     const std::string all = StrJoin(names, " and ");
     add(StrCat("stale ", i), "stale cache",
         StrCat("as if ", all, " held nothing yet of this step's tokens"), sets[i], stale);
-    for (const std::string_view symbol : {"L", "C"}) {
+    const std::string cells = node.graph().value(sets[i][0].value).type.shape[0].symbol;
+    for (const std::string& symbol : {std::string("L"), cells}) {
       const auto found = recorded.symbols().find(symbol);
       if (found == recorded.symbols().end()) continue;
       add(StrCat("by head ", symbol, i), "stride",

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "ir/base/status.h"
+#include "ir/base/windows.h"
 #include "ir/trace/replay.h"
 #include "ir/trace/run_params.h"
 
@@ -25,9 +26,9 @@ Recorded::Recorded(const Graph& graph, const TraceRun& run,
     for (const auto& [name, size] : sizes) symbols_.try_emplace(name, size);
   }
   // Of caches the cells that were written are recorded; who reads them reads whole pages.
-  if (const auto cells = symbols_.find("C"); cells != symbols_.end()) {
-    const int64_t page = PageTokens(graph);
-    cells->second = (cells->second + page - 1) / page * page;
+  const int64_t page = PageTokens(graph);
+  for (auto& [name, cells] : symbols_) {
+    if (SplitWindow(name).base == "C") cells = (cells + page - 1) / page * page;
   }
 }
 
@@ -52,11 +53,12 @@ absl::StatusOr<std::optional<HostTensor>> Recorded::operator()(ValueId id) const
   tensor.dtype = value.type.dtype;
   for (float& x : tensor.f) x = RoundTo(tensor.dtype, x);
   const std::vector<Dim>& shape = value.type.shape;
-  const bool cells = !shape.empty() && shape[0].symbol == "C" && !tensor.shape.empty() &&
-                     tensor.shape[0] > 0 && value.type.dtype != DType::kI32;
+  const bool cells = !shape.empty() && SplitWindow(shape[0].symbol).base == "C" &&
+                     !tensor.shape.empty() && tensor.shape[0] > 0 &&
+                     value.type.dtype != DType::kI32;
   if (cells) {
     const size_t cell = tensor.f.size() / static_cast<size_t>(tensor.shape[0]);
-    tensor.shape[0] = std::max(tensor.shape[0], symbols_.at("C"));
+    tensor.shape[0] = std::max(tensor.shape[0], symbols_.at(shape[0].symbol));
     tensor.f.resize(static_cast<size_t>(tensor.shape[0]) * cell);
   }
   return tensor;

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "ir/base/status.h"
+#include "ir/base/windows.h"
 
 namespace renga {
 namespace {
@@ -60,7 +61,8 @@ SymbolValues RunSymbols(const Graph& graph, absl::Span<const int32_t> ids,
 
 absl::StatusOr<HostTensor> RunParam(const Graph& graph, ValueId id, absl::Span<const int32_t> ids,
                                     absl::Span<const int32_t> positions) {
-  const std::string& name = graph.value(id).name;
+  // Those of a window hold everything too: one step has all tokens.
+  const std::string_view name = SplitWindow(graph.value(id).name).base;
   const int64_t tokens = static_cast<int64_t>(ids.size());
   if (name == "tokens") return Ints({ids.begin(), ids.end()}, {tokens});
   if (name == "sequences") return Ints(std::vector<int32_t>(tokens, 0), {tokens});

@@ -26,8 +26,8 @@ std::vector<int32_t> RowsAsked(int64_t tokens, absl::Span<const int32_t> positio
 SymbolValues RunSymbols(const Graph& graph, absl::Span<const int32_t> ids,
                         absl::Span<const int32_t> positions = {});
 
-// Of parameter `id`: %tokens, %positions, %cells, %sequences, %pages or %rows. InvalidArgument for
-// another.
+// Of parameter `id`: %tokens, %positions, %cells, %sequences, %pages or %rows, or the cells and
+// pages of a window (ir/base/windows.h). InvalidArgument for another.
 absl::StatusOr<HostTensor> RunParam(const Graph& graph, ValueId id, absl::Span<const int32_t> ids,
                                     absl::Span<const int32_t> positions = {});
 

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "ir/base/status.h"
+#include "ir/base/windows.h"
 #include "ir/text/print.h"
 #include "ir/trace/axis_names.h"
 #include "ir/trace/cache_types_text.h"
@@ -61,8 +62,9 @@ absl::StatusOr<Trace> TraceGraph(const Graph& graph, const WeightBytes& weights,
                           ? options.threads
                           : std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
   SymbolValues symbols = RunSymbols(graph, options.ids, options.positions), fixed;
-  if (const SymbolDef* cells = graph.FindSymbol("C"); cells != nullptr) {
-    fixed["C"] = std::clamp(symbols["P"] * PageTokens(graph), cells->min, cells->max);
+  for (const SymbolDef& cells : graph.symbols) {
+    if (SplitWindow(cells.name).base != "C") continue;
+    fixed[cells.name] = std::clamp(symbols["P"] * PageTokens(graph), cells.min, cells.max);
   }
   std::vector<HostTensor> params;
   for (const ValueId id : graph.params) {

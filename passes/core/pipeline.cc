@@ -12,6 +12,7 @@
 #include "passes/simplify/dead_nodes.h"
 #include "passes/simplify/key_bias_apart.h"
 #include "passes/simplify/rows_asked.h"
+#include "passes/simplify/window_pages.h"
 
 namespace renga {
 namespace {
@@ -24,6 +25,8 @@ constexpr Pass kPipeline[] = {
      /*whole=*/true},
     {"rows-asked", RowsAsked, "computes logits only for the rows asked for",
      /*whole=*/true},
+    // Before the fusions of what it looks at.
+    {kWindowPages, PagesOfWindows, "keeps of layers with a window no more than that"},
     // Before the fusion of what it takes apart.
     {kKeyBiasApart, KeyBiasApart, "keeps the bias of keys out of quantised caches"},
     {"fuse-qkv-rope", FuseQkvRope, "joins Q, K and V with RoPE and the writes of the cache"},

@@ -9,6 +9,7 @@
 
 #include "ir/base/status.h"
 #include "runtime/exec/executor.h"
+#include "runtime/exec/step_batch.h"
 
 namespace renga {
 namespace {
@@ -89,8 +90,10 @@ class Contestant {
     inputs.tokens = ids;
     inputs.positions = positions;
     inputs.sequences = sequences;
-    inputs.cells = cells;
+    inputs.cells = absl::MakeConstSpan(cells).first(ids.size());
     inputs.pages = kv.pages(sequence_);
+    const std::vector<WindowInputs> windows = WindowsOf(kv, sequence_, ids.size(), cells);
+    inputs.windows = windows;
     inputs.rows = absl::MakeConstSpan(&last, 1);
     return executor_->Run(inputs, observer);
   }

@@ -3,6 +3,7 @@
 #include <cstdio>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 
 #include "absl/strings/str_format.h"
@@ -177,6 +178,22 @@ std::string KvTokensText(const plan::Plan& plan) {
   return text;
 }
 
+// A line for each window: "window 512 keys in 21 layers: 704 tokens x 8".
+std::string WindowsText(const plan::Plan& plan) {
+  std::string text;
+  for (int group = 1; group < plan::GroupsOf(plan); ++group) {
+    std::set<int32_t> layers;
+    for (const plan::Cache& cache : plan.caches) {
+      if (cache.group == group) layers.insert(cache.layer);
+    }
+    StrAppend(
+        &text, "window ", WithCommas(plan::WindowOf(plan, group)), " keys in ", layers.size(),
+        layers.size() == 1 ? " layer: " : " layers: ", WithCommas(plan::CacheCells(plan, group)),
+        " tokens kept of all sequences together", "\n");
+  }
+  return text;
+}
+
 // Layers whose cache of keys is without their bias.
 int64_t KeyBiasesApart(const plan::Plan& plan) {
   return std::count_if(plan.ledger.begin(), plan.ledger.end(), [](const plan::LedgerEntry& entry) {
@@ -206,7 +223,7 @@ std::string Text(const Flags& flags, const Compilation& compilation, uint64_t by
   StrAppend(&text, "needs  weights ", BytesText(memory.weights), " + kv ", BytesText(memory.kv),
             " (", KvTokensText(plan), ", ", KvTypes(plan), ") + activations ",
             BytesText(memory.activations), " = ", BytesText(memory.total()),
-            plan.gpu.targets.empty() ? "" : " on the device", "\n");
+            plan.gpu.targets.empty() ? "" : " on the device", "\n", WindowsText(plan));
   StrAppend(&text, "wrote  ", EscapeForTerminal(flags.output), " (", BytesText(bytes),
             plan.data_bytes > 0 ? ", weights included"
                                 : StrCat(", weights stay in ", EscapeForTerminal(flags.model)),

@@ -54,6 +54,8 @@ Json MemoryJson(const DumpFlags& flags, const plan::Plan& plan, std::optional<ui
     caches.push_back({{"name", cache.name},
                       {"layer", cache.layer},
                       {"type", std::string(Name(cache.dtype))},
+                      {"window", plan::WindowOf(plan, cache.group)},
+                      {"cells", plan::CacheCells(plan, cache.group)},
                       {"cell_bytes", cache.cell_bytes}});
   }
   const Peak peak = FullestStep(plan, lives);

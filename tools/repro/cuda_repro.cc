@@ -13,6 +13,7 @@
 #include "absl/strings/str_format.h"
 #include "ir/base/output_file.h"
 #include "ir/base/status.h"
+#include "ir/base/windows.h"
 #include "ir/text/parse.h"
 #include "ir/trace/recorded.h"
 #include "ir/trace/run_params.h"
@@ -219,7 +220,7 @@ class CudaRepro {
                      : of_run != run.end()          ? of_run->second
                                                     : symbol.max;
       // As the executor has them: the whole page table, all cells.
-      if (symbol.name == "P" || symbol.name == "C") size = symbol.max;
+      if (symbol.name == "P" || SplitWindow(symbol.name).base == "C") size = symbol.max;
       sizes_.push_back(std::min(size, symbol.max));
     }
   }
@@ -299,12 +300,13 @@ class CudaRepro {
       }
       if (buffer.space == plan::Space::kCache) {
         const plan::Cache& cache = plan_.caches[static_cast<size_t>(buffer.index)];
-        memory.bytes = static_cast<uint64_t>(plan::CacheCells(plan_)) * cache.cell_bytes;
+        memory.bytes =
+            static_cast<uint64_t>(plan::CacheCells(plan_, cache.group)) * cache.cell_bytes;
       }
       const HostTensor* const tensor = Given(memory.buffer);
       if (tensor == nullptr) continue;
       memory.start = BytesOfTensor(*tensor, buffer.type.dtype);
-      if (buffer.name == "pages") {
+      if (SplitWindow(buffer.name).base == "pages") {
         // Nothing behind the last page.
         const int32_t none = -1;
         const int64_t width = plan::SymbolMax(plan_, "P", 1);
