@@ -1,7 +1,10 @@
 #include "tools/verify_steps.h"
 
 #include <algorithm>
+#include <iterator>
 #include <numeric>
+#include <optional>
+#include <set>
 #include <utility>
 
 #include "ir/base/status.h"
@@ -99,7 +102,45 @@ class StepsVerifier {
     } else {
       kinds.push_back({StrCat("the last token of a context of ", context_), {{context_ - 1, 1}}});
     }
+    AddOtherKernels(&kinds);
     return kinds;
+  }
+
+  // The least numbers of tokens from which on some step of a GPU's plan takes other kernels.
+  std::set<int64_t> Thresholds() const {
+    std::set<int64_t> thresholds;
+    for (const plan::Step& step : plan_.steps) {
+      if (step.variants.empty() || plan_.symbols[step.chosen_by].name != "T") continue;
+      for (const plan::Variant& variant : step.variants) thresholds.insert(variant.last + 1);
+    }
+    return thresholds;
+  }
+
+  // Steps of as many tokens as take the kernels that no other kind takes.
+  void AddOtherKernels(std::vector<Kind>* kinds) {
+    std::set<int64_t> counts;
+    for (const Kind& kind : *kinds) {
+      int64_t tokens = 0;
+      for (const Part& part : kind.parts) tokens += part.tokens;
+      counts.insert(tokens);
+    }
+    const std::set<int64_t> thresholds = Thresholds();
+    for (auto first = thresholds.begin(); first != thresholds.end(); ++first) {
+      const auto next = std::next(first);
+      if (*first > plan_.geometry.max_step_tokens) break;  // the end of the last
+      const int64_t end = next == thresholds.end() ? *first + 1 : *next;
+      const auto has = counts.lower_bound(*first);
+      if (has != counts.end() && *has < end) continue;
+      if (*first > most_ || options_.quick) {
+        NotRun(StrCat("kernels for steps of ", *first, " tokens and more"),
+               options_.quick ? std::string("left out by --quick")
+                              : StrCat("the context is ", context_, " (-c)"));
+        continue;
+      }
+      // Odd where it can be.
+      const int64_t tokens = std::min({*first + 5, end - 1, most_});
+      kinds->push_back({StrCat(tokens, " tokens from an empty cache"), {{0, tokens}}});
+    }
   }
 
   bool HasRoom(const std::vector<Part>& parts) const {

@@ -54,8 +54,10 @@ TEST_P(CudaVerifyTest, EveryNodeIsRight) {
   }
   EXPECT_THAT(report->nodes->skipped, IsEmpty());
   EXPECT_THAT(report->weights, IsEmpty());
-  EXPECT_EQ(report->steps.size(), 3u);
-  EXPECT_THAT(report->not_run, IsEmpty());
+  EXPECT_GE(report->steps.size(), 3u);
+  for (const std::string& not_run : report->not_run) {
+    EXPECT_THAT(not_run, testing::StartsWith("kernels for steps of")) << "beyond the context";
+  }
   EXPECT_TRUE(report->ok());
   EXPECT_GT(report->nodes->values, 30);
   printf("%s: %lld values, worst %.3f of its tolerance (%s), KL %.2g, %.1f s\n", c.name.c_str(),

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
@@ -35,7 +36,8 @@ class FakeSteps : public testing::Test {
     CompileOptions options;
     options.context = 96;
     options.max_sequences = 3;
-    options.max_step_tokens = options.max_rows = 16;
+    options.max_step_tokens = 96;
+    options.max_rows = 16;
     options.k_type = k_type;
     options.v_type = v_type;
     opened_.plan = std::make_shared<const plan::Plan>(FakePlan("sm_90a", options, gguf));
@@ -93,11 +95,13 @@ TEST_F(FakeSteps, ValuesAreReadAndWrittenWhereKernelsWould) {
   struct Case {
     std::string gguf;
     DType k_type, v_type;
+    bool wgmma = false;
   };
   TinyModel biased = BiasedModel();
   for (const Case& c : {Case{StoryModel(), DType::kF16, DType::kF16},
                         Case{biased.Write(), DType::kQ8_0, DType::kQ4_0},
-                        Case{TestData("tiny/llama-moe.gguf"), DType::kF32, DType::kBF16}}) {
+                        Case{TestData("tiny/llama-moe.gguf"), DType::kF32, DType::kBF16},
+                        Case{WgmmaModel(), DType::kF16, DType::kF16, true}}) {
     SCOPED_TRACE(c.gguf);
     FakeDriver fresh;  // resets
     fresh.SetFresh(0xff);
@@ -112,7 +116,10 @@ TEST_F(FakeSteps, ValuesAreReadAndWrittenWhereKernelsWould) {
     EXPECT_THAT(verdict->nodes.skipped, IsEmpty());
     // The interpreter against itself: what numbers are rounded to is stored as it is.
     EXPECT_LT(verdict->nodes.worst_share, 1e-3) << verdict->nodes.worst;
-    EXPECT_THAT(verdict->steps, testing::SizeIs(3));
+    // One more where many tokens take kernels of their own.
+    std::vector<std::string> more(verdict->steps.begin() + 3, verdict->steps.end());
+    EXPECT_EQ(more.size(), c.wgmma ? 1u : 0u) << testing::PrintToString(more);
+    if (c.wgmma) EXPECT_EQ(more[0], "69 tokens from an empty cache");
     EXPECT_THAT(verdict->not_run, IsEmpty());
     EXPECT_GT(verdict->nodes.values, 3 * static_cast<int64_t>(opened_.plan->steps.size()));
   }
@@ -282,6 +289,32 @@ TEST(FakeVerify, SaysWhatIsWrongOrThatTheGpuFails) {
     EXPECT_THAT(failed.err, HasSubstr(FakeReport::Read(report).failed));
     EXPECT_THAT(FakeReport::Read(report).alive, IsEmpty());
   }
+}
+
+// One end is kernels that do nothing, the other all steps by the interpreter, in the stand-in's
+// memory: that one must give what the interpreter gives of the model.
+TEST(FakeBisect, MixesStepsOfAGpu) {
+  const TempFolder folder;
+  const std::string plan = WritePlan(folder.File("x.plan"), FakePlan("sm_90a"));
+  const ProcessResult right = Renga({"run", StoryModel(), "--device", "reference", "--ids",
+                                     "1,403,407", "-n", "3", "--temp", "0", "-t", "1", "--json"});
+  ASSERT_EQ(right.exit_code, 0) << right.Describe();
+  const nlohmann::json ids = nlohmann::json::parse(right.out)["ids"];
+  const std::vector<std::string> args = {
+      "bisect", plan, "--bad", "--device cuda",    "--ids", "1,403,407", "-n", "3", "-t", "1",
+      "--most", "1",  "-o",    folder.File("out"), "--json"};
+  const ProcessResult found = Renga(args, OnFake());
+  ASSERT_EQ(found.exit_code, 0) << found.Describe();
+  const nlohmann::json report = nlohmann::json::parse(found.out);
+  std::string text;
+  for (const nlohmann::json& id : ids) StrAppend(&text, text.empty() ? "" : ",", id.dump());
+  EXPECT_EQ(report["good"], StrCat("ids ", text));
+  EXPECT_EQ(report["bad"], "ids 0,0,0");
+  EXPECT_THAT(report["culprit"], Not(IsEmpty()));
+  // A plan for another device than the one asked for.
+  const ProcessResult elsewhere = Renga({"bisect", plan, "--ids", "1", "-o", folder.File("no")});
+  EXPECT_TRUE(elsewhere.IsCleanError(2)) << elsewhere.Describe();
+  EXPECT_THAT(elsewhere.err, HasSubstr("was compiled for sm_90a, expected --device cuda, got cpu"));
 }
 
 }  // namespace
