@@ -118,7 +118,8 @@ absl::StatusOr<Trace> TraceModel(const std::string& model, const TraceModelOptio
   const std::string& device = options.open.device;
   if (device.rfind("cuda", 0) == 0) {
     return absl::UnavailableError(
-        StrCat("--device ", device, ": a GPU's values cannot be recorded; use --device cpu"));
+        StrCat("--device ", device,
+               ": traces are of the cpu and the interpreter; verify looks at a GPU's values"));
   }
   if (device != "auto" && device != "cpu" && device != "reference") {
     return absl::InvalidArgumentError(

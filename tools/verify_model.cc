@@ -9,17 +9,21 @@
 #include <thread>
 #include <utility>
 
+#include "absl/strings/str_split.h"
 #include "frontend/gguf/gguf.h"
 #include "frontend/models/model.h"
+#include "ir/base/digest.h"
 #include "ir/base/status.h"
 #include "ir/text/parse.h"
 #include "runtime/exec/sequence_forward.h"
 #include "runtime/memory/weights.h"
+#include "runtime/plan/serialize.h"
 #include "tools/cuda_device.h"
 #include "tools/file_weights.h"
 #include "tools/reference_runner.h"
 #include "tools/step_devices.h"
 #include "tools/trace_model.h"
+#include "tools/verify_log.h"
 #include "tools/verify_steps.h"
 
 namespace renga {
@@ -27,6 +31,9 @@ namespace {
 
 // Of a plan made for the nodes' steps: beyond a page, and soon filled.
 constexpr int64_t kContext = 96;
+
+// In the log.
+constexpr std::string_view kWhole = "the whole";
 
 // Of log-softmax of rows of logits: the interpreter's in double.
 std::vector<double> LogSoftmax(absl::Span<const float> logits) {
@@ -95,6 +102,19 @@ class ModelVerifier {
       : model_(model), options_(options) {}
 
   absl::StatusOr<VerifyReport> Run() {
+    const absl::Status status = RunAll();
+    if (absl::IsCancelled(status) && log_.kept()) {
+      return absl::CancelledError(
+          "interrupted; what was right is kept, and the same command goes on from there (--fresh "
+          "starts over)");
+    }
+    RENGA_RETURN_IF_ERROR(status);
+    log_.End();
+    return std::move(report_);
+  }
+
+ private:
+  absl::Status RunAll() {
     const auto start = std::chrono::steady_clock::now();
     if (options_.ids.size() < 2) {
       return absl::InvalidArgumentError(
@@ -113,10 +133,24 @@ class ModelVerifier {
     if (log) RENGA_RETURN_IF_ERROR(Against(*log));
     report_.seconds =
         std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-    return std::move(report_);
+    return absl::OkStatus();
   }
 
- private:
+  // All that what is found depends on.
+  absl::Status OpenLog() {
+    if (!options_.open.use_cache) return absl::OkStatus();
+    plan::Plan bare = *ran_.plan;
+    bare.passes.clear();  // they took other times before
+    RENGA_ASSIGN_OR_RETURN(const std::string bytes, plan::Serialize(bare));
+    const std::string subject =
+        StrCat(report_.device, "\n", DigestOf(bytes).ToHex(), "\n",
+               truth_ ? DigestOfWeights(*truth_->plan) : "", "\n", Describe(options_.open.compile),
+               "\n", StrJoin(options_.ids, ","), "\n", StrJoin(options_.text_ids, ","), "\n",
+               options_.nodes.rtol.value_or(0));
+    RENGA_ASSIGN_OR_RETURN(log_, VerifyLog::Open(subject, options_.fresh));
+    return absl::OkStatus();
+  }
+
   OpenOptions ForAllRows(const OpenOptions& open, int64_t tokens) const {
     OpenOptions options = open;
     CompileOptions& compile = options.compile;
@@ -172,6 +206,7 @@ class ModelVerifier {
         OpenModel(Subject(), ForAllRows(options_.open, static_cast<int64_t>(text.size()))));
     report_.device = std::string(device.forward->device());
     ran_ = device.plan;
+    RENGA_RETURN_IF_ERROR(OpenLog());
     text = text.first(std::min(text.size(), static_cast<size_t>(device.forward->context())));
     const int64_t tokens = static_cast<int64_t>(text.size());
     if (report_.device == "reference" || tokens == 0) return absl::OkStatus();
@@ -199,25 +234,35 @@ class ModelVerifier {
     for (const int64_t step : {int64_t{1}, int64_t{7}}) {
       if (!options_.quick && step < std::min(most, tokens)) ways.push_back(step);
     }
+    std::vector<std::optional<Fidelity>> known;
+    for (const int64_t step : ways) known.push_back(Known(WayText(step, tokens), blocks));
+    report_.known_ways = std::count_if(known.begin(), known.end(), [](auto& k) { return !!k; });
+    const int64_t left = static_cast<int64_t>(ways.size()) - report_.known_ways;
     // Half of it all; the nodes are the other.
     int64_t rows = 0;
-    const int64_t all_rows = tokens * (1 + static_cast<int64_t>(ways.size()));
+    const int64_t all_rows = tokens * (1 + left);
     const auto progress = [&] {
       if (options_.nodes.progress) options_.nodes.progress(++rows, 2 * all_rows);
     };
     std::vector<std::vector<float>> expected;
-    RENGA_RETURN_IF_ERROR(RunText(reference, text, most, options_.nodes.cancel,
-                                  [&](int64_t, absl::Span<const float> row) {
-                                    expected.emplace_back(row.begin(), row.end());
-                                    progress();
-                                  }));
-    for (const int64_t step : ways) {
+    if (left > 0) {
+      RENGA_RETURN_IF_ERROR(RunText(reference, text, most, options_.nodes.cancel,
+                                    [&](int64_t, absl::Span<const float> row) {
+                                      expected.emplace_back(row.begin(), row.end());
+                                      progress();
+                                    }));
+    }
+    for (size_t way = 0; way < ways.size(); ++way) {
+      if (known[way]) {
+        report_.fidelity.push_back(*std::move(known[way]));
+        continue;
+      }
       std::vector<double> divergences;
       int64_t agreeing = 0, not_numbers = 0;
       const auto arg_max = [](absl::Span<const float> row) {
         return std::max_element(row.begin(), row.end()) - row.begin();
       };
-      RENGA_RETURN_IF_ERROR(RunText(*device.forward, text, step, options_.nodes.cancel,
+      RENGA_RETURN_IF_ERROR(RunText(*device.forward, text, ways[way], options_.nodes.cancel,
                                     [&](int64_t at, absl::Span<const float> row) {
                                       progress();
                                       const std::vector<float>& should =
@@ -229,14 +274,48 @@ class ModelVerifier {
                                       divergences.push_back(Divergence(should, row));
                                       agreeing += arg_max(should) == arg_max(row) ? 1 : 0;
                                     }));
-      const std::string steps = step >= tokens
-                                    ? "all at once"
-                                    : StrCat(step, step == 1 ? " token" : " tokens", " a step");
-      report_.fidelity.push_back(Summarise(steps, std::move(divergences), agreeing));
+      report_.fidelity.push_back(
+          Summarise(WayText(ways[way], tokens), std::move(divergences), agreeing));
       report_.fidelity.back().coarse = blocks;
       report_.fidelity.back().not_numbers = not_numbers;
+      RENGA_RETURN_IF_ERROR(Keep(report_.fidelity.back()));
     }
     return absl::OkStatus();
+  }
+
+  static std::string WayText(int64_t step, int64_t tokens) {
+    return step >= tokens ? "all at once"
+                          : StrCat(step, step == 1 ? " token" : " tokens", " a step");
+  }
+
+  // What the log has of a way: the numbers in Fidelity's order.
+  std::optional<Fidelity> Known(const std::string& steps, bool blocks) const {
+    const std::optional<std::string> found = log_.Find(kWhole, steps);
+    if (!found) return std::nullopt;
+    std::vector<double> numbers;
+    for (const std::string& text : std::vector<std::string>(absl::StrSplit(*found, ' '))) {
+      const std::optional<double> number = ExactNumber(text);
+      if (!number) return std::nullopt;
+      numbers.push_back(*number);
+    }
+    if (numbers.size() != 5) return std::nullopt;
+    Fidelity fidelity;
+    fidelity.steps = steps;
+    fidelity.positions = static_cast<int64_t>(numbers[0]);
+    fidelity.kl_mean = numbers[1];
+    fidelity.kl_p99 = numbers[2];
+    fidelity.kl_max = numbers[3];
+    fidelity.top1 = numbers[4];
+    fidelity.coarse = blocks;
+    return fidelity;
+  }
+
+  absl::Status Keep(const Fidelity& fidelity) {
+    if (!fidelity.ok()) return absl::OkStatus();
+    const std::vector<std::string> numbers = {
+        StrCat(fidelity.positions), ExactText(fidelity.kl_mean), ExactText(fidelity.kl_p99),
+        ExactText(fidelity.kl_max), ExactText(fidelity.top1)};
+    return log_.Add(kWhole, fidelity.steps, StrJoin(numbers, " "));
   }
 
   absl::Status Nodes() { return report_.device == "reference" ? NodesOfTrace() : NodesInSteps(); }
@@ -276,7 +355,8 @@ class ModelVerifier {
     const WeightBytes bytes =
         truth_ ? FileWeights(*truth_->plan, *truth_->store) : FileWeights(*opened.plan, own);
     RENGA_ASSIGN_OR_RETURN(const std::unique_ptr<StepRecorder> recorder, OpenSteps(opened));
-    VerifyStepsOptions checks{options_.ids, options_.text_ids, options_.quick, options_.nodes};
+    VerifyStepsOptions checks{options_.ids, options_.text_ids, options_.quick, options_.nodes,
+                              &log_};
     if (options_.nodes.progress) {
       checks.nodes.progress = [this](int64_t done, int64_t of) {
         options_.nodes.progress(of + done, 2 * of);
@@ -340,6 +420,7 @@ class ModelVerifier {
   const VerifyModelOptions& options_;
   std::optional<Truth> truth_;  // of a plan beside the model
   OpenedPlan ran_;              // by Whole
+  VerifyLog log_;
   VerifyReport report_;
 };
 

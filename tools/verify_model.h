@@ -44,6 +44,7 @@ struct VerifyModelOptions {
   // A plan that runs in place of what would be compiled of the model, which is a GGUF then: its
   // graph and its bytes are what the plan is held against. Empty: none.
   std::string plan;
+  bool fresh = false;  // what a run that was interrupted has found is looked at again
   // llama.cpp's log of a run of text_ids, all at once; empty: none.
   std::string log;
   VerifyOptions nodes;
@@ -60,6 +61,7 @@ struct VerifyReport {
   std::vector<Fidelity> fidelity;
   std::optional<LlamaCppFidelity> llama_cpp;  // of the model, where it is known
   std::optional<LogComparison> against;
+  int64_t known_ways = 0;  // of `fidelity`, from a run that was interrupted
   double seconds = 0;
 
   bool ok() const;
@@ -67,8 +69,9 @@ struct VerifyReport {
   bool device_ok() const;
 };
 
-// Errors as OpenModel, TraceModel, OpenTruth, ReadLlamaLog and CompareWithLog; InvalidArgument for
-// fewer ids than two.
+// Where the cache is used, what is right is kept there until it has ended: the next run goes on
+// from it. Errors as OpenModel, TraceModel, OpenTruth, ReadLlamaLog and CompareWithLog;
+// InvalidArgument for fewer ids than two.
 absl::StatusOr<VerifyReport> VerifyModel(const std::string& model,
                                          const VerifyModelOptions& options);
 

@@ -216,6 +216,15 @@ class StepsVerifier {
         recorder_.Run(batch.Inputs(pages), std::min(cells, pages.cells()), &record));
     VerifyOptions nodes = options_.nodes;
     if (!plan_.gpu.targets.empty()) nodes.node = kHalfNodeTolerance;
+    if (VerifyLog* const log = options_.log; log != nullptr) {
+      nodes.known = [log, &kind](std::string_view name) -> std::optional<double> {
+        const std::optional<std::string> found = log->Find(kind.name, name);
+        return found ? ExactNumber(*found) : std::nullopt;
+      };
+      nodes.on_right = [log, &kind](std::string_view name, double share) {
+        return log->Add(kind.name, name, ExactText(share));
+      };
+    }
     if (nodes.progress) {
       nodes.progress = [this](int64_t done, int64_t of) {
         options_.nodes.progress(static_cast<int64_t>(done_) * of + done,

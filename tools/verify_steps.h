@@ -11,6 +11,7 @@
 #include "ir/reference/interpreter.h"
 #include "ir/trace/verify.h"
 #include "tools/step_recorder.h"
+#include "tools/verify_log.h"
 
 namespace renga {
 
@@ -19,6 +20,7 @@ struct VerifyStepsOptions {
   std::vector<int32_t> more;  // what goes on behind them, again and again; empty: `ids`
   bool quick = false;         // a token behind some others instead of the last of a full context
   VerifyOptions nodes;
+  VerifyLog* log = nullptr;  // which knows what was right before and is told what is; null: none
 };
 
 struct StepsVerdict {

@@ -89,6 +89,13 @@ class Verifier {
     const Value& value = graph_.value(id);
     const TracedValue& got = *recorded_.Find(id);
     ++verdict_.values;
+    if (options_.known) {
+      if (const std::optional<double> share = options_.known(value.name)) {
+        ++verdict_.known;
+        NoteRight(value, *share);
+        return absl::OkStatus();
+      }
+    }
     if (&node != replayed_) {
       const RecordedValue lookup = [this](ValueId of) { return recorded_(of); };
       made_ = replayer_.ReplayAll(id, lookup, recorded_.symbols());
@@ -96,9 +103,9 @@ class Verifier {
     }
     if (!made_.ok()) return Skip(value, made_.status());
     const auto result = std::find(node.results.begin(), node.results.end(), id);
+    const size_t at = static_cast<size_t>(result - node.results.begin());
     std::vector<uint8_t> bytes;
-    TracedValue expected =
-        ToTracedValue((*made_)[static_cast<size_t>(result - node.results.begin())], &bytes);
+    TracedValue expected = ToTracedValue((*made_)[at], &bytes);
     expected.name = value.name;
     expected.axes = got.axes;
     expected.stats = ComputeStats(expected);
@@ -108,11 +115,10 @@ class Verifier {
     const absl::StatusOr<ValueError> error = CompareValues(expected, got, tolerance);
     if (!error.ok()) return Skip(value, error.status());
     if (error->relative <= tolerance && error->lone_nonfinite == 0) {
-      if (const double share = error->relative / tolerance; share > verdict_.worst_share) {
-        verdict_.worst_share = share;
-        verdict_.worst = value.name;
-      }
-      return absl::OkStatus();
+      const double share = error->relative / tolerance;
+      NoteRight(value, share);
+      return options_.on_right && Finite((*made_)[at].f) ? options_.on_right(value.name, share)
+                                                         : absl::OkStatus();
     }
     BadValue bad = BadOf(node, value);
     bad.error = *error;
@@ -125,6 +131,12 @@ class Verifier {
     }
     verdict_.bad.push_back(std::move(bad));
     return absl::OkStatus();
+  }
+
+  void NoteRight(const Value& value, double share) {
+    if (!(share > verdict_.worst_share)) return;
+    verdict_.worst_share = share;
+    verdict_.worst = value.name;
   }
 
   // The token that greedy decoding goes on with: that of the logits the device has, ties to the
@@ -268,6 +280,7 @@ absl::StatusOr<Verdict> VerifyTrace(const Trace& trace, const Graph& graph,
 
 void AddStep(std::string_view step, Verdict found, Verdict* verdict) {
   verdict->values += found.values;
+  verdict->known += found.known;
   if (found.worst_share > verdict->worst_share) {
     verdict->worst_share = found.worst_share;
     verdict->worst = std::move(found.worst);

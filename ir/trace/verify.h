@@ -40,6 +40,11 @@ struct VerifyOptions {
   std::function<bool(std::string_view name)> keep;  // which values; null: all
   std::function<void(int64_t done, int64_t of)> progress;
   const std::atomic<bool>* cancel = nullptr;  // set: Cancelled at the next value
+  // Of values that were found right before the share of their tolerance that they took: they are
+  // counted, and not looked at again. Null: there are none.
+  std::function<std::optional<double>(std::string_view name)> known;
+  // Told of each other value that is right and has nothing but numbers. Its error ends it.
+  std::function<absl::Status(std::string_view name, double share)> on_right;
 };
 
 struct BadValue {
@@ -64,6 +69,7 @@ struct ModelFault {
 
 struct Verdict {
   int64_t values = 0;  // compared
+  int64_t known = 0;   // of these, before (VerifyOptions::known)
   std::vector<ModelFault> model;
   std::vector<BadValue> bad;
   std::string worst;                 // of those that are not bad: the one nearest to its tolerance

@@ -42,6 +42,7 @@ struct Flags {
   std::string html;
   std::string repro;
   bool quick = false;
+  bool fresh = false;
   bool json = false;
 };
 
@@ -63,6 +64,7 @@ absl::StatusOr<VerifyModelOptions> OptionsOf(const Flags& flags, const std::atom
                      options.text_ids.begin() +
                          static_cast<int64_t>(std::min(options.text_ids.size(), kNodeTokens)));
   options.quick = flags.quick;
+  options.fresh = flags.fresh;
   options.plan = flags.plan;
   options.log = flags.against;
   options.nodes.rtol = flags.rtol;
@@ -113,8 +115,13 @@ absl::Status Run(const Flags& flags) {
   RENGA_ASSIGN_OR_RETURN(VerifyModelOptions options, OptionsOf(flags, interrupt.flag()));
   Progress progress(StrCat("verifying ", flags.model.model));
   options.nodes.progress = [&progress](int64_t done, int64_t of) { progress.Update(done, of); };
-  RENGA_ASSIGN_OR_RETURN(const VerifyReport report, VerifyModel(flags.model.model, options));
+  const absl::StatusOr<VerifyReport> verified = VerifyModel(flags.model.model, options);
   progress.Stop();
+  if (absl::IsCancelled(verified.status())) {
+    fprintf(stderr, "%s\n", std::string(verified.status().message()).c_str());
+  }
+  RENGA_RETURN_IF_ERROR(verified.status());
+  const VerifyReport& report = *verified;
   RENGA_RETURN_IF_ERROR(Keep(flags, options, report));
   if (!flags.html.empty()) {
     RENGA_RETURN_IF_ERROR(WriteResult(flags.html, VerifyHtml(flags.model.model, report)));
@@ -145,6 +152,7 @@ RunFn Add(CLI::App& app) {
       "folder for the first bad node, as a program that shows its fault; more beside it");
   app.add_flag("--quick", flags->quick,
                "without a full context, the whole model in one way only, not also token by token");
+  app.add_flag("--fresh", flags->fresh, "does not go on from a run that was interrupted");
   app.add_option("--html", flags->html, "also writes the result as a page to this file");
   app.add_flag("--json", flags->json, "one JSON object: ok, bad[], fidelity, and more");
   return [flags] { return Run(*flags); };

@@ -154,6 +154,11 @@ std::vector<Line> LinesOf(const VerifyReport& report) {
   for (const Fidelity& fidelity : report.fidelity) {
     lines.push_back({fidelity.device_ok() ? "ok" : "BAD", FidelityText(fidelity)});
   }
+  if (const int64_t known = report.nodes ? report.nodes->known : 0; known + report.known_ways > 0) {
+    lines.push_back({"", StrCat("goes on from a run that was interrupted, which had ", known,
+                                " of the values and ", report.known_ways,
+                                " of the ways (--fresh starts over)")});
+  }
   if (report.llama_cpp) {
     lines.push_back(
         {"", absl::StrFormat("llama.cpp on this model, from the same weights in F32: KL %.2g mean; "
@@ -223,6 +228,8 @@ Json VerifyJson(const VerifyReport& report) {
                  {"device_ok", report.device_ok()},
                  {"device", report.device},
                  {"values", report.nodes ? report.nodes->values : 0},
+                 {"known", report.nodes ? report.nodes->known : 0},
+                 {"known_ways", report.known_ways},
                  {"steps", report.steps},
                  {"not_checked", report.not_run},
                  {"bad", std::move(bad)},
