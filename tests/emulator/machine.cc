@@ -162,6 +162,12 @@ void Machine::SwitchFrom(Thread* thread) {
 }
 
 void Machine::Park(const char* what, const void* pc) {
+  // Those who only meet, in shuffles or at barriers, may go on for ever too.
+  if (++accesses_ > options_.max_accesses) {
+    FailAt(StrCat("the launch made more than ", options_.max_accesses,
+                  " accesses and meetings: does a loop not end?"),
+           pc);
+  }
   Thread& thread = current();
   thread.waits_for = what;
   thread.pc = pc;

@@ -35,7 +35,7 @@ struct LaunchOptions {
   // Whether accesses are checked for their order. Without, races and missing waits between kernels
   // go unseen; bounds, values never written and copies in flight do not.
   bool check_order = true;
-  // Loads and stores after which a launch is taken to run for ever.
+  // Loads, stores and waits for others after which a launch is taken to run for ever.
   uint64_t max_accesses = 20'000'000'000;
 };
 

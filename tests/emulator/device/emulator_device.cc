@@ -153,6 +153,7 @@ absl::Status EmulatorDevice::RunLaunch(const plan::Launch& launch) {
   RENGA_ASSIGN_OR_RETURN(const plan::LaunchShape shape, plan::ShapeOf(*plan_, launch, symbols_));
   const auto size = [](int64_t value) { return static_cast<unsigned>(value); };
   LaunchOptions options;
+  options.max_accesses = options_.max_accesses;
   options.schedule = options_.schedule;
   options.check_order = options_.check_order;
   options.overlaps_previous = launch.overlaps_previous;

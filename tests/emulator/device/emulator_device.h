@@ -27,7 +27,8 @@ struct DeviceOptions {
   // Where the plan's kernels are found (CompilePlans): in the first that has one of the name.
   std::vector<std::shared_ptr<const KernelLibrary>> kernels;
   Schedule schedule;
-  bool check_order = true;  // see LaunchOptions
+  bool check_order = true;                               // see LaunchOptions
+  uint64_t max_accesses = LaunchOptions().max_accesses;  // of a launch
   Placement placement = Placement::kApart;
   std::string plan_path, model_path;  // see WeightOptions
 };

@@ -123,7 +123,8 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"shared_too_small", "takes 16384 bytes in all, the launch has 2048"},
         Case{"misaligned", "misaligned"}, Case{"misaligned_vector", "misaligned"},
         Case{"streaming_written", "LoadStreaming of memory that this launch writes"},
-        Case{"endless", "does a loop not end?"}, Case{"trap", "Trap"}),
+        Case{"endless", "does a loop not end?"}, Case{"endless_shuffles", "does a loop not end?"},
+        Case{"trap", "Trap"}),
     NameOf);
 
 TEST_P(MemoryFaults, AreFound) {

@@ -207,6 +207,13 @@ extern "C" __global__ void stack_too_large(float* y, int count) {  // fault
 extern "C" __global__ void endless(float* y) {
   while (y[threadIdx.x] >= 0.0f) y[threadIdx.x] += 1.0f;  // fault
 }
+extern "C" __global__ void endless_shuffles(float* y) {
+  float sum = y[threadIdx.x];
+  for (int lane_mask = 16; lane_mask > 0; lane_mask = max(lane_mask / 2, 1)) {
+    sum += ShuffleXor(sum, lane_mask);  // fault
+  }
+  y[threadIdx.x] = sum;
+}
 extern "C" __global__ void polls_for_ever(uint32_t* counter) {
   while (LoadAcquire(counter) < 1000u) {  // fault
   }
