@@ -30,7 +30,8 @@ struct Guess {
   std::string key;
   std::string kind;  // see Likely
   std::string text;
-  bool joins = false;  // may come together with another pairing
+  bool leads = false;  // may come together with one that joins
+  bool joins = false;
   // Changes the alternative; false where that cannot be done here.
   std::function<bool(Alternative*)> apply;
 };

@@ -40,6 +40,7 @@ void AddPairing(const Node& node, Guesses* guesses) {
   guesses->push_back(AttrGuess("pairing", std::string(half ? "norm" : "neox"), "pairs",
                                StrCat("rotates the pairs ", half ? pairs : halves,
                                       ", the model's are ", half ? halves : pairs)));
+  guesses->back().leads = true;
 }
 
 // What an attribute is by mistake in other engines.

@@ -1,6 +1,7 @@
 // Guesses about a node's weights.
 #include <algorithm>
 #include <cstring>
+#include <functional>
 #include <set>
 #include <utility>
 
@@ -100,7 +101,7 @@ void AddZeros(const GuessNode& node, const std::vector<ValueId>& weights, Guesse
                                  std::fill(bytes->begin(), bytes->end(), uint8_t{0});
                                  return true;
                                }));
-    guesses->back().joins = true;
+    guesses->back().joins = i < biases.size();
   }
 }
 
@@ -141,20 +142,33 @@ void AddOthers(const GuessNode& node, const std::vector<ValueId>& weights, Guess
   }
 }
 
-// Matrices that are read in another order than they lie in, or in part.
+// Matrices that are read in another order than they lie in, or in part; of experts each alike.
 void AddOrders(const GuessNode& node, ValueId weight, size_t number, Guesses* guesses) {
   const Value& value = node.graph().value(weight);
-  if (value.type.rank() != 2) return;
-  const int64_t rows = value.type.shape[0].value, columns = value.type.shape[1].value;
+  const int rank = value.type.rank();
+  if (rank < 2) return;
+  const int64_t rows = value.type.shape[rank - 2].value;
+  const int64_t columns = value.type.shape[rank - 1].value;
   if (rows < 2 || columns < 2) return;
+  // Each element of a matrix from where `place` says that it lies in it; beyond it lie zeros.
+  const auto reread = [rows, columns](const std::function<int64_t(int64_t r, int64_t c)>& place) {
+    return [rows, columns, place](const std::vector<float>& from, std::vector<float>* to) {
+      const int64_t size = rows * columns;
+      for (int64_t at = 0; at + size <= static_cast<int64_t>(from.size()); at += size) {
+        for (int64_t r = 0; r < rows; ++r) {
+          for (int64_t c = 0; c < columns; ++c) {
+            const int64_t there = place(r, c);
+            (*to)[at + r * columns + c] = there < size ? from[at + there] : 0;
+          }
+        }
+      }
+    };
+  };
+  const size_t before = guesses->size();
   guesses->push_back(OfNumbers(
       node, weight, StrCat("transposed ", number), "transposed",
       StrCat("reads @", value.name, " transposed, as if it lay [", columns, ",", rows, "]"),
-      [rows, columns](const std::vector<float>& from, std::vector<float>* to) {
-        for (int64_t r = 0; r < rows; ++r) {
-          for (int64_t c = 0; c < columns; ++c) (*to)[r * columns + c] = from[c * rows + r];
-        }
-      }));
+      reread([rows](int64_t r, int64_t c) { return c * rows + r; })));
   // Other sizes that the model has, and one off: what a row's length is taken for.
   std::set<int64_t> widths = {columns - 1, columns + 1, rows};
   std::set<int64_t> shorter = {columns / 2};
@@ -170,27 +184,19 @@ void AddOrders(const GuessNode& node, ValueId weight, size_t number, Guesses* gu
     guesses->push_back(OfNumbers(
         node, weight, StrCat("columns ", number, " ", width), "truncated",
         StrCat("sums only the first ", width, " of ", columns, " columns of @", value.name),
-        [rows, columns, width](const std::vector<float>& from, std::vector<float>* to) {
-          for (int64_t r = 0; r < rows; ++r) {
-            std::copy_n(from.begin() + r * columns, width, to->begin() + r * columns);
-          }
-        }));
+        reread([rows, columns, width](int64_t r, int64_t c) {
+          return c < width ? r * columns + c : rows * columns;
+        })));
   }
   for (const int64_t width : widths) {
     if (width < 1) continue;
     guesses->push_back(
         OfNumbers(node, weight, StrCat("leading ", number, " ", width), "stride",
                   StrCat("reads @", value.name, " with rows ", width, " apart, they are ", columns),
-                  [rows, columns, width](const std::vector<float>& from, std::vector<float>* to) {
-                    const int64_t size = rows * columns;
-                    for (int64_t r = 0; r < rows; ++r) {
-                      for (int64_t c = 0; c < columns; ++c) {
-                        const int64_t at = r * width + c;
-                        (*to)[r * columns + c] = at < size ? from[at] : 0;
-                      }
-                    }
-                  }));
+                  reread([width](int64_t r, int64_t c) { return r * width + c; })));
   }
+  // A bias that is not loaded goes with any of them.
+  for (size_t i = before; i < guesses->size(); ++i) (*guesses)[i].leads = true;
 }
 
 // Blocks whose parts are read wrongly. Offsets are those of the formats (ir/reference/dequant*.cc).

@@ -11,7 +11,8 @@
 namespace renga {
 namespace {
 
-// Nodes of an operator that nothing explained: the next would cost as much.
+// Nodes of an operator that nothing explained: the next would cost as much, so of it no more is
+// tried than what explained others.
 constexpr int kMostFailures = 2;
 
 // Whether the node, computed so, gives what the device has.
@@ -64,14 +65,14 @@ struct Candidate {
   }
 };
 
-// One alone, then another pairing and a second.
+// One alone, then two at once.
 std::vector<Candidate> Candidates(const Guesses& guesses) {
   std::vector<Candidate> all;
   for (const Guess& guess : guesses) all.push_back({&guess});
   for (const Guess& a : guesses) {
-    if (a.kind != "pairs") continue;
+    if (!a.leads) continue;
     for (const Guess& b : guesses) {
-      if (b.joins) all.push_back({&a, &b});
+      if (b.joins && &a != &b) all.push_back({&a, &b});
     }
   }
   return all;
@@ -102,7 +103,6 @@ Likely LikelyCauses::Find(ValueId id, const TracedValue& expected, const TracedV
     return likely;
   }
   Known& known = known_[std::string(node.node().op->name)];
-  if (known.failures >= kMostFailures) return {};
   Guesses guesses;
   AddInputGuesses(node, &guesses);
   AddWeightGuesses(node, &guesses);
@@ -112,6 +112,11 @@ Likely LikelyCauses::Find(ValueId id, const TracedValue& expected, const TracedV
   };
   std::stable_sort(candidates.begin(), candidates.end(),
                    [&rank](const Candidate& a, const Candidate& b) { return rank(a) < rank(b); });
+  if (known.failures >= kMostFailures) {
+    std::erase_if(candidates, [&](const Candidate& candidate) {
+      return rank(candidate) == std::ssize(known.keys);
+    });
+  }
   const Trial trial(node, got, error->relative);
   for (const Candidate& candidate : candidates) {
     const Guess *a = candidate.first, *b = candidate.second;
