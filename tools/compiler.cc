@@ -218,6 +218,7 @@ std::string Describe(const CompileOptions& options) {
   if (options.only_passes) StrAppend(&text, " only=", StrJoin(*options.only_passes, ","));
   StrAppend(&text, " disabled=", StrJoin(options.disabled_passes, ","));
   if (!options.sites_off.empty()) StrAppend(&text, " off=", StrJoin(options.sites_off, ","));
+  if (!options.kernels.empty()) StrAppend(&text, " kernels=", StrJoin(options.kernels, ","));
   return text;
 }
 
@@ -282,6 +283,8 @@ absl::StatusOr<Compilation> Compile(const std::string& gguf, const CompileOption
          entry.matched ? plan::LedgerResult::kMatched : plan::LedgerResult::kRejected,
          std::move(entry.reason)});
   }
+  input.kernels = options.kernels;
+  input.kernels_may_be_gone = options.kernels_may_be_gone;
   input.choices = PlanChoices(std::move(ledger.choices));
   RENGA_ASSIGN_OR_RETURN(result.plan, codegen::Lower(std::move(input)));
   result.seconds.lower = lap.Lap();

@@ -36,6 +36,10 @@ struct CompileOptions {
   // Single rewrites that are left out (RunPassesOptions).
   std::vector<std::string> sites_off;
   bool sites_may_be_gone = false;
+  // Which kernels compute nodes that several can, each "NODE=KERNEL"
+  // (codegen/emit/kernel_requests.h).
+  std::vector<std::string> kernels;
+  bool kernels_may_be_gone = false;
   // Instead of the target's own; borrowed. The plan cache knows nothing of it (Describe), so it is
   // for those who call Compile themselves.
   absl::Span<const Pass> pipeline;

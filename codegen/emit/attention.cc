@@ -4,6 +4,7 @@
 // 4096 positions: with 1, 3 and 7 query heads to a key head the latter takes 0.5 to 0.75, 0.7 and
 // 0.85 to 0.95 of the time; with more tokens at once both do the same.
 #include "codegen/emit/families.h"
+#include "ir/base/status.h"
 #include "ir/base/strings.h"
 
 namespace renga::codegen {
@@ -29,7 +30,8 @@ absl::Status EmitAttention(const Node& node, std::string_view kernel, PlanBuilde
   const int64_t v_width = SizeOf(node, graph, kValues, 2);
   const int64_t shared = kv_heads == 0 ? 0 : heads / kv_heads;
   const std::string direct = StrCat(kernel, kDirect);
-  std::string chosen(kernel), reason;
+  std::string usual(kernel), reason;
+  bool has_direct = false;
   const std::string sharing = StrCat(shared, " query heads share a key head");
   const auto in_blocks = [&](size_t operand) {
     return Info(graph.value(node.operands[operand]).type.dtype).block_elements > 1;
@@ -43,12 +45,18 @@ absl::Status EmitAttention(const Node& node, std::string_view kernel, PlanBuilde
                     ", so that their rows must be padded");
   } else if (shared > kMostHeads) {
     reason = StrCat(sharing, ": converting its keys once serves them all");
+    has_direct = true;
   } else {
-    chosen = direct;
+    usual = direct;
+    has_direct = true;
     reason = StrCat(sharing, ": for a token at a time, no more than ", kMostHeads,
                     ", converting its keys costs more than it saves");
   }
-  builder.Choose(node, "kernel", chosen, {std::string(kernel), direct}, std::move(reason));
+  const std::vector<std::string> both = {std::string(kernel), direct};
+  const std::vector<std::string> one = {std::string(kernel)};
+  RENGA_ASSIGN_OR_RETURN(
+      const std::string chosen,
+      builder.ChooseKernel(node, usual, has_direct ? both : one, both, std::move(reason)));
   return EmitScores(node, chosen, builder);
 }
 

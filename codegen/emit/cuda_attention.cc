@@ -140,6 +140,26 @@ absl::Status AddLaunch(CudaStep& step, const Heads& heads, const AttentionShape&
   return absl::OkStatus();
 }
 
+// Few tokens: blocks that divide their keys, and one that combines what they found.
+absl::Status AddDecode(CudaStep& step, const Heads& heads, const AttentionShape& decode) {
+  RENGA_ASSIGN_OR_RETURN(const plan::Expr span, step.Symbol(step.NameAttr("span")));
+  const plan::Expr splits =
+      plan::Min(plan::CeilDivide(span, decode.tile_keys), plan::Constant(decode.max_splits));
+  const int64_t tokens = std::min(kDecodeTokens, step.max_rows());
+  const int64_t tiles = decode.grid_y() * CeilDiv(tokens, decode.tile_tokens);
+  const int64_t part_rows = tiles * decode.max_splits * decode.rows();
+  Parts parts;
+  RENGA_ASSIGN_OR_RETURN(parts.values,
+                         step.Scratch("part_values", DType::kF32, part_rows * heads.dim));
+  RENGA_ASSIGN_OR_RETURN(parts.stats, step.Scratch("part_stats", DType::kF32, part_rows * 2));
+  parts.tickets = step.Persistent("attention.tickets", 4 * tiles);
+  RENGA_RETURN_IF_ERROR(AddLaunch(step, heads, decode, splits, parts, "decode"));
+  step.EndVariant(kDecodeTokens,
+                  StrCat("few tokens: each ", decode.tile_keys, " positions a block, up to ",
+                         decode.max_splits, " blocks; keys of earlier steps come early"));
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::Status EmitCudaAttention(const Node& node, std::string_view kernel, PlanBuilder& builder) {
@@ -147,7 +167,7 @@ absl::Status EmitCudaAttention(const Node& node, std::string_view kernel, PlanBu
   RENGA_RETURN_IF_ERROR(step.RequireF32({"q", "sinks"}));
   RENGA_RETURN_IF_ERROR(RequireCausal(step));
   RENGA_ASSIGN_OR_RETURN(const Heads heads, HeadsOf(step));
-  const std::optional<AttentionShape> decode = FittingShape(step, heads, true);
+  std::optional<AttentionShape> decode = FittingShape(step, heads, true);
   const std::optional<AttentionShape> prefill = FittingShape(step, heads, false);
   if (!decode || !prefill) {
     return absl::UnimplementedError(
@@ -156,22 +176,16 @@ absl::Status EmitCudaAttention(const Node& node, std::string_view kernel, PlanBu
                Name(step.type("v_cache").dtype), " do not fit the shared memory of a block, ",
                step.gpu().shared_per_block, " bytes; use --kv-type k=f16,v=f16"));
   }
-  RENGA_ASSIGN_OR_RETURN(const plan::Expr span, step.Symbol(step.NameAttr("span")));
-  const plan::Expr splits =
-      plan::Min(plan::CeilDivide(span, decode->tile_keys), plan::Constant(decode->max_splits));
-  const int64_t tokens = std::min(kDecodeTokens, step.max_rows());
-  const int64_t tiles = decode->grid_y() * CeilDiv(tokens, decode->tile_tokens);
-  const int64_t part_rows = tiles * decode->max_splits * decode->rows();
-  Parts parts;
-  RENGA_ASSIGN_OR_RETURN(parts.values,
-                         step.Scratch("part_values", DType::kF32, part_rows * heads.dim));
-  RENGA_ASSIGN_OR_RETURN(parts.stats, step.Scratch("part_stats", DType::kF32, part_rows * 2));
-  parts.tickets = step.Persistent("attention.tickets", 4 * tiles);
-  RENGA_RETURN_IF_ERROR(AddLaunch(step, heads, *decode, splits, parts, "decode"));
-  step.EndVariant(kDecodeTokens,
-                  StrCat("few tokens: each ", decode->tile_keys, " positions a block, up to ",
-                         decode->max_splits, " blocks; keys of earlier steps come early"));
-  if (step.max_rows() <= kDecodeTokens) return absl::OkStatus();
+  // unsplit: a block does all keys of a token. tiles: a token too is a tile of rows.
+  RENGA_ASSIGN_OR_RETURN(const std::string way,
+                         step.ChooseWay({"auto", "unsplit", "tiles"},
+                                        StrCat("up to ", kDecodeTokens,
+                                               " tokens blocks that divide their keys, beyond "
+                                               "that tiles of rows")));
+  if (way == "unsplit") decode->max_splits = 1;
+  const int64_t decoded = way == "tiles" ? 0 : kDecodeTokens;
+  if (decoded > 0) RENGA_RETURN_IF_ERROR(AddDecode(step, heads, *decode));
+  if (step.max_rows() <= decoded) return absl::OkStatus();
   // As many blocks as a tile of rows may have sequences.
   plan::Expr sequences = plan::Constant(1);
   if (const Dim& of_step = step.type("pages").shape[0]; of_step.is_symbol()) {

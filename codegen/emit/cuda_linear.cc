@@ -50,7 +50,8 @@ absl::Status EmitCudaLinear(const Node& node, std::string_view kernel, PlanBuild
   }
   const int64_t warps = ProductWarps(step.gpu(), weight.layout, weight.layout.tiles);
   const int64_t padded_k = weight.layout.padded_k();
-  const int64_t rows = FittingRows(step.gpu(), kDecodeRows, [&](int64_t n) {
+  RENGA_ASSIGN_OR_RETURN(const std::string way, ChooseProductWay(step, {&weight}));
+  const int64_t rows = StreamedRows(step.gpu(), way, kDecodeRows, [&](int64_t n) {
     return LinearShared(static_cast<int>(warps), n, padded_k).At(n);
   });
   if (rows > 0) {
@@ -72,7 +73,7 @@ absl::Status EmitCudaLinear(const Node& node, std::string_view kernel, PlanBuild
     });
     step.EndVariant(rows, DecodeReason(rows, kDecodeRows));
   }
-  return EmitManyRows(step, rows, {&weight}, [&](const ManyRows& many, const HalfRowsOf& x) {
+  return EmitManyRows(step, way, rows, {&weight}, [&](const ManyRows& many, const HalfRowsOf& x) {
     AddMatmul(step, many, x, weight,
               {step.operand("bias"), step.operand("residual"), step.result(0)});
   });
@@ -86,7 +87,8 @@ absl::Status EmitCudaGateUp(const Node& node, std::string_view kernel, PlanBuild
   RENGA_ASSIGN_OR_RETURN(const std::string activation, ActivationText(step.NameAttr("activation")));
   const int64_t warps = ProductWarps(step.gpu(), gate.layout, gate.layout.tiles);
   const int64_t padded_k = std::max(gate.layout.padded_k(), up.layout.padded_k());
-  const int64_t rows = FittingRows(step.gpu(), kDecodeRows, [&](int64_t n) {
+  RENGA_ASSIGN_OR_RETURN(const std::string way, ChooseProductWay(step, {&gate, &up}));
+  const int64_t rows = StreamedRows(step.gpu(), way, kDecodeRows, [&](int64_t n) {
     return GateUpShared(static_cast<int>(warps), n, padded_k).At(n);
   });
   if (rows > 0) {
@@ -116,12 +118,13 @@ absl::Status EmitCudaGateUp(const Node& node, std::string_view kernel, PlanBuild
   if (rows >= step.max_rows()) return absl::OkStatus();
   RENGA_ASSIGN_OR_RETURN(const int32_t gate_y, step.RowScratch("gate", DType::kF32, gate.rows));
   RENGA_ASSIGN_OR_RETURN(const int32_t up_y, step.RowScratch("up", DType::kF32, up.rows));
-  return EmitManyRows(step, rows, {&gate, &up}, [&](const ManyRows& many, const HalfRowsOf& x) {
-    AddMatmul(step, many, x, gate, {.bias = step.operand("gate_bias"), .y = gate_y});
-    AddMatmul(step, many, x, up, {.bias = step.operand("up_bias"), .y = up_y});
-    step.Launch(GluLaunch(step, activation, gate_y, up_y, step.result(0),
-                          step.rows() * plan::Constant(gate.rows)));
-  });
+  return EmitManyRows(
+      step, way, rows, {&gate, &up}, [&](const ManyRows& many, const HalfRowsOf& x) {
+        AddMatmul(step, many, x, gate, {.bias = step.operand("gate_bias"), .y = gate_y});
+        AddMatmul(step, many, x, up, {.bias = step.operand("up_bias"), .y = up_y});
+        step.Launch(GluLaunch(step, activation, gate_y, up_y, step.result(0),
+                              step.rows() * plan::Constant(gate.rows)));
+      });
 }
 
 absl::Status EmitCudaGlu(const Node& node, std::string_view kernel, PlanBuilder& builder) {
@@ -142,7 +145,8 @@ absl::Status EmitCudaHead(const Node& node, std::string_view kernel, PlanBuilder
   const int64_t warps = 8, padded_k = weight.layout.padded_k();
   // Twice what products take: there is hardly ever more, and a second kernel for few rows is saved.
   const int64_t wanted = 2 * kDecodeRows;
-  const int64_t rows = FittingRows(step.gpu(), wanted, [&](int64_t n) {
+  RENGA_ASSIGN_OR_RETURN(const std::string way, ChooseProductWay(step, {&weight}));
+  const int64_t rows = StreamedRows(step.gpu(), way, wanted, [&](int64_t n) {
     return HeadShared(static_cast<int>(warps), n, padded_k).At(n);
   });
   const int32_t logits = step.result(0), next = step.result(1);
@@ -166,7 +170,7 @@ absl::Status EmitCudaHead(const Node& node, std::string_view kernel, PlanBuilder
     });
     step.EndVariant(rows, DecodeReason(rows, wanted));
   }
-  return EmitManyRows(step, rows, {&weight}, [&](const ManyRows& many, const HalfRowsOf& x) {
+  return EmitManyRows(step, way, rows, {&weight}, [&](const ManyRows& many, const HalfRowsOf& x) {
     AddMatmul(step, many, x, weight, {.bias = step.operand("bias"), .y = logits});
     step.Launch(ArgMaxLaunch(step.rows(), weight.rows, logits, next));
   });

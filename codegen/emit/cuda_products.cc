@@ -262,17 +262,34 @@ absl::StatusOr<HalfRowsOf> HalfRowsScratch(CudaStep& step,
   return half;
 }
 
-std::vector<ManyRows> ManyRowsVariants(const CudaStep& step, int64_t decoded,
+absl::StatusOr<std::string> ChooseProductWay(CudaStep& step,
+                                             absl::Span<const ProductWeight* const> weights) {
+  std::vector<std::string> ways = {std::string(kAutoWay), "few", "mma"};
+  std::string reason = "by the number of rows; the step's variants say why";
+  if (std::string no_wgmma = NoWgmma(step.gpu(), weights); no_wgmma.empty()) {
+    ways.push_back("wgmma");
+  } else {
+    StrAppend(&reason, "; ", no_wgmma);
+  }
+  return step.ChooseWay(ways, std::move(reason));
+}
+
+std::vector<ManyRows> ManyRowsVariants(const CudaStep& step, std::string_view way, int64_t decoded,
                                        absl::Span<const ProductWeight* const> weights) {
   std::vector<ManyRows> variants;
   const int64_t most = step.max_rows();
   if (most <= decoded) return variants;
-  if (decoded < kFewRows) {
+  const bool only_mma = way == "mma", only_wgmma = way == "wgmma";
+  if (only_mma) {
+    variants.push_back({Matmul::kMany, most, "tiles of 64 rows, as asked for"});
+    return variants;
+  }
+  if (decoded < kFewRows && !only_wgmma) {
     variants.push_back({Matmul::kFew, kFewRows,
                         "weights are read once for up to 16 rows; warps divide k to load enough "
                         "of them"});
   }
-  if (most <= kFewRows) return variants;
+  if (most <= kFewRows && !only_wgmma) return variants;
   if (const std::string no_wgmma = NoWgmma(step.gpu(), weights); !no_wgmma.empty()) {
     variants.push_back({Matmul::kMany, most,
                         StrCat("tiles of 64 rows: a weight serves many products; ", no_wgmma)});

@@ -49,6 +49,15 @@ int64_t FittingRows(const GpuLimits& gpu, int64_t most, Shared shared) {
   return 0;
 }
 
+// Of ChooseProductWay.
+inline constexpr std::string_view kAutoWay = "auto";
+
+// The same of a kernel that streams the weights, which is one of those of kAutoWay alone.
+template <typename Shared>
+int64_t StreamedRows(const GpuLimits& gpu, std::string_view way, int64_t most, Shared shared) {
+  return way == kAutoWay ? FittingRows(gpu, most, shared) : 0;
+}
+
 // Why a kernel that streams weights past `rows` rows serves no more.
 std::string DecodeReason(int64_t rows, int64_t wanted);
 
@@ -84,8 +93,16 @@ struct ManyRows {
   std::string reason;
 };
 
+// How a product by `weights` is computed, one of these names; noted in the plan.
+//   auto   by the number of rows: a kernel that streams the weights past few, then as below
+//   few    matmul for few rows up to kFewRows, also where the former would do; then as auto
+//   mma    matmul for many rows, for any number
+//   wgmma  matmul_wgmma for any number, where the targets and the weights allow it
+absl::StatusOr<std::string> ChooseProductWay(CudaStep& step,
+                                             absl::Span<const ProductWeight* const> weights);
+
 // Variants for more than `decoded` rows by all of `weights`; none where there are never so many.
-std::vector<ManyRows> ManyRowsVariants(const CudaStep& step, int64_t decoded,
+std::vector<ManyRows> ManyRowsVariants(const CudaStep& step, std::string_view way, int64_t decoded,
                                        absl::Span<const ProductWeight* const> weights);
 
 // Scratch for all of `variants`, one at a time.
@@ -105,13 +122,13 @@ struct MatmulOperands {
 void AddMatmul(CudaStep& step, const ManyRows& rows, const HalfRowsOf& x,
                const ProductWeight& weight, const MatmulOperands& operands);
 
-// Variants for more than `decoded` rows of operand x, perhaps normed by operand norm. In each the
-// rows become f16 once, and `products(rows, x as f16)` adds what follows: products by `weights`,
-// and more.
+// Variants for more than `decoded` rows of operand x, perhaps normed by operand norm, as `way`
+// says. In each the rows become f16 once, and `products(rows, x as f16)` adds what follows:
+// products by `weights`, and more.
 template <typename Products>
-absl::Status EmitManyRows(CudaStep& step, int64_t decoded,
+absl::Status EmitManyRows(CudaStep& step, std::string_view way, int64_t decoded,
                           absl::Span<const ProductWeight* const> weights, Products products) {
-  const std::vector<ManyRows> variants = ManyRowsVariants(step, decoded, weights);
+  const std::vector<ManyRows> variants = ManyRowsVariants(step, way, decoded, weights);
   if (variants.empty()) return absl::OkStatus();
   RENGA_ASSIGN_OR_RETURN(const HalfRowsOf half, HalfRowsScratch(step, weights, variants));
   for (const ManyRows& rows : variants) {

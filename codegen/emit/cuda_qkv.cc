@@ -209,7 +209,9 @@ absl::Status AddFused(CudaStep& step, const Qkv& qkv, int64_t rows) {
 absl::Status EmitCudaQkvRope(const Node& node, std::string_view kernel, PlanBuilder& builder) {
   RENGA_ASSIGN_OR_RETURN(CudaStep step, CudaStep::Create(node, kernel, node.results[0], builder));
   RENGA_ASSIGN_OR_RETURN(const Qkv qkv, QkvOf(step));
-  const int64_t rows = FittingRows(step.gpu(), kDecodeRows, [&](int64_t n) {
+  const auto weights = {&qkv.q, &qkv.k, &qkv.v};
+  RENGA_ASSIGN_OR_RETURN(const std::string way, ChooseProductWay(step, weights));
+  const int64_t rows = StreamedRows(step.gpu(), way, kDecodeRows, [&](int64_t n) {
     return QkvRopeShared(static_cast<int>(WarpsOf(step.gpu(), qkv)), n, qkv.padded_k(),
                          qkv.head_dim)
         .At(n);
@@ -221,8 +223,7 @@ absl::Status EmitCudaQkvRope(const Node& node, std::string_view kernel, PlanBuil
   RENGA_ASSIGN_OR_RETURN(const int32_t q, step.RowScratch("q", DType::kF32, qkv.q.rows));
   RENGA_ASSIGN_OR_RETURN(const int32_t k, step.RowScratch("k", DType::kF32, qkv.k.rows));
   RENGA_ASSIGN_OR_RETURN(const int32_t v, step.RowScratch("v", DType::kF32, qkv.v.rows));
-  const auto weights = {&qkv.q, &qkv.k, &qkv.v};
-  return EmitManyRows(step, rows, weights, [&](const ManyRows& many, const HalfRowsOf& x) {
+  return EmitManyRows(step, way, rows, weights, [&](const ManyRows& many, const HalfRowsOf& x) {
     AddMatmul(step, many, x, qkv.q, {.bias = step.operand("q_bias"), .y = q});
     AddMatmul(step, many, x, qkv.k, {.bias = step.operand("k_bias"), .y = k});
     AddMatmul(step, many, x, qkv.v, {.bias = step.operand("v_bias"), .y = v});

@@ -66,6 +66,11 @@ class CudaStep {
   // Counters, zero between steps.
   int32_t Persistent(std::string_view name, int64_t bytes);
 
+  // Which of several ways computes the node, see PlanBuilder::ChooseKernel; the first is the usual.
+  absl::StatusOr<std::string> ChooseWay(const std::vector<std::string>& ways, std::string reason) {
+    return builder_.ChooseKernel(node_, ways[0], ways, ways, std::move(reason));
+  }
+
   // The step reads that buffer too, which is no operand of the node's. Steps before it write it.
   void AddInput(int32_t buffer) { step().inputs.push_back(buffer); }
 

@@ -96,10 +96,19 @@ int32_t PlanBuilder::AddGpuKernel(plan::GpuKernel kernel) {
   return found->second;
 }
 
-void PlanBuilder::Choose(const Node& node, std::string_view what, std::string_view chosen,
-                         std::vector<std::string> considered, std::string reason) {
-  plan_.choices.push_back({std::string(NodeName(graph_, node)), std::string(what),
-                           std::string(chosen), std::move(considered), std::move(reason)});
+absl::StatusOr<std::string> PlanBuilder::ChooseKernel(const Node& node, std::string_view usual,
+                                                      const std::vector<std::string>& possible,
+                                                      std::vector<std::string> considered,
+                                                      std::string reason) {
+  const std::string name(NodeName(graph_, node));
+  std::string chosen(usual);
+  RENGA_ASSIGN_OR_RETURN(const std::optional<std::string> asked, requests_.For(name, possible));
+  if (asked.has_value()) {
+    chosen = *asked;
+    reason = StrCat("asked for; usually ", usual);
+  }
+  plan_.choices.push_back({name, "kernel", chosen, std::move(considered), std::move(reason)});
+  return chosen;
 }
 
 int32_t PlanBuilder::KernelIndex(std::string_view name) {

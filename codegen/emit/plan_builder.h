@@ -10,6 +10,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
+#include "codegen/emit/kernel_requests.h"
 #include "codegen/nvrtc/target.h"
 #include "ir/core/graph.h"
 #include "runtime/plan/plan.h"
@@ -27,8 +28,13 @@ struct GpuLimits {
 // Borrows graph and plan. Arena buffers get their offset later (lower/memory_plan.h).
 class PlanBuilder {
  public:
-  PlanBuilder(const Graph& graph, plan::Plan& plan, GpuLimits gpu = {})
-      : graph_(graph), plan_(plan), gpu_(std::move(gpu)), buffers_(graph.values.size(), -1) {}
+  PlanBuilder(const Graph& graph, plan::Plan& plan, GpuLimits gpu = {},
+              KernelRequests requests = {})
+      : graph_(graph),
+        plan_(plan),
+        gpu_(std::move(gpu)),
+        requests_(std::move(requests)),
+        buffers_(graph.values.size(), -1) {}
 
   const Graph& graph() const { return graph_; }
   const plan::Plan& plan() const { return plan_; }
@@ -63,9 +69,14 @@ class PlanBuilder {
   // Index of the kernel in plan.gpu, where one of that name may be already.
   int32_t AddGpuKernel(plan::GpuKernel kernel);
 
-  // Notes in the plan a choice made for `node`.
-  void Choose(const Node& node, std::string_view what, std::string_view chosen,
-              std::vector<std::string> considered, std::string reason);
+  // Which of several kernels computes `node`: of those `possible` the one that was asked for, else
+  // `usual`, which `reason` is for. Noted in the plan, with all that were `considered`.
+  // InvalidArgument where another was asked for.
+  absl::StatusOr<std::string> ChooseKernel(const Node& node, std::string_view usual,
+                                           const std::vector<std::string>& possible,
+                                           std::vector<std::string> considered, std::string reason);
+  // Once all nodes are there: InvalidArgument for a request that none of them met.
+  absl::Status CheckRequests() const { return requests_.CheckMet(graph_); }
 
  private:
   int32_t KernelIndex(std::string_view name);
@@ -73,6 +84,7 @@ class PlanBuilder {
   const Graph& graph_;
   plan::Plan& plan_;
   const GpuLimits gpu_;
+  KernelRequests requests_;
   std::vector<int32_t> buffers_;  // by value
   absl::flat_hash_map<std::string, int32_t> kernels_;
   absl::flat_hash_map<std::string, int32_t> gpu_kernels_;

@@ -185,7 +185,9 @@ absl::StatusOr<plan::Plan> Lower(LowerInput input) {
   plan.choices = std::move(input.choices);
   for (const SymbolDef& symbol : graph.symbols) plan.symbols.push_back({symbol.name, symbol.max});
 
-  PlanBuilder builder(graph, plan, std::move(gpu));
+  RENGA_ASSIGN_OR_RETURN(KernelRequests requests,
+                         KernelRequests::Parse(input.kernels, input.kernels_may_be_gone));
+  PlanBuilder builder(graph, plan, std::move(gpu), std::move(requests));
   for (ValueId id : graph.params) {
     RENGA_RETURN_IF_ERROR(
         builder.AddBuffer(id, plan::Space::kInput, static_cast<int32_t>(plan.inputs.size())));
@@ -196,6 +198,7 @@ absl::StatusOr<plan::Plan> Lower(LowerInput input) {
   for (const Node& node : graph.nodes) {
     RENGA_RETURN_IF_ERROR(AddNode(node, input.target, builder));
   }
+  RENGA_RETURN_IF_ERROR(builder.CheckRequests());
   AddPackers(builder, plan);
   AddOutputs(graph, builder, plan);
   AddSampler(builder, plan);

@@ -26,14 +26,17 @@ struct LowerInput {
   std::vector<plan::PassRecord> passes;
   std::vector<plan::LedgerEntry> ledger;
   std::vector<plan::Choice> choices;
+  // Which kernels compute some nodes (emit/kernel_requests.h).
+  std::vector<std::string> kernels;
+  bool kernels_may_be_gone = false;
 };
 
 // A plan that Validate accepts: buffers in the arena, steps in the graph's order, exact memory
 // figures.
 // For GPUs its kernels have sources and no code yet (build_kernels.h).
 //   Unimplemented    an operator, type or size that the target has no emitter or kernel for
-//   InvalidArgument  an unknown target, a weight of the graph without an entry, an entry without a
-//   weight, types that
+//   InvalidArgument  an unknown target, a kernel that cannot be had, a weight of the graph without
+//   an entry, an entry without a weight, types that
 //                    differ, or sizes that a plan cannot have (see Validate)
 absl::StatusOr<plan::Plan> Lower(LowerInput input);
 

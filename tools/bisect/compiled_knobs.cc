@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <map>
 #include <set>
 #include <thread>
 #include <utility>
@@ -82,6 +83,15 @@ std::vector<Site> SitesOf(const plan::Plan& plan, absl::Span<const Pass> pipelin
   return sites;
 }
 
+// Kernels by the node that they were chosen for.
+std::map<std::string, std::string> KernelsOf(const plan::Plan& plan) {
+  std::map<std::string, std::string> kernels;
+  for (const plan::Choice& choice : plan.choices) {
+    if (choice.what == "kernel") kernels[choice.subject] = choice.chosen;
+  }
+  return kernels;
+}
+
 // Times and words do not decide what a plan does.
 absl::StatusOr<Digest> DigestOfPlan(const plan::Plan& plan) {
   plan::Plan bare = plan;
@@ -99,7 +109,7 @@ class Compiled final : public Knobs {
       : gguf_(std::move(gguf)), good_(std::move(good)), bad_(std::move(bad)) {}
 
   absl::Status Prepare() {
-    if (bad_.device.starts_with("cuda")) {
+    if (bad_.device.starts_with("cuda") && bad_.compile.target == "cpu") {
       RENGA_ASSIGN_OR_RETURN(const int ordinal, CudaOrdinal(bad_.device));
       RENGA_ASSIGN_OR_RETURN(cuda_, OpenCuda(ordinal));
       good_.compile.target = bad_.compile.target = cuda_.target;
@@ -123,6 +133,13 @@ class Compiled final : public Knobs {
     for (const Site& site : good_sites) {
       if (!in_bad.contains(site)) AddSite(site, /*of_bad=*/false);
     }
+    const std::map<std::string, std::string> good_kernels = KernelsOf(good.plan);
+    for (const auto& [node, kernel] : KernelsOf(bad.plan)) {
+      const auto other = good_kernels.find(node);
+      if (other == good_kernels.end() || other->second == kernel) continue;
+      differences_.push_back({.kernel = {node, other->second, kernel}});
+      items_.push_back(StrCat("kernel:", node, ": ", other->second, " -> ", kernel));
+    }
     return absl::OkStatus();
   }
 
@@ -137,12 +154,23 @@ class Compiled final : public Knobs {
     std::erase_if(options.sites_off, [&off](const std::string& site) {
       return std::find(off.begin(), off.end(), site) == off.end();
     });
+    // A node that differs is named; of the others what the good side asks for holds.
+    options.kernels_may_be_gone = true;
+    std::erase_if(options.kernels, [this](const std::string& request) {
+      return std::any_of(differences_.begin(), differences_.end(), [&](const Difference& each) {
+        return !each.kernel.node.empty() && request.starts_with(each.kernel.node + "=");
+      });
+    });
     std::set<std::string> active;  // passes with a site that differs and is made
     for (size_t i = 0; i < differences_.size(); ++i) {
       const Difference& difference = differences_[i];
       const bool is_bad = taken.contains(static_cast<int>(i));
       if (difference.field != nullptr) {
         if (is_bad) difference.field->copy(bad_.compile, &options);
+        continue;
+      }
+      if (const KernelDifference& kernel = difference.kernel; !kernel.node.empty()) {
+        options.kernels.push_back(StrCat(kernel.node, "=", is_bad ? kernel.bad : kernel.good));
         continue;
       }
       if (is_bad == difference.of_bad) {
@@ -170,6 +198,9 @@ class Compiled final : public Knobs {
     RENGA_ASSIGN_OR_RETURN(mixture.digest, DigestOfPlan(*mixture.plan));
     mixture.open = [plan = mixture.plan, device = bad_.device, cuda = cuda_,
                     threads = Threads()]() -> absl::StatusOr<std::unique_ptr<Forward>> {
+      if (plan->target != "cpu" && cuda.context == nullptr) {
+        return absl::UnimplementedError("plans for another machine's GPU are made, not run");
+      }
       if (cuda.context != nullptr) {
         CudaOptions options;
         options.threads = threads;
@@ -190,6 +221,7 @@ class Compiled final : public Knobs {
     std::set<std::string> sources;  // names of rewritten nodes, and weights with another layout
     for (const int i : culprit) {
       const Difference& difference = differences_[static_cast<size_t>(i)];
+      if (!difference.kernel.node.empty()) sources.insert(difference.kernel.node);
       if (difference.field == nullptr) sources.insert(difference.site.node);
     }
     for (const Node& node : graph->nodes) {
@@ -206,8 +238,12 @@ class Compiled final : public Knobs {
   }
 
  private:
+  struct KernelDifference {
+    std::string node, good, bad;
+  };
   struct Difference {
     const OptionField* field = nullptr;  // or else:
+    KernelDifference kernel = {};        // of a node, or else:
     Site site = {};
     bool of_bad = true;  // else the good configuration makes it
   };

@@ -52,8 +52,9 @@ class Knobs {
 };
 
 // One GGUF compiled in two ways for one device: passes, single rewrites of passes, layouts of
-// weights, types of the caches, sizes. Both sides' `open.device` is the same: cpu, reference or
-// cuda[:N].
+// weights, kernels of nodes that several can compute, types of the caches, sizes. Both sides'
+// `open.device` is the same: cpu, reference or cuda[:N]. With cuda and a
+// compile.target no GPU is needed and mixtures cannot be opened: their plans are for elsewhere.
 absl::StatusOr<std::unique_ptr<Knobs>> CompiledKnobs(const std::string& gguf,
                                                      const OpenOptions& good,
                                                      const OpenOptions& bad);

@@ -30,6 +30,7 @@ absl::StatusOr<CompileOptions> CompileFlags::Options() const {
       RENGA_ASSIGN_OR_RETURN(options.only_passes->emplace_back(), PassNamed("--passes", pass));
     }
   }
+  options.kernels = kernels;
   for (const std::string& pass : disabled_passes) {
     const size_t colon = pass.find(':');  // of a single node: "fuse-norm:3.attn_norm"
     RENGA_ASSIGN_OR_RETURN(std::string name, PassNamed("--disable-pass", pass.substr(0, colon)));
@@ -51,6 +52,7 @@ absl::Status CompileFlags::CheckForPlan(const std::string& plan) const {
   if (!kv_type.empty()) flag = "--kv-type";
   if (passes) flag = "--passes";
   if (!disabled_passes.empty()) flag = "--disable-pass";
+  if (!kernels.empty()) flag = "--kernel";
   if (flag.empty()) return absl::OkStatus();
   return absl::InvalidArgumentError(
       StrCat(flag, ": ", plan,
@@ -87,6 +89,11 @@ void AddCompileFlags(CLI::App& app, CompileFlags* flags) {
                  "run these passes only, separated by commas; \"\" runs none");
   app.add_option("--disable-pass", flags->disabled_passes,
                  "leave this pass out, or PASS:NODE: what it would do there alone; may be repeated")
+      ->allow_extra_args(false);
+  app.add_option(
+         "--kernel", flags->kernels,
+         "NODE=KERNEL: what computes a node that several kernels can (dump --stage ledger), "
+         "*=KERNEL all of them; may be repeated")
       ->allow_extra_args(false);
 }
 

@@ -25,6 +25,7 @@ struct CompileFlags {
   std::string kv_type;                // "k=f16,v=f16": kv_type_flag.h
   std::optional<std::string> passes;  // names separated by commas; "" is none
   std::vector<std::string> disabled_passes;
+  std::vector<std::string> kernels;  // "NODE=KERNEL"
 
   // Errors: InvalidArgument naming the flag.
   absl::StatusOr<CompileOptions> Options() const;

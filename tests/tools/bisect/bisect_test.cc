@@ -165,5 +165,43 @@ TEST_F(BisectTest, ACommandDecides) {
   EXPECT_TRUE(absl::IsInvalidArgument(status)) << status;
 }
 
+// Plans for a GPU whose products are done in other ways; bad is one of them, of a layer in the
+// middle.
+TEST_F(BisectTest, AKernelOfAGpuAmongOthers) {
+  good_.device = bad_.device = "cuda";
+  good_.compile.target = bad_.compile.target = "sm_90a";
+  good_.compile.only_lower = bad_.compile.only_lower = true;
+  good_.compile.kernels = {"*=mma"};
+  options_.question.kl.reset();
+  options_.plan_folder = folder_.path();
+  options_.question.command =
+      RENGA_BINARY_DIR "/renga dump --stage ledger \"$RENGA_PLAN\" | grep '3[.]act ' | grep -q mma";
+  const auto report = Run();
+  ASSERT_TRUE(report.ok()) << report.status();
+  EXPECT_EQ(report->knobs->items().size(), 25u) << "four products a layer, and the head";
+  EXPECT_THAT(Culprits(*report), ElementsAre(ElementsAre("kernel:3.act: mma -> auto")));
+  EXPECT_LE(report->runs.size(), 9u);
+  const auto plan = report->knobs->Mix(report->culprits[0]);
+  ASSERT_TRUE(plan.ok()) << plan.status();
+  EXPECT_THAT(report->knobs->NodesOf(report->culprits[0], *plan->plan).nodes, ElementsAre("3.act"));
+  EXPECT_TRUE(absl::IsUnimplemented(plan->open().status()));
+}
+
+// On the cpu both run; bad is one of six kernels of attention.
+TEST_F(BisectTest, AKernelOfTheCpu) {
+  good_.compile.kernels = {"*=attention"};
+  bad_.compile.kernels = {"*=attention_direct"};
+  options_.question.kl.reset();
+  options_.plan_folder = folder_.path();
+  options_.question.command = RENGA_BINARY_DIR
+      "/renga dump --stage ledger \"$RENGA_PLAN\" | grep '4[.]mix ' | "
+      "grep -q 'attention  '";
+  const auto report = Run();
+  ASSERT_TRUE(report.ok()) << report.status();
+  EXPECT_EQ(report->knobs->items().size(), 6u);
+  EXPECT_THAT(Culprits(*report),
+              ElementsAre(ElementsAre("kernel:4.mix: attention -> attention_direct")));
+}
+
 }  // namespace
 }  // namespace renga
