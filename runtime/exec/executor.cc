@@ -98,8 +98,9 @@ absl::Status Executor::PrepareStep(const plan::Step& step, const ExecutorOptions
   const cpu::KernelDef* kernel =
       options.find_kernel ? options.find_kernel(name) : cpu::FindKernel(name);
   if (kernel == nullptr) {
-    return absl::UnimplementedError(
-        StrCat("the cpu device has no kernel ", name, "; it has ", KernelNames()));
+    return absl::UnimplementedError(StrCat("the cpu device has no kernel ", name, "; it has ",
+                                           KernelNames(), "; the plan is by ", plan_->producer,
+                                           ", compile the model again with this renga"));
   }
   PreparedStep prepared;
   std::vector<const plan::TensorType*> inputs, outputs;

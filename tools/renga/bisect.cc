@@ -126,8 +126,21 @@ absl::StatusOr<OpenedPlan> PlanOf(std::string_view flag, const Side& side) {
   return opened;
 }
 
-absl::StatusOr<std::unique_ptr<Knobs>> KnobsOf(const Flags& flags) {
+// Of two plans by different versions of Renga; else empty. What makes a difference is theirs then,
+// or the compiler's.
+std::string Versions(const plan::Plan& good, const plan::Plan& bad) {
+  if (good.producer == bad.producer) return "";
+  return StrCat("good is a plan by ", good.producer, ", bad by ", bad.producer);
+}
+
+// `versions` receives what is to be said of the plans' versions.
+absl::StatusOr<std::unique_ptr<Knobs>> KnobsOf(const Flags& flags, std::string* versions) {
   RENGA_ASSIGN_OR_RETURN(const Side bad, ParseSide("--bad", flags.bad, flags.model, flags.threads));
+  if (flags.target != "cpu" && (flags.command.empty() || !flags.good)) {
+    return absl::InvalidArgumentError(
+        StrCat("--target ", flags.target, ": expected --node, or --good and a command of --run ",
+               "that takes the plans to a GPU; --device cuda runs them here"));
+  }
   // Steps are mixed where the interpreter can stand in for each.
   const auto check_bad = [&]() -> absl::Status {
     if (bad.open.device == "cpu" || IsCuda(bad.open)) return absl::OkStatus();
@@ -151,6 +164,10 @@ absl::StatusOr<std::unique_ptr<Knobs>> KnobsOf(const Flags& flags) {
                                              good.model, " and ", bad.model,
                                              "; `renga diff` compares different models"));
   }
+  if (!good_is_plan && !bad_is_plan && flags.target != "cpu") {
+    good.open.device = bad.open.device = "cuda";
+    good.open.compile.target = bad.open.compile.target = flags.target;
+  }
   if (!good_is_plan && !bad_is_plan && good.open.device == bad.open.device) {
     return CompiledKnobs(bad.model, good.open, bad.open);
   }
@@ -162,6 +179,7 @@ absl::StatusOr<std::unique_ptr<Knobs>> KnobsOf(const Flags& flags) {
   }
   RENGA_ASSIGN_OR_RETURN(const OpenedPlan plan, PlanOf("--bad", bad));
   RENGA_ASSIGN_OR_RETURN(const OpenedPlan other, PlanOf("--good", good));
+  *versions = Versions(*other.plan, *plan.plan);
   return StepKnobs(plan, bad.open.device, other.plan->ir, Threads(flags));
 }
 
@@ -228,7 +246,8 @@ std::string_view TextOf(Outcome outcome) {
 }
 
 Json ToJson(const BisectReport& report, const Question& question,
-            const std::vector<Culprit>& culprits, const std::string& log) {
+            const std::vector<Culprit>& culprits, const std::string& versions,
+            const std::string& log) {
   Json found = Json::array();
   for (const Culprit& culprit : culprits) {
     Json nodes = Json::array();
@@ -262,11 +281,13 @@ Json ToJson(const BisectReport& report, const Question& question,
           {"bad", report.bad},
           {"runs", std::move(runs)},
           {"note", report.knobs->note()},
+          {"versions", versions},
           {"log", log}};
 }
 
 std::string Text(const BisectReport& report, const Question& question,
-                 const std::vector<Culprit>& culprits, const std::string& log) {
+                 const std::vector<Culprit>& culprits, const std::string& versions,
+                 const std::string& log) {
   std::string text = StrCat(report.knobs->items().size(), " differences, by ", question.Text(),
                             "\ngood  ", report.good, "\nbad   ", report.bad, "\n");
   for (const Culprit& culprit : culprits) {
@@ -276,6 +297,7 @@ std::string Text(const BisectReport& report, const Question& question,
       StrAppend(&text, "         its step as a program: ", culprit.repro, "\n");
     }
   }
+  if (!versions.empty()) StrAppend(&text, versions, "\n");
   if (!report.knobs->note().empty()) StrAppend(&text, report.knobs->note(), "\n");
   StrAppend(&text, report.runs.size(), " runs, ", report.cached(), " of them known before; log ",
             log, "\n");
@@ -359,7 +381,8 @@ absl::Status Run(const Flags& flags) {
   question.cancel = &interrupt.flag();
   options.most = flags.most;
   if (!flags.node.empty()) return KeepOne(flags, question.ids);
-  RENGA_ASSIGN_OR_RETURN(std::unique_ptr<Knobs> knobs, KnobsOf(flags));
+  std::string versions;
+  RENGA_ASSIGN_OR_RETURN(std::unique_ptr<Knobs> knobs, KnobsOf(flags, &versions));
   RENGA_RETURN_IF_ERROR(MakeFolder(flags.folder));
   options.log_path = StrCat(flags.folder, "/log.tsv");
   if (!question.command.empty()) {
@@ -375,8 +398,9 @@ absl::Status Run(const Flags& flags) {
   };
   RENGA_ASSIGN_OR_RETURN(const BisectReport report, Bisect(std::move(knobs), options));
   RENGA_ASSIGN_OR_RETURN(const std::vector<Culprit> culprits, Keep(flags, question, report));
-  return WriteStdout(flags.json ? JsonText(ToJson(report, question, culprits, options.log_path))
-                                : Text(report, question, culprits, options.log_path));
+  return WriteStdout(flags.json
+                         ? JsonText(ToJson(report, question, culprits, versions, options.log_path))
+                         : Text(report, question, culprits, versions, options.log_path));
 }
 
 RunFn Add(CLI::App& app) {
@@ -401,7 +425,8 @@ RunFn Add(CLI::App& app) {
       "$RENGA_PLAN; 125: cannot be told");
   app.add_option("--node", flags->node,
                  "no search: keep this step of the plan as a program, for GPUs as repro.cu");
-  app.add_option("--target", flags->target, "with --node: GPUs that a GGUF is compiled for");
+  app.add_option("--target", flags->target,
+                 "with --node or --run: GPUs that a GGUF is compiled for; none is needed here");
   app.add_option("--most", flags->most, "culprits to look for, one after another (default 4)");
   app.add_option("-o,--output", flags->folder,
                  "folder for the log and the repros (default renga-bisect); an interrupted bisect "
