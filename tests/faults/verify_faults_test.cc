@@ -271,53 +271,6 @@ TEST_P(ZooTest, IsFoundAndNothingElse) {
   }
 }
 
-// The same with other models, prompts and positions: the nodes follow from the graph alone.
-TEST(ZooElsewhere, EveryModelAndPrompt) {
-  const std::vector<ZooCase> general = {
-      {"f02", {.kernels = {&kRopeOtherPairs}}, {{"rope", {""}, "rotates the pairs"}}},
-      {"f02",
-       {.kernels = {&kQkvRopeOtherPairs}},
-       {{"qkv_rope", {".q", ".k_cells"}, "rotates"}},
-       true},
-      {"f10", {.kernels = {&kScoresStride}}, {{"attn_scores", {""}, "with a stride of"}}},
-      {"f10",
-       {.kernels = {&kAttentionStride, &kAttentionDirectStride}},
-       {{"attention", {""}, "with a stride of"}},
-       true},
-      {"f11", {.kernels = {&kAppendNotInDecode}}, {{"kv_append", {""}, "nothing was written"}}},
-      {"f12", {.kernels = {&kQkvRopeFirstHead}}, {{"qkv_rope", {"_cells"}, "nothing was"}}, true},
-      {"f13", {.kernels = {&kRopeWithoutPosition}}, {{"rope", {""}, "every position were 0"}}},
-      {"f16", {.kernels = {&kSoftmaxHalving}}, {{"masked_softmax", {""}, ""}}},
-  };
-  const std::vector<std::string> models = {"stories260K.gguf",       "tiny/llama.gguf",
-                                           "tiny/llama-bias.gguf",   "tiny/llama-moe.gguf",
-                                           "tiny/llama-yarn.gguf",   "tiny/llama-factors.gguf",
-                                           "tiny/llama-linear.gguf", "tiny/qwen2-Q8_0.gguf"};
-  int done = 0;
-  for (const std::string& model : models) {
-    for (const ZooCase& one : general) {
-      SCOPED_TRACE(model + " " + one.name);
-      ZooOptions options;
-      options.fused = one.fused;
-      options.quick = true;
-      options.context = 24 + 8 * (done % 3);
-      options.page_tokens = done % 2 == 0 ? 4 : 16;
-      options.ids.clear();
-      for (int i = 0; i < 2 + done % 7; ++i) options.ids.push_back((i * 37 + done * 5 + 3) % 200);
-      ++done;
-      Graph graph;
-      const auto verdict = VerifyWith(TestData(model), one.faults, options, &graph);
-      ASSERT_TRUE(verdict.ok()) << verdict.status();
-      EXPECT_EQ(verdict->steps.size(), 3u) << testing::PrintToString(verdict->steps);
-      // Of one head any stride is the same, and there is no second.
-      if ((one.name == "f10" || one.name == "f12") &&
-          graph.value(graph.caches[0]).type.shape[1].value == 1)
-        continue;
-      Expect(one, *verdict, graph);
-    }
-  }
-}
-
 INSTANTIATE_TEST_SUITE_P(All, ZooTest, testing::ValuesIn(Cases()),
                          [](const auto& info) { return info.param.name; });
 

@@ -19,11 +19,17 @@ KernelFinder With(std::vector<const cpu::KernelDef*> faulty);
 extern const cpu::KernelDef kRopeOtherPairs, kRopeWithoutPosition;
 // qkv_rope the same.
 extern const cpu::KernelDef kQkvRopeOtherPairs, kQkvRopeWithoutPosition;
-// linear: the matrix of attn_out read transposed; rows of ffn_out's matrix as far apart as there
-// are rows; as many columns of it as there are rows, the first and the last of these at once;
-// minima of Q4_K added; upper bits of Q4_K's scales lost.
+// linear: the matrix of attn_out read transposed; rows of ffn_out's matrix OtherWidth apart; of it
+// ShorterWidth columns alone, the first and the last of these at once; minima added that are to be
+// subtracted, or the reverse; upper bits of 6-bit scales lost; what nothing
+// explains. Of experts: their `down`.
 extern const cpu::KernelDef kLinearTransposed, kLinearOtherRows, kLinearCut, kLinearTransposedOrCut,
-    kLinearMinimaAdded, kLinearScalesCut;
+    kLinearMinimaAdded, kLinearScalesCut, kLinearUnexplained, kExpertLinearOtherRows,
+    kExpertLinearCut;
+// What a row's length is taken for, of a matrix of [rows, columns]: as many as there are rows, and
+// where that is no mistake or no shorter one, one less or half of it.
+int64_t OtherWidth(int64_t rows, int64_t columns);
+int64_t ShorterWidth(int64_t rows, int64_t columns);
 // rms_norm: a sum by halving that loses what is beyond a power of two.
 extern const cpu::KernelDef kRmsNormHalving;
 // masked_softmax: the same of its sum.
