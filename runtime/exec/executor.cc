@@ -5,19 +5,8 @@
 
 #include "ir/base/status.h"
 #include "runtime/plan/layout.h"
-#include "runtime/plan/print.h"
 
 namespace renga {
-namespace {
-
-std::string KernelNames() {
-  std::vector<std::string_view> names;
-  for (const cpu::KernelDef* kernel : cpu::AllKernels()) names.push_back(kernel->name);
-  return StrJoin(names, " ");
-}
-
-}  // namespace
-
 absl::StatusOr<std::unique_ptr<Executor>> Executor::Create(std::shared_ptr<const plan::Plan> plan,
                                                            const ExecutorOptions& options) {
   if (plan->target != "cpu") {
@@ -54,11 +43,18 @@ void Executor::PlaceInputs() {
 }
 
 absl::Status Executor::PrepareSteps(const ExecutorOptions& options) {
-  steps_.reserve(plan_->steps.size());
-  for (size_t i = 0; i < plan_->steps.size(); ++i) {
-    const plan::Step& step = plan_->steps[i];
-    if (absl::Status status = PrepareStep(step, options); !status.ok()) {
-      return Annotate(status, StrCat("step ", i, " (", step.name, ")"));
+  RENGA_ASSIGN_OR_RETURN(std::vector<cpu::PreparedKernel> kernels,
+                         PrepareCpuKernels(*plan_, options.find_kernel));
+  pool_.Reserve(CpuScratch(*plan_, kernels, pool_.threads()));
+  steps_.reserve(kernels.size());
+  for (size_t i = 0; i < kernels.size(); ++i) {
+    PreparedStep& prepared = steps_.emplace_back();
+    prepared.run = std::move(kernels[i].run);
+    for (const int32_t input : plan_->steps[i].inputs) {
+      prepared.inputs.push_back(MakeTensor(input));
+    }
+    for (const int32_t output : plan_->steps[i].outputs) {
+      prepared.outputs.push_back(MakeTensor(output));
     }
   }
   // Tensors no longer move: remember which sizes change from run to run.
@@ -86,35 +82,6 @@ absl::Status Executor::PrepareSteps(const ExecutorOptions& options) {
       }
     }
   }
-  return absl::OkStatus();
-}
-
-absl::Status Executor::PrepareStep(const plan::Step& step, const ExecutorOptions& options) {
-  if (step.kind != plan::StepKind::kKernel) {
-    return absl::UnimplementedError(
-        StrCat("kind ", plan::ToString(step.kind), ": the cpu device runs kernel steps only"));
-  }
-  const std::string& name = plan_->kernels[step.kernel].name;
-  const cpu::KernelDef* kernel =
-      options.find_kernel ? options.find_kernel(name) : cpu::FindKernel(name);
-  if (kernel == nullptr) {
-    return absl::UnimplementedError(StrCat("the cpu device has no kernel ", name, "; it has ",
-                                           KernelNames(), "; the plan is by ", plan_->producer,
-                                           ", compile the model again with this renga"));
-  }
-  PreparedStep prepared;
-  std::vector<const plan::TensorType*> inputs, outputs;
-  for (int32_t input : step.inputs) {
-    inputs.push_back(input < 0 ? nullptr : &plan_->buffers[input].type);
-    prepared.inputs.push_back(MakeTensor(input));
-  }
-  for (int32_t output : step.outputs) {
-    outputs.push_back(&plan_->buffers[output].type);
-    prepared.outputs.push_back(MakeTensor(output));
-  }
-  RENGA_ASSIGN_OR_RETURN(prepared.run,
-                         kernel->prepare({step.name, inputs, outputs, step.attrs, plan_->symbols}));
-  steps_.push_back(std::move(prepared));
   return absl::OkStatus();
 }
 

@@ -13,6 +13,7 @@
 #include "absl/types/span.h"
 #include "runtime/device/cpu/kernel.h"
 #include "runtime/device/cpu/thread_pool.h"
+#include "runtime/exec/cpu_kernels.h"
 #include "runtime/exec/index_rules.h"
 #include "runtime/exec/step_hooks.h"
 #include "runtime/exec/step_inputs.h"
@@ -28,8 +29,7 @@ struct ExecutorOptions {
   std::string plan_path;   // see WeightOptions
   std::string model_path;  // see WeightOptions
   std::function<void(int64_t done, int64_t total)> progress = nullptr;  // see WeightOptions
-  // Where a step's kernel is found by its name; null: the built-in ones.
-  std::function<const cpu::KernelDef*(std::string_view name)> find_kernel = nullptr;
+  FindCpuKernel find_kernel = nullptr;
 };
 
 // Not thread-safe. Owns all memory of the run: weights (mapped), arena, inputs, KV arena, threads.
@@ -66,10 +66,11 @@ class Executor {
   const plan::Plan& plan() const { return *plan_; }
   KvArena& kv() { return kv_; }
   int threads() const { return pool_.threads(); }
+  const cpu::ThreadPool& pool() const { return pool_; }
 
  private:
   struct PreparedStep {
-    cpu::PreparedKernel run;
+    std::function<void(const cpu::KernelCall&)> run;
     std::vector<cpu::TensorRef> inputs;
     std::vector<cpu::TensorRef> outputs;
     bool has_rows = false;  // a tensor of it is sized by R
@@ -85,7 +86,6 @@ class Executor {
 
   void PlaceInputs();
   absl::Status PrepareSteps(const ExecutorOptions& options);
-  absl::Status PrepareStep(const plan::Step& step, const ExecutorOptions& options);
   cpu::TensorRef MakeTensor(int32_t buffer) const;
   void BindSizes(const StepInputs& inputs);
   void CopyInputs(const StepInputs& inputs) const;

@@ -37,14 +37,19 @@ namespace {
 // Columns of a part: a few microseconds of work.
 constexpr int64_t kColumns = 4096;
 
+int64_t Parts(int64_t width) { return (width + kColumns - 1) / kColumns; }
+
+size_t FoundBytes(int64_t rows, int64_t width) {
+  return static_cast<size_t>(rows * Parts(width)) * sizeof(Largest);
+}
+
 void Run(const KernelCall& call) {
   const float* x = call.inputs[0].as<const float>();
   int32_t* y = call.outputs[0].as<int32_t>();
   const int64_t rows = Rows(call.inputs[0]), width = Width(call.inputs[0]);
-  const int64_t parts = (width + kColumns - 1) / kColumns;
+  const int64_t parts = Parts(width);
   // One for every part, whichever thread finds it.
-  Largest* found = reinterpret_cast<Largest*>(
-      call.pool.SharedScratch(static_cast<size_t>(rows * parts) * sizeof(Largest)));
+  Largest* found = reinterpret_cast<Largest*>(call.pool.SharedScratch(FoundBytes(rows, width)));
   const int64_t grain = std::max<int64_t>(1, kColumns / width);
   call.pool.ParallelFor(rows * parts, grain, [&](int64_t begin, int64_t end, int) {
     for (int64_t i = begin; i < end; ++i) {
@@ -74,7 +79,9 @@ absl::StatusOr<PreparedKernel> Prepare(const StepSignature& step) {
   for (size_t i = 0; i + 1 < x.shape.size(); ++i) {
     RENGA_RETURN_IF_ERROR(check.SameDim("y", check.Out(0), i, "x", x.shape[i]));
   }
-  return PreparedKernel(Run);
+  return PreparedKernel(Run, [](const ScratchCall& call) {
+    return ScratchBytes{0, FoundBytes(Rows(call.inputs[0]), Width(call.inputs[0]))};
+  });
 }
 
 }  // namespace

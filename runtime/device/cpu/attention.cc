@@ -12,6 +12,7 @@
 #include <algorithm>
 #include <iterator>
 #include <limits>
+#include <memory>
 #include <utility>
 
 #include "ir/base/status.h"
@@ -27,11 +28,14 @@ namespace renga::cpu {
 namespace {
 
 constexpr int64_t kPositions = QueryRows::kPositions;
-constexpr int64_t kChunk = 256;              // key positions, whole blocks
-constexpr int64_t kMaxRows = 256;            // that share a conversion of keys and values
-constexpr int64_t kFewRows = 32;             // a run and kv head
-constexpr int64_t kDirectRows = 8;           // where both were measured, direct won up to 7
-constexpr int64_t kMaxPartBytes = 32 << 20;  // of chunks that wait to be folded
+constexpr int64_t kChunk = 256;     // key positions, whole blocks
+constexpr int64_t kMaxRows = 256;   // that share a conversion of keys and values
+constexpr int64_t kFewRows = 32;    // a run and kv head
+constexpr int64_t kDirectRows = 8;  // where both were measured, direct won up to 7
+
+// Of chunks that wait to be folded: where a run has few rows, and where chunks only keep more
+// threads busy, which in the odd step is not worth memory that nothing else needs.
+constexpr int64_t kMaxPartBytes = 32 << 20, kMaxPartBytesOfMany = 2 << 20;
 
 // Tokens [from, to), all of one sequence.
 struct Run {
@@ -54,6 +58,63 @@ struct Attention {
   bool causal = true;
   int64_t window = 0;
 };
+
+// Offsets of a SoftmaxState in scratch memory.
+struct State {
+  size_t max, sum, acc;
+};
+State AddState(ScratchCarver& carver, int64_t rows, int64_t v_stride) {
+  return {carver.Add<float>(rows), carver.Add<float>(rows), carver.Add<float>(rows * v_stride)};
+}
+
+// What all threads read: runs, and the chunks' states where they are kept.
+struct SharedPlaces {
+  SharedPlaces(int64_t tokens, int64_t part_rows, int64_t v_stride) {
+    ScratchCarver carver;
+    runs = carver.Add<Run>(tokens);
+    fixed = carver.bytes();
+    parts = AddState(carver, part_rows, v_stride);
+    bytes = carver.bytes();
+  }
+  size_t runs, fixed;
+  State parts;
+  size_t bytes;
+};
+
+// What a worker has for `rows` rows.
+struct WorkPlaces {
+  WorkPlaces(int64_t rows, int64_t k_stride, int64_t v_stride, int64_t bias_floats) {
+    ScratchCarver carver;
+    q = carver.Add<float>(rows * k_stride);
+    begin = carver.Add<int32_t>(rows);
+    end = carver.Add<int32_t>(rows);
+    block = carver.Add<float>(kPositions * std::max(k_stride, v_stride));
+    weights = carver.Add<float>(rows * kPositions);
+    bias = carver.Add<float>(bias_floats);
+    part = AddState(carver, rows, v_stride);
+    whole = AddState(carver, rows, v_stride);
+    bytes = carver.bytes();
+  }
+  size_t q, begin, end, block, weights, bias;
+  State part, whole;
+  size_t bytes;
+};
+
+// Tokens of a run, at most.
+int64_t RunTokens(int64_t group) {
+  return std::clamp<int64_t>(kMaxRows / group, 1, PagedCache::kTokens);
+}
+
+// Whether chunks are taken one at a time: that keeps more threads busy, and where rows are few, so
+// that reading keys and values is most of the work, reads them in the order in which they lie in
+// memory.
+bool Splits(int64_t chunks, size_t bytes, int64_t runs, int64_t kv_heads, int threads,
+            int64_t tokens, int64_t group) {
+  if (chunks < 2) return false;
+  const int64_t needed = static_cast<int64_t>(bytes);
+  if (tokens * group < kFewRows * runs) return needed <= kMaxPartBytes;
+  return needed <= kMaxPartBytesOfMany && runs * kv_heads < 2 * threads;
+}
 
 // One run of the step: its tensors and sizes.
 class Call {
@@ -80,21 +141,14 @@ class Call {
   }
 
   void Execute() {
-    // What all threads read is allocated at once: runs, and the chunks' states where they are kept.
     const int64_t chunks = (span_ + kChunk - 1) / kChunk;
     const int64_t rows = tokens_ * heads_;
-    ScratchCarver carver;
-    const size_t runs_at = carver.Add<Run>(tokens_);
-    const size_t fixed = carver.bytes();
-    const State parts_at = AddState(carver, rows * chunks);
+    const SharedPlaces places(tokens_, rows * chunks, v_stride_);
     const int64_t run_count = CountRuns(nullptr);
-    // Chunks one at a time keep more threads busy, and where rows are few, so that reading keys and
-    // values is most of the work, read them in the order in which they lie in memory.
-    const bool split = chunks > 1 && static_cast<int64_t>(carver.bytes()) <= kMaxPartBytes &&
-                       (run_count * kv_heads_ < 2 * call_.pool.threads() ||
-                        tokens_ * group_ < kFewRows * run_count);
-    std::byte* base = call_.pool.SharedScratch(split ? carver.bytes() : fixed);
-    Run* runs = ScratchCarver::At<Run>(base, runs_at);
+    const bool split =
+        Splits(chunks, places.bytes, run_count, kv_heads_, call_.pool.threads(), tokens_, group_);
+    std::byte* base = call_.pool.SharedScratch(split ? places.bytes : places.fixed);
+    Run* runs = ScratchCarver::At<Run>(base, places.runs);
     CountRuns(runs);
     if (!split) {
       Parallel(run_count * kv_heads_, [&](int64_t i, int worker) {
@@ -102,7 +156,7 @@ class Call {
       });
       return;
     }
-    const SoftmaxState parts = At(base, parts_at);
+    const SoftmaxState parts = At(base, places.parts);
     Parallel(run_count * chunks * kv_heads_, [&](int64_t i, int worker) {
       const int64_t item = i / kv_heads_;
       Part(runs[item / chunks], i % kv_heads_, item % chunks, chunks, parts, worker);
@@ -111,18 +165,10 @@ class Call {
   }
 
  private:
-  // Offsets of a SoftmaxState in scratch memory.
-  struct State {
-    size_t max, sum, acc;
-  };
-
   const float* Optional(size_t operand) const {
     return operand < call_.inputs.size() ? call_.inputs[operand].as<const float>() : nullptr;
   }
 
-  State AddState(ScratchCarver& carver, int64_t rows) const {
-    return {carver.Add<float>(rows), carver.Add<float>(rows), carver.Add<float>(rows * v_stride_)};
-  }
   static SoftmaxState At(std::byte* base, const State& at) {
     return {ScratchCarver::At<float>(base, at.max), ScratchCarver::At<float>(base, at.sum),
             ScratchCarver::At<float>(base, at.acc)};
@@ -143,7 +189,7 @@ class Call {
   // Neighbouring tokens of one sequence, no more than share a conversion; written to `runs` unless
   // it is null.
   int64_t CountRuns(Run* runs) const {
-    const int64_t most = std::clamp<int64_t>(kMaxRows / group_, 1, PagedCache::kTokens);
+    const int64_t most = RunTokens(group_);
     int64_t count = 0;
     for (int64_t from = 0, to; from < tokens_; from = to, ++count) {
       to = from + 1;
@@ -177,23 +223,17 @@ class Call {
   Work Prepare(const Run& run, int64_t kv_head, int worker) {
     Work work;
     work.rows = (run.to - run.from) * group_;
-    ScratchCarver carver;
-    const size_t q_at = carver.Add<float>(work.rows * k_stride_);
-    const size_t begin_at = carver.Add<int32_t>(work.rows);
-    const size_t end_at = carver.Add<int32_t>(work.rows);
-    const size_t block_at = carver.Add<float>(kPositions * std::max(k_stride_, v_stride_));
-    const size_t weights_at = carver.Add<float>(work.rows * kPositions);
-    const size_t bias_at = carver.Add<float>(k_bias_ == nullptr ? 0 : op_.key_bias.scratch());
-    const State part_at = AddState(carver, work.rows), whole_at = AddState(carver, work.rows);
-    std::byte* base = call_.pool.Scratch(worker, carver.bytes());
-    work.q = ScratchCarver::At<float>(base, q_at);
-    work.begin = ScratchCarver::At<int32_t>(base, begin_at);
-    work.end = ScratchCarver::At<int32_t>(base, end_at);
-    work.block = ScratchCarver::At<float>(base, block_at);
-    work.weights = ScratchCarver::At<float>(base, weights_at);
-    work.bias = ScratchCarver::At<float>(base, bias_at);
-    work.part = At(base, part_at);
-    work.whole = At(base, whole_at);
+    const WorkPlaces at(work.rows, k_stride_, v_stride_,
+                        k_bias_ == nullptr ? 0 : op_.key_bias.scratch());
+    std::byte* base = call_.pool.Scratch(worker, at.bytes);
+    work.q = ScratchCarver::At<float>(base, at.q);
+    work.begin = ScratchCarver::At<int32_t>(base, at.begin);
+    work.end = ScratchCarver::At<int32_t>(base, at.end);
+    work.block = ScratchCarver::At<float>(base, at.block);
+    work.weights = ScratchCarver::At<float>(base, at.weights);
+    work.bias = ScratchCarver::At<float>(base, at.bias);
+    work.part = At(base, at.part);
+    work.whole = At(base, at.whole);
     work.direct = op_.stored_keys != nullptr && work.rows <= kDirectRows;
     // Of the block only what stands for positions without a cell is used then.
     if (work.direct) std::fill_n(work.block, std::max(k_stride_, v_stride_), 0.0f);
@@ -298,7 +338,7 @@ class Call {
 
   void Combine(int64_t row, int64_t chunks, const SoftmaxState& parts, int worker) {
     ScratchCarver carver;
-    const State at = AddState(carver, 1);
+    const State at = AddState(carver, 1, v_stride_);
     const SoftmaxState whole = At(call_.pool.Scratch(worker, carver.bytes()), at);
     Clear(whole, 1);
     for (int64_t c = 0; c < chunks; ++c) FoldRows(parts, row * chunks + c, 1, v_stride_, whole, 0);
@@ -323,6 +363,25 @@ class Call {
   const int64_t table_width_;
   int64_t span_ = 0;  // key positions of this run: one more than the last
 };
+
+// Of tokens that are shared out evenly among the sequences, at the end of their page tables.
+ScratchBytes Scratch(const Attention& op, const ScratchCall& call) {
+  const int64_t tokens = call.inputs[0].dims[0], heads = call.inputs[0].dims[1];
+  const int64_t kv_heads = call.inputs[1].dims[1], group = heads / kv_heads;
+  const int64_t k_stride = FloatStride(call.inputs[1].dims[2]);
+  const int64_t v_stride = FloatStride(call.inputs[2].dims[2]);
+  const int64_t sequences = std::min(call.inputs[5].dims[0], tokens);
+  const int64_t span = call.inputs[5].dims[1] * op.keys.page_tokens;
+  const int64_t chunks = (span + kChunk - 1) / kChunk, of_one = RunTokens(group);
+  const int64_t each = (tokens + sequences - 1) / sequences;
+  const int64_t runs = sequences * ((each + of_one - 1) / of_one);
+  const SharedPlaces shared(tokens, tokens * heads * chunks, v_stride);
+  const bool split = Splits(chunks, shared.bytes, runs, kv_heads, call.threads, tokens, group);
+  const bool has_bias = call.inputs.size() > 7 && call.inputs[7].rank > 0;
+  const WorkPlaces work(std::min(each, of_one) * group, k_stride, v_stride,
+                        has_bias ? op.key_bias.scratch() : 0);
+  return {work.bytes, split ? shared.bytes : shared.fixed};
+}
 
 absl::StatusOr<Attention> Check(const StepCheck& check) {
   RENGA_RETURN_IF_ERROR(check.Counts(6));
@@ -360,9 +419,16 @@ StepCheck CheckOf(const StepSignature& step) {
                    {"y"});
 }
 
+PreparedKernel Prepared(Attention op) {
+  // Shared, as a bias of keys comes with tables.
+  const auto shared = std::make_shared<const Attention>(std::move(op));
+  return PreparedKernel([shared](const KernelCall& call) { Call(*shared, call).Execute(); },
+                        [shared](const ScratchCall& call) { return Scratch(*shared, call); });
+}
+
 absl::StatusOr<PreparedKernel> Prepare(const StepSignature& step) {
-  RENGA_ASSIGN_OR_RETURN(const Attention op, Check(CheckOf(step)));
-  return [op](const KernelCall& call) { Call(op, call).Execute(); };
+  RENGA_ASSIGN_OR_RETURN(Attention op, Check(CheckOf(step)));
+  return Prepared(std::move(op));
 }
 
 absl::StatusOr<PreparedKernel> PrepareDirect(const StepSignature& step) {
@@ -384,7 +450,7 @@ absl::StatusOr<PreparedKernel> PrepareDirect(const StepSignature& step) {
   }
   op.stored_keys = FindStoredRows(check.In(1).dtype);
   op.stored_values = FindStoredRows(check.In(2).dtype);
-  return [op](const KernelCall& call) { Call(op, call).Execute(); };
+  return Prepared(std::move(op));
 }
 
 }  // namespace

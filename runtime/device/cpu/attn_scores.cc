@@ -53,7 +53,24 @@ struct Scores {
   void Run(const KernelCall& call) const;
   void Block(const KernelCall& call, const PagedShape& shape, int64_t head, int64_t from,
              int64_t to, int64_t position, int worker) const;
+
+  // Offsets in a worker's scratch memory.
+  struct Places {
+    size_t rows, q, bias, bytes;
+  };
+  Places Place(int64_t width, bool has_bias) const;
 };
+
+Scores::Places Scores::Place(int64_t width, bool has_bias) const {
+  const int64_t stride = FloatStride(width);
+  ScratchCarver carver;
+  Places at = {};
+  at.rows = carver.Add<float>(PagedCache::kPositions * stride);
+  at.q = carver.Add<float>(stride);
+  at.bias = carver.Add<float>(has_bias ? key_bias.scratch() : 0);
+  at.bytes = carver.bytes();
+  return at;
+}
 
 // Tokens [from, to) with kv head `head` at positions [position, position + kPositions).
 void Scores::Block(const KernelCall& call, const PagedShape& shape, int64_t head, int64_t from,
@@ -62,14 +79,11 @@ void Scores::Block(const KernelCall& call, const PagedShape& shape, int64_t head
   const int64_t count = std::min(PagedCache::kPositions, shape.span - position);
   const int64_t table_width = call.inputs[3].dims[1];
   const int32_t* seq = call.inputs[2].as<const int32_t>();
-  ScratchCarver carver;
-  const size_t rows_at = carver.Add<float>(PagedCache::kPositions * stride);
-  const size_t q_at = carver.Add<float>(stride);
   const float* const k_bias = call.inputs.size() > 4 ? call.inputs[4].as<const float>() : nullptr;
-  const size_t bias_at = carver.Add<float>(k_bias == nullptr ? 0 : key_bias.scratch());
-  std::byte* base = call.pool.Scratch(worker, carver.bytes());
-  float* rows = ScratchCarver::At<float>(base, rows_at);
-  float* q = ScratchCarver::At<float>(base, q_at);
+  const Places at = Place(shape.width, k_bias != nullptr);
+  std::byte* base = call.pool.Scratch(worker, at.bytes);
+  float* rows = ScratchCarver::At<float>(base, at.rows);
+  float* q = ScratchCarver::At<float>(base, at.q);
   std::fill_n(q, stride, 0.0f);
   float out[PagedCache::kPositions];
   bool missing[PagedCache::kPositions];
@@ -81,7 +95,7 @@ void Scores::Block(const KernelCall& call, const PagedShape& shape, int64_t head
                  table_width, head, position, count, shape.width, rows, missing);
       if (k_bias != nullptr) {
         key_bias.Add(k_bias + head * shape.width, position, count,
-                     ScratchCarver::At<float>(base, bias_at), rows);
+                     ScratchCarver::At<float>(base, at.bias), rows);
       }
     }
     for (int64_t h = head * shape.group(); h < (head + 1) * shape.group(); ++h) {
@@ -130,7 +144,12 @@ absl::StatusOr<PreparedKernel> Prepare(const StepSignature& step) {
   RENGA_RETURN_IF_ERROR(check.SameDim("q", q, 2, "k_cache", check.In(1).shape[2]));
   RENGA_RETURN_IF_ERROR(check.SameDim("s", check.Out(0), 0, "q", q.shape[0]));
   RENGA_RETURN_IF_ERROR(check.SameDim("s", check.Out(0), 1, "q", q.shape[1]));
-  return [scores](const KernelCall& call) { scores.Run(call); };
+  return PreparedKernel(
+      [scores](const KernelCall& call) { scores.Run(call); },
+      [scores](const ScratchCall& call) {
+        const bool has_bias = call.inputs.size() > 4 && call.inputs[4].rank > 0;
+        return ScratchBytes{scores.Place(call.inputs[0].dims[2], has_bias).bytes, 0};
+      });
 }
 
 }  // namespace

@@ -64,6 +64,34 @@ struct Values {
              int64_t from, int64_t to, int worker) const;
 };
 
+// Heads of a kv head that are taken together. They share converted rows; with few tokens they are
+// divided all the same, so that every thread has some.
+int64_t PartHeads(const PagedShape& shape, int threads) {
+  const int64_t chunks = (shape.tokens + PagedCache::kTokens - 1) / PagedCache::kTokens;
+  const int64_t wanted = 2 * threads;
+  const int64_t parts = std::clamp<int64_t>(
+      (wanted + chunks * shape.kv_heads - 1) / (chunks * shape.kv_heads), 1, shape.group());
+  return (shape.group() + parts - 1) / parts;
+}
+
+// Offsets in a worker's scratch memory.
+struct Places {
+  size_t rows, sums, bytes;
+};
+Places Place(int64_t tokens, int64_t heads, int64_t stride) {
+  ScratchCarver carver;
+  Places at = {};
+  at.rows = carver.Add<float>(PagedCache::kPositions * stride);
+  at.sums = carver.Add<float>(tokens * heads * stride);
+  at.bytes = carver.bytes();
+  return at;
+}
+
+PagedShape ShapeOf(absl::Span<const TensorRef> inputs) {
+  return {inputs[0].dims[0], inputs[0].dims[1], inputs[1].dims[1], inputs[1].dims[2],
+          inputs[0].dims[2]};
+}
+
 // Tokens [from, to) with query heads [first_head, last_head) of one kv head.
 void Values::Block(const KernelCall& call, const PagedShape& shape, int64_t first_head,
                    int64_t last_head, int64_t from, int64_t to, int worker) const {
@@ -73,12 +101,10 @@ void Values::Block(const KernelCall& call, const PagedShape& shape, int64_t firs
   const int64_t table_width = call.inputs[3].dims[1];
   const int32_t* seq = call.inputs[2].as<const int32_t>();
   const float* p = call.inputs[0].as<const float>();
-  ScratchCarver carver;
-  const size_t rows_at = carver.Add<float>(PagedCache::kPositions * stride);
-  const size_t sums_at = carver.Add<float>((to - from) * heads * stride);
-  std::byte* base = call.pool.Scratch(worker, carver.bytes());
-  float* rows = ScratchCarver::At<float>(base, rows_at);
-  float* sums = ScratchCarver::At<float>(base, sums_at);
+  const Places at = Place(to - from, heads, stride);
+  std::byte* base = call.pool.Scratch(worker, at.bytes);
+  float* rows = ScratchCarver::At<float>(base, at.rows);
+  float* sums = ScratchCarver::At<float>(base, at.sums);
   std::fill_n(sums, (to - from) * heads * stride, 0.0f);
   bool missing[PagedCache::kPositions];
   for (int64_t position = 0; position < shape.span; position += PagedCache::kPositions) {
@@ -112,16 +138,10 @@ void Values::Block(const KernelCall& call, const PagedShape& shape, int64_t firs
 }
 
 void Values::Run(const KernelCall& call) const {
-  const TensorRef& p = call.inputs[0];
-  const PagedShape shape{p.dims[0], p.dims[1], call.inputs[1].dims[1], call.inputs[1].dims[2],
-                         p.dims[2]};
+  const PagedShape shape = ShapeOf(call.inputs);
   const int64_t chunks = (shape.tokens + PagedCache::kTokens - 1) / PagedCache::kTokens;
-  // Heads of a group share converted rows; with few tokens they are divided all the same, so that
-  // every thread has some.
-  const int64_t wanted = 2 * call.pool.threads();
-  const int64_t parts = std::clamp<int64_t>(
-      (wanted + chunks * shape.kv_heads - 1) / (chunks * shape.kv_heads), 1, shape.group());
-  const int64_t part_heads = (shape.group() + parts - 1) / parts;
+  const int64_t part_heads = PartHeads(shape, call.pool.threads());
+  const int64_t parts = (shape.group() + part_heads - 1) / part_heads;
   call.pool.ParallelFor(
       chunks * shape.kv_heads * parts, 1, [&](int64_t begin, int64_t end, int worker) {
         for (int64_t i = begin; i < end; ++i) {
@@ -148,7 +168,14 @@ absl::StatusOr<PreparedKernel> Prepare(const StepSignature& step) {
   RENGA_RETURN_IF_ERROR(check.SameDim("y", check.Out(0), 0, "p", p.shape[0]));
   RENGA_RETURN_IF_ERROR(check.SameDim("y", check.Out(0), 1, "p", p.shape[1]));
   RENGA_RETURN_IF_ERROR(check.SameDim("y", check.Out(0), 2, "v_cache", check.In(1).shape[2]));
-  return [values](const KernelCall& call) { values.Run(call); };
+  return PreparedKernel(
+      [values](const KernelCall& call) { values.Run(call); },
+      [](const ScratchCall& call) {
+        const PagedShape shape = ShapeOf(call.inputs);
+        const int64_t tokens = std::min(shape.tokens, PagedCache::kTokens);
+        return ScratchBytes{
+            Place(tokens, PartHeads(shape, call.threads), FloatStride(shape.width)).bytes, 0};
+      });
 }
 
 }  // namespace

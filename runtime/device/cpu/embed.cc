@@ -38,14 +38,15 @@ absl::StatusOr<PreparedKernel> Prepare(const StepSignature& step) {
   RENGA_RETURN_IF_ERROR(check.SameDim("y", check.Out(0), 1, "table", table.shape[1]));
   const QuantOps* quant = FindQuantOps(table.dtype);
   const FloatOps* plain = FindFloatOps(table.dtype);
-  return [=, k = row.k(), row_bytes = RowBytes(table.dtype, row.k())](const KernelCall& call) {
+  const int64_t k = row.k();
+  ScratchCarver carver;
+  const size_t q = carver.Add<int16_t>(k + 16);  // or, for plain types, a padded row of floats
+  carver.Add<float>(FloatStride(k));
+  const size_t scale = carver.Add<float>(ScaleStride(k));
+  const size_t min = carver.Add<float>(ScaleStride(k));
+  const auto run = [=, row_bytes = RowBytes(table.dtype, k)](const KernelCall& call) {
     const int32_t* tokens = call.inputs[0].as<const int32_t>();
     float* y = call.outputs[0].as<float>();
-    ScratchCarver carver;
-    const size_t q = carver.Add<int16_t>(k + 16);  // or, for plain types, a padded row of floats
-    carver.Add<float>(FloatStride(k));
-    const size_t scale = carver.Add<float>(ScaleStride(k));
-    const size_t min = carver.Add<float>(ScaleStride(k));
     call.pool.ParallelFor(call.inputs[0].dims[0], 4, [&](int64_t begin, int64_t end, int worker) {
       std::byte* base = call.pool.Scratch(worker, carver.bytes());
       for (int64_t t = begin; t < end; ++t) {
@@ -64,6 +65,9 @@ absl::StatusOr<PreparedKernel> Prepare(const StepSignature& step) {
       }
     });
   };
+  return PreparedKernel(run, [carver](const ScratchCall&) {
+    return ScratchBytes{carver.bytes(), 0};
+  });
 }
 
 }  // namespace

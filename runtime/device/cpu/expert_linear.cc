@@ -11,6 +11,16 @@
 namespace renga::cpu {
 namespace {
 
+size_t OrderBytes(int64_t pairs, int64_t matrices) {
+  return static_cast<size_t>(pairs + matrices + 1) * sizeof(int32_t);
+}
+
+// Behind the converted activations.
+size_t ExtraBytes(int64_t pairs, int64_t n) {
+  return static_cast<size_t>(pairs * n) * sizeof(float) +
+         static_cast<size_t>(pairs) * sizeof(int32_t);
+}
+
 // y[pair] = weight[experts[pair]] x[pair or its token]; pair = t * U + u.
 void Run(const WeightProduct& product, int64_t n, bool shared_x, const KernelCall& call) {
   const TensorRef& experts = call.inputs[2];
@@ -23,8 +33,7 @@ void Run(const WeightProduct& product, int64_t n, bool shared_x, const KernelCal
   // Pairs of one expert are multiplied together, so that its rows are unpacked once. The order lies
   // behind the converted activations, and behind it their results before they go to their places.
   const size_t order_at = static_cast<size_t>(pairs * n) * sizeof(float);
-  int32_t* order = reinterpret_cast<int32_t*>(
-      call.pool.Scratch(0, static_cast<size_t>(pairs + matrices + 1) * sizeof(int32_t)));
+  int32_t* order = reinterpret_cast<int32_t*>(call.pool.Scratch(0, OrderBytes(pairs, matrices)));
   int32_t* starts = order + pairs;
   std::fill_n(starts, matrices + 1, 0);
   for (int64_t i = 0; i < pairs; ++i) ++starts[expert[i] + 1];
@@ -34,7 +43,7 @@ void Run(const WeightProduct& product, int64_t n, bool shared_x, const KernelCal
   const WeightProduct::Input input = product.Convert(
       call.pool, pairs,
       [&](int64_t i, int) { return x + (shared_x ? order[i] / used : order[i]) * k; },
-      order_at + static_cast<size_t>(pairs) * sizeof(int32_t));
+      ExtraBytes(pairs, n));
   float* results = reinterpret_cast<float*>(input.extra);
   int32_t* sorted = reinterpret_cast<int32_t*>(input.extra + order_at);
   std::copy_n(order, pairs, sorted);  // the workers' scratch is about to be used
@@ -77,9 +86,17 @@ absl::StatusOr<PreparedKernel> Prepare(const StepSignature& step) {
   RENGA_RETURN_IF_ERROR(check.SameDim("y", y, 0, "x", x.shape[0]));
   RENGA_RETURN_IF_ERROR(check.SameDim("y", y, 1, "experts", experts.shape[1]));
   RENGA_RETURN_IF_ERROR(check.SameDim("y", y, 2, "weight", weight.shape[1]));
-  return [product, n, shared_x = x.shape.size() == 2](const KernelCall& call) {
-    Run(product, n, shared_x, call);
-  };
+  return PreparedKernel(
+      [product, n, shared_x = x.shape.size() == 2](const KernelCall& call) {
+        Run(product, n, shared_x, call);
+      },
+      [product, n](const ScratchCall& call) {
+        const int64_t pairs = call.inputs[2].dims[0] * call.inputs[2].dims[1];
+        // An expert has one pair to all of them.
+        return ScratchBytes{std::max({OrderBytes(pairs, call.inputs[1].dims[0]),
+                                      product.WorkerScratch(1), product.WorkerScratch(pairs)}),
+                            product.InputScratch(pairs, ExtraBytes(pairs, n))};
+      });
 }
 
 }  // namespace

@@ -25,7 +25,29 @@ struct GateUp {
   int64_t n = 0;
 
   void Run(const KernelCall& call) const;
+  ScratchBytes Scratch(const ScratchCall& call) const;
 };
+
+// Rows of `up` that a worker computes at once.
+int64_t UpRows(int64_t tokens) {
+  constexpr int64_t kGrain = WeightProduct::kRows;
+  return std::max(kGrain, kUpResults / tokens / kGrain * kGrain);
+}
+
+// Of a worker's results.
+size_t UpBytes(int64_t tokens) {
+  return static_cast<size_t>(tokens * UpRows(tokens)) * sizeof(float);
+}
+
+ScratchBytes GateUp::Scratch(const ScratchCall& call) const {
+  const int64_t tokens = Rows(call.inputs[0]);
+  const bool norms = call.inputs.size() > 3 && call.inputs[3].rank > 0;
+  const size_t extra = UpBytes(tokens) * static_cast<size_t>(call.threads);
+  ScratchBytes bytes{norms ? InputRows::Scratch(gate.k()) : 0, 0};
+  bytes.Include({gate.WorkerScratch(tokens), gate.InputScratch(tokens, one_form ? extra : 0)});
+  bytes.Include({up.WorkerScratch(tokens), one_form ? 0 : up.InputScratch(tokens, extra)});
+  return bytes;
+}
 
 // y[t * stride + r] += bias[r]
 void AddBias(const TensorRef* bias, int64_t begin, int64_t end, int64_t tokens, int64_t stride,
@@ -45,9 +67,8 @@ void GateUp::Run(const KernelCall& call) const {
   };
   const InputRows row(x, optional(3), eps, call.pool);
   float* y = call.outputs[0].as<float>();
-  constexpr int64_t kGrain = WeightProduct::kRows;
-  const int64_t up_rows = std::max(kGrain, kUpResults / tokens / kGrain * kGrain);
-  const size_t part = static_cast<size_t>(tokens * up_rows) * sizeof(float);
+  const int64_t up_rows = UpRows(tokens);
+  const size_t part = UpBytes(tokens);
   const size_t extra = part * call.pool.threads();
   WeightProduct::Input input = gate.Convert(call.pool, tokens, row, one_form ? extra : 0);
   const auto gate_rows = [&](int64_t begin, int64_t end, int worker) {
@@ -110,7 +131,8 @@ absl::StatusOr<PreparedKernel> Prepare(const StepSignature& step) {
   RENGA_ASSIGN_OR_RETURN(op.eps, CheckNorm(check, 3, "norm", x.shape.back(), "x", "eps"));
   op.one_form = op.gate.SameInput(op.up);
   op.n = check.In(1).shape[0].value;
-  return [op](const KernelCall& call) { op.Run(call); };
+  return PreparedKernel([op](const KernelCall& call) { op.Run(call); },
+                        [op](const ScratchCall& call) { return op.Scratch(call); });
 }
 
 }  // namespace

@@ -51,7 +51,12 @@ absl::StatusOr<PreparedKernel> Prepare(const StepSignature& step) {
   for (size_t i = 0; i + 1 < x.shape.size(); ++i) {
     RENGA_RETURN_IF_ERROR(check.SameDim("next", check.Out(1), i, "x", x.shape[i]));
   }
-  return [projection](const KernelCall& call) { Run(projection, call); };
+  return PreparedKernel([projection](const KernelCall& call) { Run(projection, call); },
+                        [projection](const ScratchCall& call) {
+                          const int64_t found = Rows(call.inputs[0]) * call.threads;
+                          return projection.Scratch(call,
+                                                    static_cast<size_t>(found) * sizeof(Largest));
+                        });
 }
 
 }  // namespace

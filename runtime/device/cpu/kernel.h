@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <functional>
 #include <string_view>
+#include <utility>
 
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
@@ -36,7 +37,26 @@ struct KernelCall {
   ThreadPool& pool;
 };
 
-using PreparedKernel = std::function<void(const KernelCall&)>;
+// What a step is about to be given: tensors without data, sizes as in that run.
+struct ScratchCall {
+  absl::Span<const TensorRef> inputs;
+  absl::Span<const TensorRef> outputs;
+  int threads = 1;
+};
+
+// The code, and what it asks its pool for at most. Made of the code alone where that is nothing.
+struct PreparedKernel {
+  PreparedKernel() = default;
+  template <typename Run>
+  PreparedKernel(Run code) : run(std::move(code)) {}
+  template <typename Run, typename Scratch>
+  PreparedKernel(Run code, Scratch bytes) : run(std::move(code)), scratch(std::move(bytes)) {}
+
+  void operator()(const KernelCall& call) const { run(call); }
+
+  std::function<void(const KernelCall&)> run;
+  std::function<ScratchBytes(const ScratchCall&)> scratch;  // null: none
+};
 
 // What `prepare` sees of a step. Absent optional inputs are null.
 struct StepSignature {

@@ -15,7 +15,8 @@ absl::StatusOr<PreparedKernel> Prepare(const StepSignature& step) {
   RENGA_RETURN_IF_ERROR(check.Counts(2));
   RENGA_RETURN_IF_ERROR(check.OnlyAttrs({}));
   RENGA_ASSIGN_OR_RETURN(const Projection projection, Projection::Make(check, {}));
-  return [projection](const KernelCall& call) { projection.Run(call); };
+  return PreparedKernel([projection](const KernelCall& call) { projection.Run(call); },
+                        [projection](const ScratchCall& call) { return projection.Scratch(call); });
 }
 
 absl::StatusOr<PreparedKernel> PrepareAdd(const StepSignature& step) {
@@ -26,7 +27,7 @@ absl::StatusOr<PreparedKernel> PrepareAdd(const StepSignature& step) {
                          Projection::Make(check, {.x = 1, .weight = 2, .bias = 3}));
   RENGA_RETURN_IF_ERROR(check.InType(0, {DType::kF32}, 0));
   RENGA_RETURN_IF_ERROR(check.SameShape("residual", check.In(0), "y", check.Out(0)));
-  return [projection](const KernelCall& call) {
+  const auto run = [projection](const KernelCall& call) {
     const float* residual = call.inputs[0].as<const float>();
     float* y = call.outputs[0].as<float>();
     const int64_t tokens = Rows(call.inputs[1]), n = projection.n();
@@ -38,6 +39,8 @@ absl::StatusOr<PreparedKernel> PrepareAdd(const StepSignature& step) {
           }
         });
   };
+  return PreparedKernel(run,
+                        [projection](const ScratchCall& call) { return projection.Scratch(call); });
 }
 
 absl::StatusOr<PreparedKernel> PrepareNorm(const StepSignature& step) {
@@ -46,7 +49,8 @@ absl::StatusOr<PreparedKernel> PrepareNorm(const StepSignature& step) {
   RENGA_RETURN_IF_ERROR(check.OnlyAttrs({"eps"}));
   RENGA_ASSIGN_OR_RETURN(const Projection projection,
                          Projection::Make(check, {.weight = 2, .bias = 3, .norm = 1}));
-  return [projection](const KernelCall& call) { projection.Run(call); };
+  return PreparedKernel([projection](const KernelCall& call) { projection.Run(call); },
+                        [projection](const ScratchCall& call) { return projection.Scratch(call); });
 }
 
 }  // namespace

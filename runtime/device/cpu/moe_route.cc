@@ -54,15 +54,16 @@ absl::StatusOr<PreparedKernel> Prepare(const StepSignature& step) {
   RENGA_RETURN_IF_ERROR(check.SameDim("experts", check.Out(0), 0, "scores", check.In(0).shape[0]));
   RENGA_RETURN_IF_ERROR(check.SameDim("experts", check.Out(0), 1, "attribute used", {-1, used}));
   RENGA_RETURN_IF_ERROR(check.SameShape("weights", check.Out(1), "experts", check.Out(0)));
-  return [normalise, used, count](const KernelCall& call) {
+  const size_t bytes = static_cast<size_t>(count) * sizeof(double);
+  const auto run = [normalise, used, count, bytes](const KernelCall& call) {
     const float* scores = call.inputs[0].as<const float>();
-    double* p = reinterpret_cast<double*>(
-        call.pool.Scratch(0, static_cast<size_t>(count) * sizeof(double)));
+    double* p = reinterpret_cast<double*>(call.pool.Scratch(0, bytes));
     for (int64_t t = 0; t < call.inputs[0].dims[0]; ++t) {
       Route(scores + t * count, count, used, normalise, p, call.outputs[0].as<int32_t>() + t * used,
             call.outputs[1].as<float>() + t * used);
     }
   };
+  return PreparedKernel(run, [bytes](const ScratchCall&) { return ScratchBytes{bytes, 0}; });
 }
 
 }  // namespace

@@ -1,5 +1,7 @@
 #include "runtime/device/cpu/projection.h"
 
+#include <algorithm>
+
 #include "ir/base/status.h"
 #include "runtime/device/cpu/add.h"
 #include "runtime/device/cpu/rms_norm.h"
@@ -59,6 +61,13 @@ void Projection::Run(const KernelCall& call, size_t extra_bytes,
     }
     after(input.extra, begin, end, worker);
   });
+}
+
+ScratchBytes Projection::Scratch(const ScratchCall& call, size_t extra_bytes) const {
+  const int64_t tokens = Rows(call.inputs[operands_.x]);
+  const bool norms = operands_.norm < call.inputs.size() && call.inputs[operands_.norm].rank > 0;
+  return {std::max(product_.WorkerScratch(tokens), norms ? InputRows::Scratch(product_.k()) : 0),
+          product_.InputScratch(tokens, extra_bytes)};
 }
 
 void Projection::Run(const KernelCall& call) const {

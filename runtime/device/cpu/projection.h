@@ -38,6 +38,9 @@ class Projection {
            absl::FunctionRef<void(std::byte* extra)> before, After after) const;
   void Run(const KernelCall& call) const;
 
+  // What Run asks its pool for.
+  ScratchBytes Scratch(const ScratchCall& call, size_t extra_bytes = 0) const;
+
   int64_t n() const { return n_; }
 
  private:

@@ -5,6 +5,7 @@
 // division of the work shows in the result.
 #include <algorithm>
 #include <array>
+#include <memory>
 #include <vector>
 
 #include "ir/base/status.h"
@@ -86,6 +87,27 @@ std::vector<Group> GroupByForm(const std::vector<Part>& parts) {
   return groups;
 }
 
+// How a group's heads are computed, and where what lies behind the converted activations begins.
+struct Division {
+  Division(const QkvRope& op, const Group& group, int64_t tokens, int threads)
+      : by_head(group.whole_tiles && group.heads >= kHeadsPerThread * threads),
+        held(std::min(tokens, kTokens) * group.widest) {
+    ScratchCarver carver;
+    angles_at = carver.Add<float>(group.rotated ? tokens * 2 * op.rope.pairs() : 0);
+    held_at = carver.Add<float>(by_head ? threads * held : 0);
+    for (const Part& part : group.parts) {
+      if (by_head || !part.cached()) continue;
+      rows_at[part.number] = carver.Add<float>(tokens * part.rows());
+    }
+    bytes = carver.bytes();
+  }
+
+  bool by_head;
+  int64_t held;  // numbers a worker holds
+  size_t angles_at, held_at, bytes;
+  std::array<size_t, 3> rows_at = {};
+};
+
 // One run of the step for the parts of a group.
 class Call {
  public:
@@ -94,30 +116,22 @@ class Call {
         group_(group),
         call_(call),
         tokens_(call.inputs[kX].dims[0]),
-        by_head_(group.whole_tiles && group.heads >= kHeadsPerThread * call.pool.threads()),
-        held_(std::min(tokens_, kTokens) * group.widest) {}
+        division_(op, group, tokens_, call.pool.threads()) {}
 
   void Execute() {
-    ScratchCarver carver;
-    const size_t angles_at = carver.Add<float>(group_.rotated ? tokens_ * Angles() : 0);
-    const size_t held_at = carver.Add<float>(by_head_ ? call_.pool.threads() * held_ : 0);
-    std::array<size_t, 3> rows_at = {};
-    for (const Part& part : group_.parts) {
-      if (by_head_ || !part.cached()) continue;
-      rows_at[part.number] = carver.Add<float>(tokens_ * part.rows());
-    }
     const InputRows rows(call_.inputs[kX], Optional(kNorm), op_.eps, call_.pool);
-    input_ = group_.form.Convert(call_.pool, tokens_, rows, carver.bytes());
-    angles_ = ScratchCarver::At<float>(input_.extra, angles_at);
+    input_ = group_.form.Convert(call_.pool, tokens_, rows, division_.bytes);
+    angles_ = ScratchCarver::At<float>(input_.extra, division_.angles_at);
     if (group_.rotated) FillAngles();
-    if (by_head_) {
-      WholeHeads(ScratchCarver::At<float>(input_.extra, held_at));
+    if (division_.by_head) {
+      WholeHeads(ScratchCarver::At<float>(input_.extra, division_.held_at));
       return;
     }
     std::array<float*, 3> to;
     for (const Part& part : group_.parts) {
-      to[part.number] = part.cached() ? ScratchCarver::At<float>(input_.extra, rows_at[part.number])
-                                      : call_.outputs[0].as<float>();
+      to[part.number] = part.cached()
+                            ? ScratchCarver::At<float>(input_.extra, division_.rows_at[part.number])
+                            : call_.outputs[0].as<float>();
     }
     RowsThenHeads(to);
   }
@@ -163,7 +177,7 @@ class Call {
     call_.pool.ParallelFor(group_.heads, 1, [&](int64_t begin, int64_t end, int worker) {
       ForEachPart(Heads, begin, end, [&](const Part& part, int64_t first, int64_t last) {
         for (int64_t head = first; head < last; ++head) {
-          WholeHead(part, head, held + worker * held_, worker);
+          WholeHead(part, head, held + worker * division_.held, worker);
         }
       });
     });
@@ -228,11 +242,24 @@ class Call {
   const Group& group_;
   const KernelCall& call_;
   const int64_t tokens_;
-  const bool by_head_;
-  const int64_t held_;  // numbers a worker holds
+  const Division division_;
   WeightProduct::Input input_;
   float* angles_ = nullptr;  // [tokens, Angles()]
 };
+
+ScratchBytes Scratch(const QkvRope& op, const ScratchCall& call) {
+  const int64_t tokens = call.inputs[kX].dims[0];
+  const bool norms = kNorm < call.inputs.size() && call.inputs[kNorm].rank > 0;
+  ScratchBytes bytes{norms ? InputRows::Scratch(Width(call.inputs[kX])) : 0, 0};
+  for (const Group& group : op.groups) {
+    const Division division(op, group, tokens, call.threads);
+    bytes.Include({0, group.form.InputScratch(tokens, division.bytes)});
+    for (const Part& part : group.parts) {
+      bytes.Include({part.product.WorkerScratch(std::min(tokens, kTokens)), 0});
+    }
+  }
+  return bytes;
+}
 
 constexpr std::string_view kNames[] = {"q", "k", "v"};
 
@@ -328,9 +355,12 @@ absl::StatusOr<PreparedKernel> Prepare(const StepSignature& step) {
   RENGA_ASSIGN_OR_RETURN(op.rope,
                          PrepareRope(check, std::min(parts[0].width, parts[1].width), kFactors));
   op.groups = GroupByForm(parts);
-  return [op = std::move(op)](const KernelCall& call) {
-    for (const Group& group : op.groups) Call(op, group, call).Execute();
-  };
+  const auto shared = std::make_shared<const QkvRope>(std::move(op));
+  return PreparedKernel(
+      [shared](const KernelCall& call) {
+        for (const Group& group : shared->groups) Call(*shared, group, call).Execute();
+      },
+      [shared](const ScratchCall& call) { return Scratch(*shared, call); });
 }
 
 }  // namespace

@@ -87,8 +87,7 @@ InputRows::InputRows(const TensorRef& x, const TensorRef* norm, double eps, Thre
 const float* InputRows::operator()(int64_t row, int worker) const {
   const float* x = x_ + row * width_;
   if (norm_ == nullptr) return x;
-  const size_t bytes = static_cast<size_t>(width_) * sizeof(float);
-  float* normed = reinterpret_cast<float*>(pool_.Scratch(worker, bytes));
+  float* normed = reinterpret_cast<float*>(pool_.Scratch(worker, Scratch(width_)));
   RmsNormRow(x, norm_, width_, eps_, normed);
   return normed;
 }

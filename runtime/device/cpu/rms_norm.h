@@ -30,6 +30,9 @@ class InputRows {
   // `norm` may be null, or hold no data.
   InputRows(const TensorRef& x, const TensorRef* norm, double eps, ThreadPool& pool);
 
+  // Bytes of a worker's scratch memory for rows of that width, where there is a norm.
+  static size_t Scratch(int64_t width) { return static_cast<size_t>(width) * sizeof(float); }
+
   // As WeightProduct::Convert asks for them. A normed row is in the worker's scratch memory.
   const float* operator()(int64_t row, int worker) const;
 

@@ -93,12 +93,16 @@ absl::StatusOr<Rope> PrepareRope(const StepCheck& check, int64_t width, size_t f
 
 namespace {
 
+size_t TableBytes(const Rope& rope) {
+  return static_cast<size_t>(2 * rope.pairs()) * sizeof(float);
+}
+
 void Run(const Rope& rope, const KernelCall& call) {
   const TensorRef& x = call.inputs[0];
   const int32_t* pos = call.inputs[1].as<const int32_t>();
   const float* factors = call.inputs.size() > 2 ? call.inputs[2].as<const float>() : nullptr;
   const int64_t heads = x.dims[1], width = x.dims[2];
-  const size_t table_bytes = static_cast<size_t>(2 * rope.pairs()) * sizeof(float);
+  const size_t table_bytes = TableBytes(rope);
   call.pool.ParallelFor(x.dims[0], 2, [&](int64_t begin, int64_t end, int worker) {
     float* table = reinterpret_cast<float*>(call.pool.Scratch(worker, table_bytes));
     for (int64_t t = begin; t < end; ++t) {
@@ -124,7 +128,11 @@ absl::StatusOr<PreparedKernel> Prepare(const StepSignature& step) {
   RENGA_RETURN_IF_ERROR(check.SameShape("y", check.Out(0), "x", x));
   RENGA_ASSIGN_OR_RETURN(const int64_t width, check.ConstDim(0, 2));
   RENGA_ASSIGN_OR_RETURN(Rope rope, PrepareRope(check, width, /*factors_at=*/2));
-  return [rope = std::move(rope)](const KernelCall& call) { Run(rope, call); };
+  const size_t bytes = TableBytes(rope);
+  return PreparedKernel([rope = std::move(rope)](const KernelCall& call) { Run(rope, call); },
+                        [bytes](const ScratchCall&) {
+                          return ScratchBytes{bytes, 0};
+                        });
 }
 
 }  // namespace

@@ -51,12 +51,23 @@ ThreadPool::~ThreadPool() {
 
 std::byte* ThreadPool::Scratch(int worker, size_t bytes) {
   Arena& arena = arenas_[worker];
-  if (arena.bytes < bytes) {
-    arena.data.reset();  // free first: the content is not kept
-    arena.data.reset(static_cast<std::byte*>(::operator new(bytes, std::align_val_t(kAlign))));
-    arena.bytes = bytes;
+  if (arena.asked < bytes) {
+    arena.asked = bytes;
+    Grow(arena, bytes);
   }
   return arena.data.get();
+}
+
+void ThreadPool::Grow(Arena& arena, size_t bytes) {
+  if (arena.bytes >= bytes) return;
+  arena.data.reset();  // free first: the content is not kept
+  arena.data.reset(static_cast<std::byte*>(::operator new(bytes, std::align_val_t(kAlign))));
+  arena.bytes = bytes;
+}
+
+void ThreadPool::Reserve(const ScratchBytes& bytes) {
+  for (int worker = 0; worker < threads(); ++worker) Grow(arenas_[worker], bytes.worker);
+  Grow(arenas_[threads()], bytes.shared);
 }
 
 void ThreadPool::ParallelFor(int64_t n, int64_t grain, Body body) {

@@ -6,6 +6,7 @@
 // closed).
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <condition_variable>
 #include <cstddef>
@@ -18,6 +19,17 @@
 #include "absl/functional/function_ref.h"
 
 namespace renga::cpu {
+
+// Scratch memory, in bytes.
+struct ScratchBytes {
+  size_t worker = 0;  // each of them
+  size_t shared = 0;
+
+  void Include(const ScratchBytes& other) {
+    worker = std::max(worker, other.worker);
+    shared = std::max(shared, other.shared);
+  }
+};
 
 class ThreadPool {
  public:
@@ -46,6 +58,12 @@ class ThreadPool {
   // The same for memory that all parts of a loop read; only the calling thread may ask.
   std::byte* SharedScratch(size_t bytes) { return Scratch(threads(), bytes); }
 
+  // The most that was asked for so far, Reserve apart; of worker threads() what is shared.
+  size_t AskedOfScratch(int worker) const { return arenas_[worker].asked; }
+
+  // Takes that much at once, so that nobody has to ask for more later.
+  void Reserve(const ScratchBytes& bytes);
+
  private:
   struct AlignedFree {
     void operator()(std::byte* data) const;
@@ -53,6 +71,7 @@ class ThreadPool {
   struct Arena {
     std::unique_ptr<std::byte, AlignedFree> data;
     size_t bytes = 0;
+    size_t asked = 0;
   };
   struct Job {
     const Body* body = nullptr;
@@ -60,6 +79,7 @@ class ThreadPool {
     int64_t chunk = 1;
   };
 
+  static void Grow(Arena& arena, size_t bytes);
   void WorkerMain(int worker);
   void Help(int worker);
   // True when a loop newer than `seen` was opened or the pool is closing; spins, then sleeps.

@@ -21,6 +21,9 @@ std::string Rows8Types() {
   return out;
 }
 
+// Numbers that a token has for its groups of 32.
+int64_t Stride32(int64_t k) { return (k / 32 + 8 + 15) / 16 * 16; }
+
 }  // namespace
 
 std::string SupportedWeightTypes() {
@@ -74,16 +77,38 @@ absl::StatusOr<WeightProduct> WeightProduct::Make(const StepCheck& check, std::s
   return product;
 }
 
+WeightProduct::InputPlaces WeightProduct::PlaceInput(int64_t tokens, size_t extra_bytes) const {
+  InputPlaces at = {};
+  ScratchCarver carver;
+  if (float_ != nullptr) {
+    at.floats = carver.Add<float>(tokens * FloatStride(k_));
+  } else {
+    const int64_t stride16 = ScaleStride(k_), stride32 = Stride32(k_);
+    at.q = carver.Add<int16_t>(tokens * k_);
+    at.scale = carver.Add<float>(tokens * stride32);
+    at.total16 = carver.Add<int32_t>(tokens * stride16);
+    at.total32 = carver.Add<int32_t>(tokens * stride32);
+    at.sum16 = carver.Add<float>(tokens * stride16);
+    at.sum32 = carver.Add<float>(tokens * stride32);
+  }
+  at.extra = carver.Add<std::byte>(static_cast<int64_t>(extra_bytes));
+  at.bytes = carver.bytes();
+  return at;
+}
+
+size_t WeightProduct::InputScratch(int64_t tokens, size_t extra_bytes) const {
+  return PlaceInput(tokens, extra_bytes).bytes;
+}
+
 WeightProduct::Input WeightProduct::Convert(ThreadPool& pool, int64_t tokens, RowFn row,
                                             size_t extra_bytes) const {
   Input input;
-  ScratchCarver carver;
+  const InputPlaces at = PlaceInput(tokens, extra_bytes);
+  std::byte* base = pool.SharedScratch(at.bytes);
+  input.extra = base + at.extra;
   if (float_ != nullptr) {
     const int64_t stride = FloatStride(k_);
-    const size_t x_at = carver.Add<float>(tokens * stride);
-    const size_t extra_at = carver.Add<std::byte>(static_cast<int64_t>(extra_bytes));
-    std::byte* base = pool.SharedScratch(carver.bytes());
-    float* x = ScratchCarver::At<float>(base, x_at);
+    float* x = ScratchCarver::At<float>(base, at.floats);
     pool.ParallelFor(tokens, 8, [&](int64_t begin, int64_t end, int worker) {
       for (int64_t t = begin; t < end; ++t) {
         std::copy_n(row(t, worker), k_, x + t * stride);
@@ -91,32 +116,54 @@ WeightProduct::Input WeightProduct::Convert(ThreadPool& pool, int64_t tokens, Ro
       }
     });
     input.floats = x;
-    input.extra = base + extra_at;
     return input;
   }
   QuantTokens& x = input.quant;
   x.q_stride = k_;
   x.stride16 = ScaleStride(k_);
-  x.stride32 = (k_ / 32 + 8 + 15) / 16 * 16;
-  const size_t q_at = carver.Add<int16_t>(tokens * x.q_stride);
-  const size_t scale_at = carver.Add<float>(tokens * x.stride32);
-  const size_t total16_at = carver.Add<int32_t>(tokens * x.stride16);
-  const size_t total32_at = carver.Add<int32_t>(tokens * x.stride32);
-  const size_t sum16_at = carver.Add<float>(tokens * x.stride16);
-  const size_t sum32_at = carver.Add<float>(tokens * x.stride32);
-  const size_t extra_at = carver.Add<std::byte>(static_cast<int64_t>(extra_bytes));
-  std::byte* base = pool.SharedScratch(carver.bytes());
-  x.q = ScratchCarver::At<int16_t>(base, q_at);
-  x.scale = ScratchCarver::At<float>(base, scale_at);
-  x.total16 = ScratchCarver::At<int32_t>(base, total16_at);
-  x.total32 = ScratchCarver::At<int32_t>(base, total32_at);
-  x.sum16 = ScratchCarver::At<float>(base, sum16_at);
-  x.sum32 = ScratchCarver::At<float>(base, sum32_at);
-  input.extra = base + extra_at;
+  x.stride32 = Stride32(k_);
+  x.q = ScratchCarver::At<int16_t>(base, at.q);
+  x.scale = ScratchCarver::At<float>(base, at.scale);
+  x.total16 = ScratchCarver::At<int32_t>(base, at.total16);
+  x.total32 = ScratchCarver::At<int32_t>(base, at.total32);
+  x.sum16 = ScratchCarver::At<float>(base, at.sum16);
+  x.sum32 = ScratchCarver::At<float>(base, at.sum32);
   pool.ParallelFor(tokens, 8, [&](int64_t begin, int64_t end, int worker) {
     for (int64_t t = begin; t < end; ++t) QuantizeTokens(row(t, worker), 1, k_, x.At(t));
   });
   return input;
+}
+
+WeightProduct::TilePlaces WeightProduct::PlaceQuantTile() const {
+  ScratchCarver carver;
+  TilePlaces at = {};
+  at.q = carver.Add<int16_t>(kRows * k_);
+  at.scale = carver.Add<float>(kRows * ScaleStride(k_));
+  at.min = carver.Add<float>(kRows * ScaleStride(k_));
+  at.acc = carver.Add<float>(TileAccumulators(kRows));
+  at.bytes = carver.bytes();
+  return at;
+}
+
+WeightProduct::TilePlaces WeightProduct::PlaceFloatTile() const {
+  ScratchCarver carver;
+  TilePlaces at = {};
+  at.q = carver.Add<float>(kRows * FloatStride(k_));
+  at.acc = carver.Add<float>(FloatTileAccumulators(kRows));
+  at.bytes = carver.bytes();
+  return at;
+}
+
+size_t WeightProduct::DotScratch() const {
+  return static_cast<size_t>(2 * ScaleStride(k_)) * sizeof(float);
+}
+
+size_t WeightProduct::WorkerScratch(int64_t tokens) const {
+  if (rows8_ != nullptr) return static_cast<size_t>(Rows8Scratch()) * sizeof(float);
+  if (quant_ != nullptr) {
+    return quant_->dot != nullptr && tokens < kTileFrom ? DotScratch() : PlaceQuantTile().bytes;
+  }
+  return tokens < kTileFrom ? 0 : PlaceFloatTile().bytes;
 }
 
 void WeightProduct::Multiply(const uint8_t* matrix, int64_t begin, int64_t end, const Input& x,
@@ -138,30 +185,25 @@ void WeightProduct::Multiply(const uint8_t* matrix, int64_t begin, int64_t end, 
 void WeightProduct::MultiplyQuant(const uint8_t* weight, int64_t begin, int64_t end,
                                   const QuantTokens& x, int64_t tokens, float* y, int64_t y_stride,
                                   ThreadPool& pool, int worker) const {
-  ScratchCarver carver;
   if (quant_->dot != nullptr && tokens < kTileFrom) {
-    const size_t mins_at = carver.Add<float>(2 * ScaleStride(k_));
-    std::byte* base = pool.Scratch(worker, carver.bytes());
+    float* mins = reinterpret_cast<float*>(pool.Scratch(worker, DotScratch()));
     for (int64_t t = 0; t < tokens; ++t) {
-      quant_->dot(weight + begin * row_bytes_, row_bytes_, end - begin, k_, x.At(t),
-                  ScratchCarver::At<float>(base, mins_at), y + t * y_stride + begin);
+      quant_->dot(weight + begin * row_bytes_, row_bytes_, end - begin, k_, x.At(t), mins,
+                  y + t * y_stride + begin);
     }
     return;
   }
-  const size_t q_at = carver.Add<int16_t>(kRows * k_);
-  const size_t scale_at = carver.Add<float>(kRows * ScaleStride(k_));
-  const size_t min_at = carver.Add<float>(kRows * ScaleStride(k_));
-  const size_t acc_at = carver.Add<float>(TileAccumulators(kRows));
-  std::byte* base = pool.Scratch(worker, carver.bytes());
-  const QuantTile tile{ScratchCarver::At<int16_t>(base, q_at),
-                       ScratchCarver::At<float>(base, scale_at),
-                       ScratchCarver::At<float>(base, min_at), k_, ScaleStride(k_)};
+  const TilePlaces at = PlaceQuantTile();
+  std::byte* base = pool.Scratch(worker, at.bytes);
+  const QuantTile tile{ScratchCarver::At<int16_t>(base, at.q),
+                       ScratchCarver::At<float>(base, at.scale),
+                       ScratchCarver::At<float>(base, at.min), k_, ScaleStride(k_)};
   for (; begin < end; begin += kRows) {
     const int64_t rows = std::min(kRows, end - begin);
     for (int64_t r = 0; r < rows; ++r) {
       quant_->unpack(weight + (begin + r) * row_bytes_, k_, tile.Row(r));
     }
-    MultiplyTile(*quant_, tile, rows, x, tokens, k_, ScratchCarver::At<float>(base, acc_at),
+    MultiplyTile(*quant_, tile, rows, x, tokens, k_, ScratchCarver::At<float>(base, at.acc),
                  y + begin, y_stride);
   }
 }
@@ -177,17 +219,15 @@ void WeightProduct::MultiplyFloat(const uint8_t* weight, int64_t begin, int64_t 
     }
     return;
   }
-  ScratchCarver carver;
-  const size_t tile_at = carver.Add<float>(kRows * stride);
-  const size_t acc_at = carver.Add<float>(FloatTileAccumulators(kRows));
-  std::byte* base = pool.Scratch(worker, carver.bytes());
-  float* tile = ScratchCarver::At<float>(base, tile_at);
+  const TilePlaces at = PlaceFloatTile();
+  std::byte* base = pool.Scratch(worker, at.bytes);
+  float* tile = ScratchCarver::At<float>(base, at.q);
   for (; begin < end; begin += kRows) {
     const int64_t rows = std::min(kRows, end - begin);
     for (int64_t r = 0; r < rows; ++r) {
       float_->unpack(weight + (begin + r) * row_bytes_, k_, tile + r * stride);
     }
-    MultiplyFloatTile(tile, rows, x, tokens, k_, ScratchCarver::At<float>(base, acc_at), y + begin,
+    MultiplyFloatTile(tile, rows, x, tokens, k_, ScratchCarver::At<float>(base, at.acc), y + begin,
                       y_stride);
   }
 }

@@ -57,12 +57,28 @@ class WeightProduct {
   using RowFn = absl::FunctionRef<const float*(int64_t token, int worker)>;
   Input Convert(ThreadPool& pool, int64_t tokens, RowFn row, size_t extra_bytes = 0) const;
 
+  // The scratch memory that Convert asks for, and that Multiply asks for a worker.
+  size_t InputScratch(int64_t tokens, size_t extra_bytes = 0) const;
+  size_t WorkerScratch(int64_t tokens) const;
+
   // y[t * y_stride + r] = row r of `matrix` times token first + t, for begin <= r < end and
   // t < tokens; `begin` is a multiple of kRows.
   void Multiply(const uint8_t* matrix, int64_t begin, int64_t end, const Input& x, int64_t first,
                 int64_t tokens, float* y, int64_t y_stride, ThreadPool& pool, int worker) const;
 
  private:
+  // Offsets in the scratch memory of an Input, or of a worker's tile of unpacked rows.
+  struct InputPlaces {
+    size_t floats, q, scale, total16, total32, sum16, sum32, extra, bytes;
+  };
+  InputPlaces PlaceInput(int64_t tokens, size_t extra_bytes) const;
+  struct TilePlaces {
+    size_t q, scale, min, acc, bytes;
+  };
+  TilePlaces PlaceQuantTile() const;
+  TilePlaces PlaceFloatTile() const;
+  size_t DotScratch() const;
+
   void MultiplyQuant(const uint8_t* weight, int64_t begin, int64_t end, const QuantTokens& x,
                      int64_t tokens, float* y, int64_t y_stride, ThreadPool& pool,
                      int worker) const;
