@@ -28,6 +28,13 @@ absl::StatusOr<Digest> LoadWeight(const plan::Weight& weight, const WeightLoad& 
     }
     return digest.Finish();
   }
+  if (weight.layout.empty()) {
+    std::copy(bytes.begin(), bytes.end(), load.to);
+    digest.Add(bytes);
+    load.file->Release(load.offset, stored);
+    advance(static_cast<int64_t>(stored));
+    return digest.Finish();
+  }
   const Layout& layout = *FindLayout(weight.layout);
   const std::vector<int64_t>& shape = weight.source.shape;
   const DType type = weight.source.dtype;

@@ -14,9 +14,11 @@ namespace renga {
 // Where the bytes of a weight lie, and where they go.
 struct WeightLoad {
   const MappedFile* file = nullptr;
-  uint64_t offset = 0;    // in `file`
-  bool packed = false;    // in the weight's layout there; else in the model file's
-  uint8_t* to = nullptr;  // room for the bytes in the other layout; null: they stay where they are
+  uint64_t offset = 0;  // in `file`
+  bool packed = false;  // in the weight's layout there; else in the model file's
+  // Room for the bytes in the other layout, or where the weight has none as they are; null: they
+  // stay where they lie.
+  uint8_t* to = nullptr;
 };
 
 // Reads all bytes once, in pieces; pages of a file whose bytes went elsewhere leave the resident

@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <atomic>
+#include <map>
 #include <mutex>
 #include <numeric>
 #include <thread>
+#include <utility>
 
 #include "ir/base/status.h"
 #include "runtime/memory/load_weight.h"
@@ -66,6 +68,32 @@ class Loader {
   int64_t done_ = 0, total_ = 0;  // of the first, guarded by mutex_
 };
 
+// Weights without a layout up to this size are copied: each would keep the pages around it too,
+// sixteen at a time on Linux.
+constexpr uint64_t kCopiedBytes = 64 << 10;
+
+// What of the files is not used where it lies leaves the process: whoever reads a page maps those
+// around it as well, also of weights that were packed and released before.
+void ReleaseUnused(const plan::Plan& plan, const std::vector<WeightLoad>& loads) {
+  std::map<const MappedFile*, std::vector<std::pair<uint64_t, uint64_t>>> used;
+  for (size_t i = 0; i < loads.size(); ++i) {
+    auto& ranges = used[loads[i].file];
+    if (loads[i].to != nullptr) continue;
+    const uint64_t bytes =
+        loads[i].packed ? plan::StoredBytes(plan.weights[i]) : plan.weights[i].source.bytes;
+    ranges.emplace_back(loads[i].offset, loads[i].offset + bytes);
+  }
+  for (auto& [file, ranges] : used) {
+    std::sort(ranges.begin(), ranges.end());
+    ranges.emplace_back(file->size(), file->size());
+    uint64_t at = 0;
+    for (const auto& [begin, end] : ranges) {
+      if (begin > at) file->Release(at, begin - at);
+      at = std::max(at, end);
+    }
+  }
+}
+
 }  // namespace
 
 absl::StatusOr<WeightStore> WeightStore::Open(const plan::Plan& plan,
@@ -74,13 +102,16 @@ absl::StatusOr<WeightStore> WeightStore::Open(const plan::Plan& plan,
   RENGA_ASSIGN_OR_RETURN(store.files_,
                          WeightFiles::Open(plan, {options.plan_path, options.model_path}));
   std::vector<WeightLoad> loads;
-  std::vector<uint64_t> places;  // in the region, of those that go there
+  std::vector<bool> moves;       // to the region
+  std::vector<uint64_t> places;  // there
   uint64_t bytes = 0;
   for (const plan::Weight& weight : plan.weights) {
     const WeightFiles::Place place = store.files_.Find(weight);
     const WeightLoad load = {place.file, place.offset, place.packed, nullptr};
     places.push_back(bytes);
-    if (!weight.layout.empty() && load.packed != options.packed) {
+    const bool copied = weight.layout.empty() && weight.source.bytes <= kCopiedBytes;
+    moves.push_back(copied || (!weight.layout.empty() && load.packed != options.packed));
+    if (moves.back()) {
       bytes += plan::AlignUp(options.packed ? plan::StoredBytes(weight) : weight.source.bytes);
     }
     loads.push_back(load);
@@ -88,9 +119,8 @@ absl::StatusOr<WeightStore> WeightStore::Open(const plan::Plan& plan,
   RENGA_ASSIGN_OR_RETURN(store.region_, Region::Allocate(bytes, "packed weights"));
   store.region_.AdviseHugePages();
   for (size_t i = 0; i < loads.size(); ++i) {
-    const bool moves = !plan.weights[i].layout.empty() && loads[i].packed != options.packed;
-    if (moves) loads[i].to = store.region_.data() + places[i];
-    store.data_.push_back(moves ? loads[i].to : loads[i].file->bytes().data() + loads[i].offset);
+    if (moves[i]) loads[i].to = store.region_.data() + places[i];
+    store.data_.push_back(moves[i] ? loads[i].to : loads[i].file->bytes().data() + loads[i].offset);
   }
 
   Loader loader(plan, loads, options);
@@ -99,6 +129,7 @@ absl::StatusOr<WeightStore> WeightStore::Open(const plan::Plan& plan,
     RENGA_RETURN_IF_ERROR(loader.result(i).status());
     RENGA_RETURN_IF_ERROR(store.files_.CheckDigest(plan.weights[i], *loader.result(i)));
   }
+  ReleaseUnused(plan, loads);
   return store;
 }
 

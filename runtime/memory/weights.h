@@ -1,5 +1,5 @@
 // The weights: the user's own GGUF files, mapped and used where they lie; those with a layout of
-// their own are packed once, at load, or lie packed in the plan file.
+// their own are packed once, at load, or lie packed in the plan file. Small ones are copied.
 #pragma once
 
 #include <cstdint>
@@ -29,9 +29,9 @@ struct WeightOptions {
 class WeightStore {
  public:
   // Maps the files of a valid plan and checks that they are the ones it was compiled from, reading
-  // every weight once. Memory beyond the mappings is what the packed weights take; the pages of the
-  // files they come from are given back as it goes. Files whose weights are all embedded need not
-  // exist.
+  // every weight once. Memory beyond the mappings is what the packed and the copied weights take;
+  // the pages of the files they come from are given back. Files whose weights are all embedded need
+  // not exist.
   //   NotFound            a file is neither where the plan says nor beside the plan
   //   FailedPrecondition  a size or digest differs
   //   DataLoss            the plan file's embedded weights are not those it was written with
