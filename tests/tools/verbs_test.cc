@@ -246,9 +246,17 @@ TEST(Dump, MemoryAddsUp) {
     EXPECT_LE(buffer["offset"].get<int64_t>() + buffer["bytes"].get<int64_t>(),
               json["arena_bytes"].get<int64_t>());
   }
-  EXPECT_GT(json["program"].get<int64_t>(), 1 << 20);
+  const Json process = json["process"];
+  EXPECT_GT(process["program"].get<int64_t>(), 1 << 20);
+  EXPECT_GT(process["scratch"].get<int64_t>(), 0);
+  EXPECT_LE(process["activations"].get<int64_t>(), json["activations"].get<int64_t>());
+  EXPECT_EQ(process["total"].get<int64_t>(),
+            json["weights"].get<int64_t>() + json["kv"].get<int64_t>() +
+                process["activations"].get<int64_t>() + process["scratch"].get<int64_t>() +
+                process["program"].get<int64_t>());
   const std::string text = Output({"dump", StoryModel(), "--stage", "memory"});
   EXPECT_THAT(text, HasSubstr("\ntotal "));
+  EXPECT_THAT(text, HasSubstr("\nscratch "));
   EXPECT_THAT(text, HasSubstr("\nprogram "));
   EXPECT_THAT(text, HasSubstr("\nprocess "));
 }

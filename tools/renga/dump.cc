@@ -77,6 +77,7 @@ absl::Status CheckFlags(const DumpFlags& flags, const Stage& stage) {
   RENGA_RETURN_IF_ERROR(only_for(!flags.after.empty(), "--after", "ir"));
   RENGA_RETURN_IF_ERROR(only_for(!flags.around.empty(), "--around", "ir"));
   RENGA_RETURN_IF_ERROR(only_for(flags.diff, "--diff", "passes"));
+  RENGA_RETURN_IF_ERROR(only_for(flags.threads > 0, "-t", "memory"));
   if (!flags.around.empty() && flags.filtered()) {
     return absl::InvalidArgumentError(
         "--around: expected neither --layer nor --node beside it, as it chooses the nodes itself");
@@ -146,6 +147,9 @@ RunFn Add(CLI::App& app) {
                  "only this node, what leads to it and what reads it (ir)");
   app.add_option("--depth", flags->depth, "levels of inputs that --around shows (default: 2)")
       ->check(CLI::Range(0, 1'000'000));
+  app.add_option("-t,--threads", flags->threads,
+                 "of a run on the cpu, for what it takes (memory; default: all cores)")
+      ->check(CLI::Range(1, 1024));
   app.add_flag("--diff", flags->diff, "what each pass did (passes)");
   app.add_option("-o,--output", flags->output, "write to this file, all or nothing");
   app.add_flag("--json", flags->json, "one JSON object");

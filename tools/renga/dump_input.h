@@ -28,6 +28,7 @@ struct DumpFlags {
   std::string node;          // glob; only these
   std::string around;        // a node; its neighbourhood
   std::optional<int> depth;  // levels of inputs in it
+  int threads = 0;           // memory: of a run on the cpu; 0: all cores
   bool diff = false;         // passes: what each did
   std::string output;        // file; empty: stdout
   bool json = false;

@@ -1,16 +1,14 @@
 // dump --stage memory: what lies where and when, what lies there at another time, and the sums.
-#include <unistd.h>
-
 #include <algorithm>
-#include <fstream>
 #include <optional>
+#include <thread>
 
 #include "absl/strings/str_format.h"
 #include "ir/base/status.h"
 #include "runtime/plan/layout.h"
 #include "runtime/plan/lifetime.h"
 #include "runtime/plan/print.h"
-#include "runtime/text/tokenizer.h"
+#include "tools/process_memory.h"
 #include "tools/renga/dump_filter.h"
 #include "tools/renga/dump_input.h"
 #include "tools/renga/memory_map.h"
@@ -21,18 +19,18 @@ namespace {
 
 constexpr size_t kFewBuffers = 6;
 
-// What a program that runs the plan has beside the plan's memory: itself, the plan as it is read,
-// and its vocabulary. All of it is here too, so it is measured; none where the system does not
-// tell.
-std::optional<uint64_t> ProgramBytes(const plan::Plan& plan) {
-  const auto tokenizer = Tokenizer::Create(plan.tokenizer);  // or what there is of it
-  std::ifstream file("/proc/self/statm");
-  uint64_t all = 0, resident = 0;
-  if (!(file >> all >> resident)) return std::nullopt;
-  return resident * static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
+// Null of a plan for GPUs.
+Json ProcessJson(const std::optional<ProcessMemory>& process) {
+  if (!process) return nullptr;
+  return {{"threads", process->threads},
+          {"activations", process->activations},
+          {"scratch", process->scratch},
+          {"program", process->program ? Json(*process->program) : Json()},
+          {"total", process->total()}};
 }
 
-Json MemoryJson(const DumpFlags& flags, const plan::Plan& plan, std::optional<uint64_t> program) {
+Json MemoryJson(const DumpFlags& flags, const plan::Plan& plan,
+                const std::optional<ProcessMemory>& process) {
   const std::vector<plan::Lifetime> lives = plan::Lifetimes(plan);
   const std::vector<std::vector<int>> sharers = Sharers(plan, lives);
   Json arena = Json::array(), caches = Json::array();
@@ -67,7 +65,8 @@ Json MemoryJson(const DumpFlags& flags, const plan::Plan& plan, std::optional<ui
           {"kv", plan.memory.kv},
           {"activations", plan.memory.activations},
           {"total", plan.memory.total()},
-          {"program", program ? Json(*program) : Json()},
+          {"process", ProcessJson(process)},
+          {"gpu", plan.gpu.targets.empty() ? Json() : Json(GpuBytes(plan))},
           {"arena_bytes", plan::ArenaBytes(plan)},
           {"fullest", std::move(fullest)},
           {"cache_cells", plan::CacheCells(plan)},
@@ -77,7 +76,7 @@ Json MemoryJson(const DumpFlags& flags, const plan::Plan& plan, std::optional<ui
 }
 
 std::string MemoryText(const DumpFlags& flags, const plan::Plan& plan,
-                       std::optional<uint64_t> program) {
+                       const std::optional<ProcessMemory>& process) {
   const std::vector<plan::Lifetime> lives = plan::Lifetimes(plan);
   const std::vector<MemorySection> sections = MemorySections(plan, lives, flags.layer);
   size_t most = 0;
@@ -99,15 +98,27 @@ std::string MemoryText(const DumpFlags& flags, const plan::Plan& plan,
                                      peak.step, EscapeForTerminal(plan.steps[peak.step].name)));
   }
   text += plan::PrintMemory(plan);
-  if (!program) return text;
+  if (!plan.gpu.targets.empty()) {
+    StrAppend(&text, absl::StrFormat(
+                         "%-12s %15d bytes  inputs and sampling twice, as two runs may be under "
+                         "way; the driver's context and the code come to it\n",
+                         "gpu", GpuBytes(plan)));
+  }
+  if (!process || !process->program) return text;
   const auto line = [&text](std::string_view name, uint64_t bytes, std::string_view note) {
     StrAppend(&text, absl::StrFormat("%-12s %15d bytes  %s\n", ToAbsl(name), bytes, ToAbsl(note)));
   };
-  line("program", *program,
+  const std::string threads =
+      process->threads == 1 ? "1 thread" : StrCat(process->threads, " threads");
+  line("scratch", process->scratch, StrCat("what kernels work in, of ", threads, " (-t)"));
+  line("program", *process->program,
        "what runs it takes besides: itself, the plan as it is read, the vocabulary");
-  if (plan.gpu.targets.empty()) {
-    line("process", plan.memory.total() + *program, "total and program, once the context is full");
+  std::string note = "all of these once the context is full";
+  if (process->activations < plan.memory.activations) {
+    StrAppend(&note, "; of the activations ", process->activations,
+              " bytes are touched, with logits of one row a sequence");
   }
+  line("process", process->total(), note);
   return text;
 }
 
@@ -118,9 +129,15 @@ absl::StatusOr<std::string> DumpMemory(const DumpFlags& flags, FileKind kind) {
   DumpFilter filter(flags, "buffers");
   filter.AddLayers(opened.plan->model.layers);
   RENGA_RETURN_IF_ERROR(filter.CheckFound());
-  const std::optional<uint64_t> program = ProgramBytes(*opened.plan);
-  if (flags.json) return JsonText(MemoryJson(flags, *opened.plan, program));
-  return MemoryText(flags, *opened.plan, program);
+  std::optional<ProcessMemory> process;
+  if (opened.plan->gpu.targets.empty()) {
+    const int threads = flags.threads > 0
+                            ? flags.threads
+                            : static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+    RENGA_ASSIGN_OR_RETURN(process, ProcessMemoryOf(*opened.plan, threads));
+  }
+  if (flags.json) return JsonText(MemoryJson(flags, *opened.plan, process));
+  return MemoryText(flags, *opened.plan, process);
 }
 
 }  // namespace renga
