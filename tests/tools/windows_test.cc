@@ -18,6 +18,7 @@
 #include "tools/file_weights.h"
 #include "tools/reference_runner.h"
 #include "tools/sequence_group.h"
+#include "tools/step_devices.h"
 #include "tools/verify_steps.h"
 
 namespace renga {

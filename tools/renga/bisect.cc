@@ -135,7 +135,7 @@ std::string Versions(const plan::Plan& good, const plan::Plan& bad) {
 
 // `versions` receives what is to be said of the plans' versions.
 absl::StatusOr<std::unique_ptr<Knobs>> KnobsOf(const Flags& flags, std::string* versions) {
-  RENGA_ASSIGN_OR_RETURN(const Side bad, ParseSide("--bad", flags.bad, flags.model, flags.threads));
+  RENGA_ASSIGN_OR_RETURN(Side bad, ParseSide("--bad", flags.bad, flags.model, flags.threads));
   if (flags.target != "cpu" && (flags.command.empty() || !flags.good)) {
     return absl::InvalidArgumentError(
         StrCat("--target ", flags.target, ": expected --node, or --good and a command of --run ",
