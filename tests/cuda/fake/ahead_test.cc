@@ -302,7 +302,8 @@ TEST_P(GpuAheadAtAnyMoment, TakesTwoStepsAndWhatWasChosen) {
   StepInputs inputs{tokens, positions, sequences, cells, pages, 1, rows};
   EXPECT_EQ((*runner)->Finish().message(), "no run is under way");
   const std::vector<int32_t> one = {0}, third = {2}, fourth = {3};
-  StepInputs next{one, third, one, third, pages, 1, one, true};
+  StepInputs next{one, third, one, third, pages, 1, one};
+  next.fed_back = true;
   EXPECT_THAT(std::string((*runner)->Start(next).message()), HasSubstr("tokens: expected as many"));
   ASSERT_TRUE((*runner)->Start(inputs).ok());
   // Known tokens may be started ahead too: they come after what the step before chose.
