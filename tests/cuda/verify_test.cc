@@ -20,6 +20,7 @@ namespace {
 
 using testing::ElementsAre;
 using testing::IsEmpty;
+using testing::StartsWith;
 
 struct Case {
   std::string name, file;  // no file: BiasedModel
@@ -56,7 +57,7 @@ TEST_P(CudaVerifyTest, EveryNodeIsRight) {
   EXPECT_THAT(report->weights, IsEmpty());
   EXPECT_GE(report->steps.size(), 3u);
   for (const std::string& not_run : report->not_run) {
-    EXPECT_THAT(not_run, testing::StartsWith("kernels for steps of")) << "beyond the context";
+    EXPECT_THAT(not_run, StartsWith("kernels for steps of")) << "beyond the context";
   }
   EXPECT_TRUE(report->ok());
   EXPECT_GT(report->nodes->values, 30);
@@ -148,7 +149,7 @@ TEST_F(CudaFaultTest, AWeightWhoseBytesAreOthersOnTheCardIsNamedByItsNode) {
                     .ok());
   }
   EXPECT_THAT(Wrong(std::move(device_)),
-              ElementsAre("3.q weight", "3.k_cells weight", "3.v_cells weight"));
+              ElementsAre(StartsWith("3.q "), StartsWith("3.k_cells "), StartsWith("3.v_cells ")));
 }
 
 TEST_F(CudaFaultTest, TheRightOneHasNone) { EXPECT_THAT(Wrong(std::move(device_)), IsEmpty()); }

@@ -85,8 +85,13 @@ absl::Status Keep(const Flags& flags, const VerifyModelOptions& options,
                   const VerifyReport& report) {
   if (flags.repro.empty() || !report.nodes || report.nodes->bad.empty()) return absl::OkStatus();
   if (report.device != "cpu") {
-    return absl::UnimplementedError(
-        StrCat("--repro: keeps nodes of runs on the cpu, got one on ", report.device));
+    // What was found is worth more than an error.
+    fprintf(
+        stderr,
+        "--repro: keeps nodes of runs on the cpu; of a GPU's plan `renga bisect MODEL --node %s "
+        "--target TARGET -o FOLDER` keeps the step with its kernels\n",
+        EscapeForTerminal(report.nodes->bad[0].name).c_str());
+    return absl::OkStatus();
   }
   RENGA_ASSIGN_OR_RETURN(const OpenedPlan opened, OpenPlan(flags.model.model, options.open));
   CaptureOptions capture;
