@@ -35,6 +35,7 @@ absl::StatusOr<std::vector<SampledRow>> EmulatorDevice::Sample(
   LaunchOptions options;
   options.schedule = options_.schedule;
   options.check_order = options_.check_order;
+  options.overlaps_previous = true;  // as CudaExecutor has it
   for (const DeviceSampling::Launch& launch :
        sampler_->Launches({.inputs = reinterpret_cast<uint64_t>(sampling_inputs_),
        .memory = reinterpret_cast<uint64_t>(sampling_),

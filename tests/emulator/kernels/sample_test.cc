@@ -59,6 +59,7 @@ struct Row {
 
 struct Sampled {
   SampleResult result;
+  int kept;  // largest logits that the kernel was to look at
   std::vector<std::pair<int32_t, float>> top;
   int32_t next;
 };
@@ -85,25 +86,35 @@ Sampler SamplerOf(const Row& row) {
 }
 
 // All rows at once, in falling order of their places.
-std::vector<Sampled> RunSample(const std::vector<Row>& rows, float padding = -kInf,
-                               int kept = kernels::kSampleKept) {
+struct Launched {
+  float padding = -kInf;
+  bool few = false;  // as many of the largest as decide, not as many as there can be
+  int segment = kSegment;
+  bool rehearses = true;
+};
+std::vector<Sampled> RunSample(const std::vector<Row>& rows, const Launched& launched = {}) {
   const int vocab = static_cast<int>(rows[0].logits.size()), columns = vocab + kPadding;
   const int count = static_cast<int>(rows.size());
-  const unsigned blocks = (vocab + kSegment - 1) / kSegment;
+  const unsigned blocks = (vocab + launched.segment - 1) / launched.segment;
   std::vector<float> logits;
   std::vector<int32_t> next;
+  std::vector<int> kept;
   std::vector<SampleRow> row_args;
   std::vector<SampleChange> changes(1);  // one that nobody asks for
   for (int r = 0; r < count; ++r) {
     const Row& row = rows[count - 1 - r];  // in memory
     std::vector<float> padded = row.logits;
-    padded.resize(columns, padding);
+    padded.resize(columns, launched.padding);
     next.push_back(ArgMaxOf(padded));
     logits.insert(logits.end(), padded.begin(), padded.end());
     const NextDraw draw = SamplerOf(rows[r]).Next();
+    const bool few = launched.few && draw.top_k > 0;
+    kept.push_back(std::min<int>(
+        few ? draw.top_k + static_cast<int>(draw.changes.size()) : kernels::kSampleKept,
+        kernels::kSampleKept));
     row_args.push_back({.row = count - 1 - r,
                         .sums = 1,
-                        .kept = kept,
+                        .kept = kept[r],
                         .top_k = draw.top_k,
                         .first_change = static_cast<int>(changes.size()),
                         .changes = static_cast<int>(draw.changes.size()),
@@ -131,8 +142,8 @@ std::vector<Sampled> RunSample(const std::vector<Row>& rows, float padding = -kI
     args.tickets = run.Input("tickets", std::vector<uint32_t>(count));
     args.columns = columns;
     args.vocab = vocab;
-    args.segment = kSegment;
-    args.rehearses = 1;
+    args.segment = launched.segment;
+    args.rehearses = launched.rehearses ? 1 : 0;
     run.Launch("sample", {blocks, static_cast<unsigned>(count)}, kernels::kSampleThreads,
                codegen::SampleShared(), args);
     std::vector<uint8_t> all;
@@ -151,6 +162,7 @@ std::vector<Sampled> RunSample(const std::vector<Row>& rows, float padding = -kI
   if (bytes.empty()) return sampled;
   for (int r = 0; r < count; ++r) {
     Sampled& one = sampled.emplace_back();
+    one.kept = kept[static_cast<size_t>(r)];
     std::memcpy(&one.result, bytes.data() + r * sizeof(SampleResult), sizeof(SampleResult));
     const uint8_t* at = bytes.data() + count * sizeof(SampleResult);
     for (int i = 0; i < one.result.top; ++i) {
@@ -188,7 +200,7 @@ void ExpectHostsTokens(const std::vector<Row>& rows, const std::vector<Sampled>&
     if (result.top > 0) {
       EXPECT_EQ(result.max, max);
       EXPECT_EQ(result.sum, sum);
-      ASSERT_EQ(result.top, std::min<int>(kernels::kSampleKept, static_cast<int>(sorted.size())));
+      ASSERT_EQ(result.top, std::min(sampled[r].kept, static_cast<int>(sorted.size())));
       for (int i = 0; i < result.top; ++i) {
         EXPECT_EQ(sampled[r].top[i].first, sorted[i].id) << i;
         EXPECT_EQ(sampled[r].top[i].second, sorted[i].logit) << i;
@@ -306,6 +318,57 @@ TEST(Sample, EverySeedOfOneRow) {
   EXPECT_THAT(Undecided(sampled), IsEmpty());
 }
 
+// No more of the largest than top_k and the changes need; blocks with more ids, without rehearsal.
+TEST(Sample, AsFewAsDecide) {
+  RENGA_NEED_KERNELS(Library());
+  Random random(11);
+  std::vector<Row> rows;
+  const SamplingParams kinds[] = {
+      {.seed = 1},
+      {.temperature = 1, .top_k = 1, .seed = 2},
+      {.temperature = 3,
+       .top_k = 25,
+       .top_p = 1,
+       .min_p = 0,
+       .penalties = {64, 2, 0.5f, 1},
+       .seed = 3},
+      {.temperature = 3, .top_k = 3, .logit_bias = {{0, -kInf}, {1, 9}, {2, -9}}, .seed = 4},
+      {.temperature = 2, .top_k = 120, .top_p = 1, .min_p = 0, .typical_p = 0.7f, .seed = 5},
+      {.temperature = 0, .penalties = {64, 3, 0, 0}, .seed = 6},
+  };
+  for (const SamplingParams& kind : kinds) {
+    Row& row = rows.emplace_back(Row{ModelLogits(1'100, 1.5f, &random), kind, {}});
+    std::vector<int32_t> ids(row.logits.size());
+    for (size_t i = 0; i < ids.size(); ++i) ids[i] = static_cast<int32_t>(i);
+    std::sort(ids.begin(), ids.end(),
+              [&](int32_t a, int32_t b) { return row.logits[a] > row.logits[b]; });
+    row.history.assign(ids.begin(), ids.begin() + 30);
+  }
+  const std::vector<Sampled> sampled =
+      RunSample(rows, {.few = true, .segment = 3 * kSegment / 2, .rehearses = false});
+  if (HasFatalFailure()) return;
+  EXPECT_EQ(sampled[0].kept, 40);
+  EXPECT_EQ(sampled[1].kept, 1);
+  EXPECT_EQ(sampled[2].kept, 55);
+  ExpectHostsTokens(rows, sampled);
+  EXPECT_THAT(Undecided(sampled), IsEmpty());
+}
+
+// More chunks than threads have at once; all of the largest in neighbouring ones, so that the cut
+// of the chunks is none of the logits.
+TEST(Sample, ManyBlocks) {
+  RENGA_NEED_KERNELS(Library());
+  Random random(12);
+  Row row{ModelLogits(35 * kSegment - 3, 1, &random), {.temperature = 2, .seed = 4}, {}};
+  for (int id = 34 * kSegment; id < 34 * kSegment + 800; ++id) {
+    row.logits[static_cast<size_t>(id)] += 12;
+  }
+  const std::vector<Sampled> sampled = RunSample({row}, {.few = true});
+  if (HasFatalFailure()) return;
+  ExpectHostsTokens({row}, sampled);
+  EXPECT_THAT(Undecided(sampled), IsEmpty());
+}
+
 // False where the chain is none that a sampler has: another order, or filters of other programs.
 bool ParamsOf(const nlohmann::json& chain, SamplingParams* params) {
   const std::vector<std::string> order = {"logit_bias", "penalties", "top_k", "typical",
@@ -417,14 +480,14 @@ TEST(Sample, NonsenseAndPaddingAreNeverChosen) {
   for (int r = 0; r < 3; ++r) EXPECT_EQ(sampled[r].next, -1);
   // Padding has the largest logit: what is the largest of the others, nobody knows yet.
   rows = {{ModelLogits(400, 3, &random), {}, {}}};
-  sampled = RunSample(rows, /*padding=*/100);
+  sampled = RunSample(rows, {.padding = 100});
   if (HasFatalFailure()) return;
   EXPECT_EQ(sampled[0].result.id, -1);
   EXPECT_EQ(sampled[0].next, 400);
   // Padding is large, but not the largest.
   rows[0].logits[123] = 101;
   rows[0].params = {.temperature = 10, .top_k = 100, .top_p = 1, .min_p = 0};
-  sampled = RunSample(rows, /*padding=*/100);
+  sampled = RunSample(rows, {.padding = 100});
   if (HasFatalFailure()) return;
   ExpectHostsTokens(rows, sampled);
   EXPECT_THAT(Undecided(sampled), IsEmpty());
