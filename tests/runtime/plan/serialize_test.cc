@@ -123,7 +123,7 @@ TEST(Deserialize, RefusesAnotherVersion) {
   EXPECT_EQ(Seal(body), file);
   const absl::Status status = Deserialize(Bytes(Seal(body, 7)), "x.plan").status();
   EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
-  EXPECT_THAT(Message(status), HasSubstr("plan format 7, this renga reads 4; compile again"));
+  EXPECT_THAT(Message(status), HasSubstr("plan format 7, this renga reads 5; compile again"));
 }
 
 TEST(Deserialize, RefusesAnEmptyBody) {
