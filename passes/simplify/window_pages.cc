@@ -1,6 +1,7 @@
 #include "passes/simplify/window_pages.h"
 
 #include <algorithm>
+#include <map>
 #include <string>
 #include <utility>
 #include <vector>
@@ -151,21 +152,28 @@ Sizes SizesOf(const Graph& graph, const Layer& layer) {
   return sizes;
 }
 
+// Of the layers with one window.
+struct Params {
+  ValueId cells = kNoValue, pages = kNoValue;
+};
+
+// Of the type of the one that all layers have.
 ValueId ParamOf(Graph& graph, std::string_view name, int64_t window) {
-  const std::string own = WindowInput(name, window);
-  const ValueId known = graph.FindValue(own, /*weight=*/false);
+  const ValueId known = graph.FindValue(WindowInput(name, window), /*weight=*/false);
   if (known != kNoValue) return known;
   const TensorType type = graph.value(graph.FindValue(name, /*weight=*/false)).type;
-  return graph.AddValue(own, type, ValueKind::kParam);
+  return graph.AddValue(WindowInput(name, window), type, ValueKind::kParam);
 }
 
-void Rewrite(Graph& graph, const Layer& layer, const Sizes& sizes) {
+void Rewrite(Graph& graph, const Layer& layer, const Sizes& sizes, Params& params) {
   const std::string symbol = WindowSymbol(kAllCells, layer.window);
-  if (graph.FindSymbol(symbol) == nullptr) {
-    graph.symbols.push_back({symbol, 1, sizes.all * sizes.page_tokens});
+  if (params.cells == kNoValue) {
+    if (graph.FindSymbol(symbol) == nullptr) {
+      graph.symbols.push_back({symbol, 1, sizes.all * sizes.page_tokens});
+    }
+    params = {ParamOf(graph, kCells, layer.window), ParamOf(graph, kPages, layer.window)};
   }
-  const ValueId cells = ParamOf(graph, kCells, layer.window);
-  const ValueId pages = ParamOf(graph, kPages, layer.window);
+  const auto [cells, pages] = params;
   for (const int append : layer.appends) {
     Node& node = graph.nodes[append];
     node.operands[kAppendCells] = cells;
@@ -206,7 +214,10 @@ absl::StatusOr<bool> PagesOfWindows(Graph& graph, Ledger& ledger) {
                                 " of ", sizes.context, " pages"));
     found.push_back(layer);
   }
-  for (const Layer& layer : found) Rewrite(graph, layer, SizesOf(graph, layer));
+  std::map<int64_t, Params> params;  // by window
+  for (const Layer& layer : found) {
+    Rewrite(graph, layer, SizesOf(graph, layer), params[layer.window]);
+  }
   return !found.empty();
 }
 

@@ -33,6 +33,7 @@ class Reader {
 
   template <typename Out, typename In>
   std::vector<Out> Numbers(const flatbuffers::Vector<In>* numbers) {
+    if (numbers == nullptr) return {};  // of a plan from before there was the field
     if (!Take(numbers->size(), sizeof(In))) return {};
     std::vector<Out> result;
     result.reserve(numbers->size());

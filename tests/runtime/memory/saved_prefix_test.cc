@@ -75,8 +75,11 @@ TEST(SavedPrefix, SizesAreCheckedBehindTheDigest) {
   }
   EXPECT_GT(accepted, 0);
   std::string changed = bytes;
+  changed[8] = 3;
+  EXPECT_EQ(Message(Resealed(changed)), "expected format version 1 or 2, got 3");
   changed[8] = 2;
-  EXPECT_EQ(Message(Resealed(changed)), "expected format version 1, got 2");
+  changed.insert(changed.size() - 16, 7, 'x');
+  EXPECT_EQ(Message(Resealed(changed)), "expected the pages of a window, got 7 bytes");
   changed = bytes;
   changed[32] = 7;
   EXPECT_EQ(Message(Resealed(changed)),
