@@ -28,7 +28,8 @@ absl::StatusOr<Heads> HeadsOf(const CudaStep& step) {
   Heads heads;
   RENGA_ASSIGN_OR_RETURN(heads.k_cache, CacheOf(step, "k_cache"));
   RENGA_ASSIGN_OR_RETURN(heads.v_cache, CacheOf(step, "v_cache"));
-  RENGA_ASSIGN_OR_RETURN(heads.k_bias, KeyBiasOf(step, heads.k_cache));
+  RENGA_ASSIGN_OR_RETURN(heads.k_bias, KeyBiasOf(step));
+  if (heads.k_bias.there()) heads.k_cache.parts = 2;  // more digits than the cache has
   RENGA_ASSIGN_OR_RETURN(heads.q, step.ConstSize("q", 1));
   RENGA_ASSIGN_OR_RETURN(heads.dim, step.ConstSize("q", 2));
   RENGA_ASSIGN_OR_RETURN(heads.kv, step.ConstSize("k_cache", 1));

@@ -54,7 +54,7 @@ absl::Status EmitCudaScores(const Node& node, std::string_view kernel, PlanBuild
   RENGA_ASSIGN_OR_RETURN(const plan::Expr pages, SizeOf(step, step.type("pages").shape.back()));
   const int32_t positions = builder.buffer(PositionsOf(builder.graph(), node.results[0]));
   if (positions >= 0) step.AddInput(positions);
-  RENGA_ASSIGN_OR_RETURN(const CudaKeyBias bias, KeyBiasOf(step, cache));
+  RENGA_ASSIGN_OR_RETURN(const CudaKeyBias bias, KeyBiasOf(step));
   std::vector<std::string> config = {
       StrCat("static constexpr int kQueryHeads = ", heads, ", kKvHeads = ", kv_heads,
              ", kHeadDim = ", head_dim, ";"),

@@ -5,17 +5,10 @@
 
 namespace renga::codegen {
 
-absl::StatusOr<CudaKeyBias> KeyBiasOf(const CudaStep& step, const CudaCache& keys) {
+absl::StatusOr<CudaKeyBias> KeyBiasOf(const CudaStep& step) {
   CudaKeyBias bias;
   if (!step.has("k_bias")) return bias;
   RENGA_RETURN_IF_ERROR(step.RequireF32({"k_bias"}));
-  // Keys of 16 bits go from the cache to shared memory without a thread that could add to them.
-  if (keys.parts == 1) {
-    return absl::UnimplementedError(
-        StrCat(RefText(step.value("k_cache")), ": keys in ", Name(step.type("k_cache").dtype),
-               " whose bias is apart (k_bias) have no kernel on GPUs; supported: f32 q8_0 q4_0; "
-               "use --disable-pass key-bias-apart or --target cpu"));
-  }
   constexpr int64_t kDimsAtOnce = 8;
   bias.dims = step.Int("dims");
   if (bias.dims % kDimsAtOnce != 0) {
@@ -25,6 +18,14 @@ absl::StatusOr<CudaKeyBias> KeyBiasOf(const CudaStep& step, const CudaCache& key
                kDimsAtOnce, "; use --disable-pass key-bias-apart or --target cpu"));
   }
   bias.buffer = step.operand("k_bias");
+  constexpr int64_t kNumbersAtOnce = 4;
+  RENGA_ASSIGN_OR_RETURN(const int64_t head_dim, step.ConstSize("k_cache", 2));
+  if (head_dim % kNumbersAtOnce != 0) {
+    return absl::UnimplementedError(
+        StrCat(RefText(step.value("k_cache")), ": keys of ", head_dim, " numbers whose bias is ",
+               "apart (k_bias) have no kernel on GPUs; supported: multiples of ", kNumbersAtOnce,
+               "; use --disable-pass key-bias-apart or --target cpu"));
+  }
   bias.config = RopeConfig(step);
   return bias;
 }

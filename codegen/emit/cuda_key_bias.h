@@ -6,7 +6,6 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "codegen/emit/cuda_cache.h"
 #include "codegen/emit/cuda_step.h"
 
 namespace renga::codegen {
@@ -19,8 +18,7 @@ struct CudaKeyBias {
   bool there() const { return buffer >= 0; }
 };
 
-// Operand `k_bias` of the step, whose keys are `keys`. Unimplemented, saying why, where it is one
-// that no kernel adds.
-absl::StatusOr<CudaKeyBias> KeyBiasOf(const CudaStep& step, const CudaCache& keys);
+// Operand `k_bias` of the step. Unimplemented, saying why, where it is one that no kernel adds.
+absl::StatusOr<CudaKeyBias> KeyBiasOf(const CudaStep& step);
 
 }  // namespace renga::codegen

@@ -14,7 +14,8 @@
 //
 // 16-bit operands of any range: the rows of q enter as a sum of two numbers, for f16 after a power
 // of two, so a cache in f16 or bf16 costs no digits beyond its own. Caches in f32 or q8_0 become
-// sums of two bf16. Weights of the sum (at most 1) are f16, or two bf16.
+// sums of two bf16, and keys in f16 whose bias is added here sums of two f16. Weights of the sum
+// (at most 1) are f16, or two bf16.
 #pragma once
 
 #include "codegen/kernels/attention_join.cuh"
@@ -31,7 +32,7 @@ namespace renga::kernels {
 // kMaxSplits.
 // Grid: splits, or where kMaxSplits is 1 any number of blocks for the sequences of a tile; kKvHeads
 // * kHeadTiles; tokens / kTileTokens rounded up. `Bias` is KeyBias or NoKeyBias (key_bias.cuh); the
-// former for caches of keys that are not copied, and one stage.
+// former with one stage.
 template <class Config, class Bias>
 class AttentionKernel {
  public:
@@ -74,10 +75,10 @@ class AttentionKernel {
   static constexpr bool kKeyWarpsOnly = Config::kRowWarps == 1;  // every warp has all rows
   static_assert(kKeysOfWarp % 16 == 0 && kHeadDim % 2 == 0, "see above");
   static_assert(kStages == 1 || kStages == 2, "see above");
-  using KeyTile = KvTile<typename Config::KeyCache, kTileKeys, kHeadDim>;
+  using KeyTile = KvTile<typename Config::KeyCache, kTileKeys, kHeadDim, Bias::kThere>;
   using ValueTile = KvTile<typename Config::ValueCache, kTileKeys, kHeadDim>;
   using Join = AttentionJoin<Config>;
-  static_assert(!Bias::kThere || (!KeyTile::kCopied && kStages == 1), "see above");
+  static_assert(!Bias::kThere || kStages == 1, "see above");
   static constexpr int kPitch = KeyTile::kPitch;
   static constexpr int kKeyHalves = kStages * KeyTile::kHalves;
   static constexpr int kSlotHalves = 2 * Join::kSlotFloats;

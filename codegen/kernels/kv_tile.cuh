@@ -13,12 +13,14 @@ struct AddNothing {
 };
 
 // kParts numbers of 16 bits whose sum is a value: f16 (one) for a cache in f16, bf16 (one) for
-// bf16, two bf16 for f32, Q8 and Q4. So nothing overflows, whatever the cache holds.
-template <class Element, int kKeys, int kHeadDim>
+// bf16, two bf16 for f32, Q8 and Q4. So nothing overflows, whatever the cache holds. What is added
+// to on its way (kAdded) has more digits than its cache: then also f16 and bf16 are two, and in f16
+// the sum has to fit it, as it would in the cache.
+template <class Element, int kKeys, int kHeadDim, bool kAdded = false>
 class KvTile {
  public:
   static constexpr bool kHalf = kIsSame<Element, Half>;
-  static constexpr bool kCopied = kHalf || kIsSame<Element, Bfloat16>;
+  static constexpr bool kCopied = !kAdded && (kHalf || kIsSame<Element, Bfloat16>);
   static constexpr int kParts = kCopied ? 1 : 2;
   static constexpr int kPaddedDim = (kHeadDim + 15) / 16 * 16;
   // An odd multiple of 16 bytes: the rows of an 8 x 8 matrix lie in different banks.
@@ -79,9 +81,8 @@ class KvTile {
 
   // Rows from `first` to `end`, row i from cell cell_of(i). By all threads; some of it
   // asynchronously, so commit and wait. What a thread reads is under way together: first the cells
-  // of some pieces, then the pieces. Where nothing is copied,
-  // addend.Add(i, d, x) may change the numbers d, d + 1, ... of row i, an array of float, on their
-  // way.
+  // of some pieces, then the pieces. Where nothing is copied, addend.Add(i, d, x) may change the
+  // numbers d, d + 1, ... of row i, an array of float, on their way.
   template <int kThreads, int kHeads, typename CellOf, typename Addend>
   __device__ __forceinline__ void Load(const void* values, const Half* scales, int head, int first,
                                        int end, CellOf cell_of, const Addend& addend) const {
@@ -125,7 +126,8 @@ class KvTile {
   // Elements that a thread moves at once: 16 bytes of 16-bit elements or less, four of others, and
   // a block of those that are turned as one.
   static constexpr bool kBlocks = kIsSame<Element, Q4>;
-  static constexpr int kMost = kBlocks ? 32 : kCopied ? 8 : 4;
+  static constexpr bool k16Bits = kIsSame<Element, Half> || kIsSame<Element, Bfloat16>;
+  static constexpr int kMost = kBlocks ? 32 : k16Bits ? 8 : 4;
   static constexpr int kChunk = kHeadDim % kMost == 0 ? kMost : kHeadDim % 4 == 0 ? 4 : 2;
   static constexpr int kChunks = kHeadDim / kChunk;  // of a row
 
@@ -158,15 +160,27 @@ class KvTile {
     }
   }
 
+  // Two values as the words of both parts.
+  static __device__ __forceinline__ void SplitPair(float first, float second, uint32_t& high,
+                                                   uint32_t& low) {
+    if constexpr (kHalf) {
+      const Half high_first = ToHalf(first), high_second = ToHalf(second);
+      high = high_first.bits | static_cast<uint32_t>(high_second.bits) << 16;
+      low = ToHalf2(first - ToFloat(high_first), second - ToFloat(high_second)).bits;
+    } else {
+      SplitBfloat16(first, second, high, low);
+    }
+  }
+
   static __device__ __forceinline__ void StoreChunk(uint16_t* to, const float (&in)[kChunk]) {
-    if constexpr (kBlocks) {
+    if constexpr (kChunk % 8 == 0) {
 #pragma unroll
       for (int c = 0; c < kChunk; c += 8) {
         uint4 high, low;
-        SplitBfloat16(in[c], in[c + 1], high.x, low.x);
-        SplitBfloat16(in[c + 2], in[c + 3], high.y, low.y);
-        SplitBfloat16(in[c + 4], in[c + 5], high.z, low.z);
-        SplitBfloat16(in[c + 6], in[c + 7], high.w, low.w);
+        SplitPair(in[c], in[c + 1], high.x, low.x);
+        SplitPair(in[c + 2], in[c + 3], high.y, low.y);
+        SplitPair(in[c + 4], in[c + 5], high.z, low.z);
+        SplitPair(in[c + 6], in[c + 7], high.w, low.w);
         *reinterpret_cast<uint4*>(to + c) = high;
         *reinterpret_cast<uint4*>(to + c + kPart) = low;
       }
@@ -175,15 +189,34 @@ class KvTile {
 #pragma unroll
     for (int c = 0; c < kChunk; c += 2) {
       uint32_t high, low;
-      SplitBfloat16(in[c], in[c + 1], high, low);
+      SplitPair(in[c], in[c + 1], high, low);
       *reinterpret_cast<uint32_t*>(to + c) = high;
       *reinterpret_cast<uint32_t*>(to + c + kPart) = low;
     }
   }
 
+  static __device__ __forceinline__ void Load16Bits(const uint16_t* from, float (&in)[kChunk]) {
+    uint32_t words[kChunk / 2];
+    if constexpr (kChunk == 8) {
+      const uint4 v = LoadFromL2(reinterpret_cast<const uint4*>(from));
+      words[0] = v.x, words[1] = v.y, words[2] = v.z, words[3] = v.w;
+    } else {
+#pragma unroll
+      for (int i = 0; i < kChunk / 2; ++i) {
+        words[i] = LoadFromL2(reinterpret_cast<const uint32_t*>(from) + i);
+      }
+    }
+#pragma unroll
+    for (int c = 0; c < kChunk; ++c) {
+      in[c] = ToFloat(Element{static_cast<uint16_t>(words[c / 2] >> c % 2 * 16)});
+    }
+  }
+
   static __device__ __forceinline__ void LoadChunk(const void* values, const Half* scales,
                                                    int64_t from, float (&in)[kChunk]) {
-    if constexpr (kIsSame<Element, Q8>) {
+    if constexpr (k16Bits) {
+      Load16Bits(static_cast<const uint16_t*>(values) + from, in);
+    } else if constexpr (kIsSame<Element, Q8>) {
       static_assert(kHeadDim % 32 == 0, "a quantised cache wants heads of whole blocks of 32");
       const uint32_t quants =
           LoadFromL2(reinterpret_cast<const uint32_t*>(static_cast<const int8_t*>(values) + from));

@@ -28,7 +28,7 @@ constexpr Pass kPipeline[] = {
     // Before the fusions of what it looks at.
     {kWindowPages, PagesOfWindows, "keeps of layers with a window no more than that"},
     // Before the fusion of what it takes apart.
-    {kKeyBiasApart, KeyBiasApart, "keeps the bias of keys out of quantised caches"},
+    {kKeyBiasApart, KeyBiasApart, "keeps the bias of keys out of caches that it would cost digits"},
     {"fuse-qkv-rope", FuseQkvRope, "joins Q, K and V with RoPE and the writes of the cache"},
     {"fuse-attention", FuseAttention, "computes attention without a matrix of scores"},
     {"fuse-gate-up", FuseGateUp, "joins the two projections of a gated MLP"},
@@ -48,6 +48,7 @@ absl::Span<const Pass> GpuPipeline() {
   static constexpr auto kGpuPipeline = [] {
     auto pipeline = std::to_array(kPipeline);
     for (Pass& pass : pipeline) {
+      if (pass.name == kKeyBiasApart) pass.run = KeyBiasApartForGpu;
       if (pass.name == kPackWeights) pass.run = PackWeightsForGpu;
     }
     return pipeline;

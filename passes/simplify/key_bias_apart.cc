@@ -71,6 +71,11 @@ class Finder {
     return "";
   }
 
+  // Whether Find came to a linear, and it has a bias.
+  bool HasBias(const Keys& keys) const {
+    return keys.linear >= 0 && Operand(keys.linear, kLinearBias) != kNoValue;
+  }
+
   std::string Ref(ValueId id) const { return RefText(graph_.value(id)); }
 
  private:
@@ -117,14 +122,33 @@ class Finder {
   std::vector<std::vector<int>> readers_;  // by value
 };
 
-bool IsQuantised(const Graph& graph, const Node& scores) {
-  return Info(graph.value(scores.operands[kScoresKeys]).type.dtype).block_elements > 1;
+// Which caches the bias is taken out of.
+enum class Caches { kQuantised, kQuantisedOr16Bits, kAll };
+
+// The type of the cells that `scores` reads.
+DType CellsOf(const Graph& graph, const Node& scores) {
+  return graph.value(scores.operands[kScoresKeys]).type.dtype;
 }
 
-enum class Caches { kQuantised, kAll };
+// Kernels for GPUs add to four numbers and their partners at once (codegen/kernels/key_bias.cuh).
+// Of blocks the bias must be apart; numbers can do with it, so they keep it where it does not fit.
+std::string DoesNotFit(const Graph& graph, const Keys& keys) {
+  constexpr int64_t kDimsAtOnce = 8, kNumbersAtOnce = 4;
+  const int64_t dims = std::get<int64_t>(graph.nodes[keys.rope].attrs.find("dims")->second);
+  if (dims % kDimsAtOnce != 0) {
+    return StrCat(dims, " dims are turned; GPUs add the bias of multiples of ", kDimsAtOnce);
+  }
+  const Dim& head = graph.value(graph.nodes[keys.rope].results[0]).type.shape.back();
+  if (head.is_symbol() || head.value % kNumbersAtOnce != 0) {
+    return StrCat("keys of ", ToString(head), "; GPUs add the bias to multiples of ",
+                  kNumbersAtOnce);
+  }
+  return "";
+}
 
 // Calls fn(keys, why) for every attn_scores without a bias that reads such caches; `why` there is
-// nothing to take out, or empty.
+// nothing to take out, or empty. Of caches of numbers only for keys that have a bias: others are
+// not worth a word.
 template <typename Fn>
 void ForEachKeys(const Graph& graph, Caches caches, const Fn& fn) {
   const OpDef* const attn_scores = FindOp("attn_scores");
@@ -132,10 +156,18 @@ void ForEachKeys(const Graph& graph, Caches caches, const Fn& fn) {
   for (size_t n = 0; n < graph.nodes.size(); ++n) {
     const Node& node = graph.nodes[n];
     if (node.op != attn_scores || node.operands[kScoresBias] != kNoValue) continue;
-    if (caches == Caches::kQuantised && !IsQuantised(graph, node)) continue;
+    const DType cells = CellsOf(graph, node);
+    const bool quantised = Info(cells).block_elements > 1;
+    const bool of_16_bits = cells == DType::kF16 || cells == DType::kBF16;
+    if (!quantised && caches == Caches::kQuantised) continue;
+    if (!quantised && !of_16_bits && caches == Caches::kQuantisedOr16Bits) continue;
     Keys keys;
     keys.scores = static_cast<int>(n);
     std::string why = finder.Find(keys);
+    if (!quantised && caches == Caches::kQuantisedOr16Bits) {
+      if (!finder.HasBias(keys)) continue;
+      if (why.empty()) why = DoesNotFit(graph, keys);
+    }
     fn(keys, std::move(why));
   }
 }
@@ -168,6 +200,10 @@ bool TakeOut(Graph& graph, Caches caches, Ledger& ledger) {
 
 absl::StatusOr<bool> KeyBiasApart(Graph& graph, Ledger& ledger) {
   return TakeOut(graph, Caches::kQuantised, ledger);
+}
+
+absl::StatusOr<bool> KeyBiasApartForGpu(Graph& graph, Ledger& ledger) {
+  return TakeOut(graph, Caches::kQuantisedOr16Bits, ledger);
 }
 
 absl::StatusOr<bool> KeyBiasApartOfAll(Graph& graph, Ledger& ledger) {

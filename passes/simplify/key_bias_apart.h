@@ -7,7 +7,8 @@
 //   linear(x, w),         split_heads, rope, kv_append, attn_scores(q, cells, k_bias=b)
 //
 // The values in between keep their names and are without the bias then. Caches of numbers (f32,
-// f16, bf16) need none of this and are left alone.
+// f16, bf16) are left alone on the cpu; on GPUs those of 16 bits too are without it, where their
+// kernels can add it (docs/kv-types.md says what that gains and costs).
 #pragma once
 
 #include <string_view>
@@ -19,6 +20,9 @@ namespace renga {
 inline constexpr std::string_view kKeyBiasApart = "key-bias-apart";
 
 absl::StatusOr<bool> KeyBiasApart(Graph& graph, Ledger& ledger);
+
+// For GPUs: of caches in f16 and bf16 too.
+absl::StatusOr<bool> KeyBiasApartForGpu(Graph& graph, Ledger& ledger);
 
 // KeyBiasApart for caches of every type, so that tests can tell the rewrite from the rounding.
 absl::StatusOr<bool> KeyBiasApartOfAll(Graph& graph, Ledger& ledger);

@@ -127,13 +127,13 @@ TEST(Compile, SaysWhereTheBiasOfQuantisedKeysIs) {
     return args;
   };
   EXPECT_THAT(Output(compile({"--kv-type", "k=q8_0,v=q4_0"})),
-              HasSubstr("keys   quantised without their bias in 2 layers\n"));
+              HasSubstr("keys   kept without their bias in 2 layers\n"));
   EXPECT_THAT(Output(compile({"--kv-type", "v=q4_0"})), Not(HasSubstr("keys ")));
   const Json quantised = JsonOutput(compile({"--kv-type", "k=q4_0", "--json"}));
   EXPECT_EQ(quantised["key_bias"], (Json{{"apart", 2}}));
   // Of some layers alone, which the memory shows.
   EXPECT_THAT(Output(compile({"--kv-type", "k=q8_0,0:k=bf16"})),
-              HasSubstr("keys   quantised without their bias in 1 layer\n"));
+              HasSubstr("keys   kept without their bias in 1 layer\n"));
   EXPECT_THAT(Output({"dump", folder.File("m.plan"), "--stage", "memory"}),
               AllOf(ContainsRegex("layer 0 +[0-9]+ bytes  bf16 \\+ f16\n"),
                     ContainsRegex("layer 1 +[0-9]+ bytes  q8_0 \\+ f16\n")));

@@ -204,7 +204,7 @@ int64_t KeyBiasesApart(const plan::Plan& plan) {
 std::string KeysText(const plan::Plan& plan) {
   const int64_t apart = KeyBiasesApart(plan);
   if (apart == 0) return "";
-  return StrCat("keys   quantised without their bias in ", apart, apart == 1 ? " layer" : " layers",
+  return StrCat("keys   kept without their bias in ", apart, apart == 1 ? " layer" : " layers",
                 "\n");
 }
 

@@ -47,7 +47,7 @@ struct AttentionCase {
             .tile_keys = tile_keys,
             .stages = stages,
             .max_splits = MaxSplits(),
-            .key_parts = parts(k_cache),
+            .key_parts = bias ? 2 : parts(k_cache),
             .value_parts = parts(v_cache),
             .bias_dims = bias ? bias->dims : 0};
   }
@@ -338,6 +338,55 @@ const std::vector<AttentionCase>& Cases() {
                         .magnitude = 1.1386,
                         .yarn_low = 2,
                         .yarn_high = 7}},
+      // Keys of 16 bits, which without a bias are copied: with it they pass through registers.
+      {.name = "biased_half",
+       .q_heads = 14,
+       .kv_heads = 2,
+       .head_dim = 64,
+       .k_cache = "Half",
+       .v_cache = "Half",
+       .row_warps = 1,
+       .key_warps = 8,
+       .tile_tokens = 1,
+       .tile_keys = 128,
+       .splits = {1, 3},
+       .sequences = {2, 0, 1},
+       .positions = {70, 300, 0},
+       .stages = 1,
+       .bias = RopeCase{.dims = 64, .pairing = "kNeox", .base = 1e6}},
+      // Four at a time, numbers that are not turned, padding; a prompt and another's token.
+      {.name = "biased_half_prefill",
+       .q_heads = 6,
+       .kv_heads = 2,
+       .head_dim = 20,
+       .k_cache = "Half",
+       .v_cache = "Bfloat16",
+       .row_warps = 2,
+       .key_warps = 1,
+       .tile_tokens = 10,
+       .tile_keys = 32,
+       .splits = {1},
+       .sequences = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2},
+       .positions = {61, 62, 63, 64, 65, 66, 67, 68, 69, 70, 71, 72, 9},
+       .sinks = true,
+       .stages = 1,
+       .bias = RopeCase{.dims = 16, .pairing = "kNorm", .base = 1e4}},
+      {.name = "biased_bfloat16",
+       .q_heads = 4,
+       .kv_heads = 2,
+       .head_dim = 40,
+       .k_cache = "Bfloat16",
+       .v_cache = "float",
+       .row_warps = 4,
+       .key_warps = 1,
+       .tile_tokens = 32,
+       .tile_keys = 32,
+       .splits = {1},
+       .sequences = std::vector<int32_t>(37, 1),
+       .positions = Prompt(50, 37),
+       .window = 33,
+       .stages = 1,
+       .bias = RopeCase{.dims = 24, .pairing = "kNeox", .base = 1e6}},
       {.name = "turned",
        .q_heads = 8,
        .kv_heads = 2,
@@ -506,9 +555,9 @@ struct Expected {
 };
 
 // Of one head of one token. The caches' stored values are exact; of the others' roundings: q is a
-// sum of two f16 (22 digits) or two bf16 (16), K and V in f32 or q8_0 likewise two bf16, weights of
-// the sum one f16 (2^-11) or two bf16; and f32 sums. An error e of the scores is one of 2 e, as a
-// share, in the weights.
+// sum of two f16 (22 digits) or two bf16 (16), K and V in f32 or q8_0 likewise two bf16, keys with
+// their bias two of what q is; weights of the sum one f16 (2^-11) or two bf16; and f32 sums. An
+// error e of the scores is one of 2 e, as a share, in the weights.
 std::vector<Expected> HeadOf(const AttentionCase& c, const Paging& paging, int token, int head,
                              int span, const std::vector<float>& q, const std::vector<float>& keys,
                              const std::vector<float>& values, const std::vector<float>& sinks,
