@@ -12,7 +12,13 @@ struct SuperScales {
 
 // What Q4_K and Q5_K share. The plane of scales has a word a block: the scales of both rows, then
 // both minimums.
-template <int kScalesAt>  // among the step's words
+//
+// A weight is S q - M, where S, a product of 6 and 11 bits, and M have no room in f16. M is mostly
+// near the middle of S q, so either rounding would be one of the largest weights, twice as much as
+// a weight's own. So codes are counted from the middle: S (q - middle) + (S middle - M). The second
+// part is small, of S as it was before it was rounded, and what rounding S leaves is multiplied by
+// half the codes. For one addition for two weights the error's square is a quarter.
+template <int kScalesAt, uint32_t kMiddle>  // among the step's words; of the codes
 struct SixBitFormat {
   static constexpr int kMinBlocks = 8, kMaxBlocks = 8, kParts = 1;
   using Factor = HalfFactor;
@@ -27,7 +33,19 @@ struct SixBitFormat {
     const Half2 scale =
         Sub(Half2{BytePermute(bytes, 0x64646464u, 0x4140)}, Half2{0x64006400u});  // exact
     const Half2 minimum{BytePermute(bytes, 0, 0x4342)};                           // times 2^-24
-    ScaleCodes(codes, Mul(scale, scales.d), Mul(minimum, scales.minus_m), a);
+    const Half2 rounded = Mul(scale, scales.d);
+    const Half2 rest = Fma(scale, scales.d, Half2{rounded.bits ^ 0x80008000u});
+    const Half2 middle{kMiddle * 0x10001u}, middle16{kMiddle * 0x100010u};  // times 2^-24
+    const Half2 at_middle = Fma(rest, middle, Fma(minimum, scales.minus_m, Mul(rounded, middle)));
+    Fragments centered;
+#pragma unroll
+    for (int h = 0; h < 2; ++h) {
+#pragma unroll
+      for (int i = 0; i < 4; ++i) {
+        centered[h][i] = Sub(Half2{codes[h][i]}, i < 2 ? middle : middle16).bits;  // exact
+      }
+    }
+    ScaleCodes(centered, rounded, at_middle, a);
   }
   static __device__ __forceinline__ float Unscale(int exponent) {
     return PowerOfTwo(24 - exponent);
@@ -35,7 +53,7 @@ struct SixBitFormat {
 };
 
 template <int kBlocks>
-struct Q4_K : SixBitFormat<16> {
+struct Q4_K : SixBitFormat<16, 8> {
   static constexpr int kPlanes = 3;
   static constexpr Plane kPlane[] = {{32, 16}, {8, 8}, {8, 2}};
 
@@ -48,7 +66,7 @@ struct Q4_K : SixBitFormat<16> {
 };
 
 template <int kBlocks>
-struct Q5_K : SixBitFormat<20> {
+struct Q5_K : SixBitFormat<20, 16> {
   static constexpr int kPlanes = 4;
   static constexpr Plane kPlane[] = {{32, 16}, {32, 4}, {8, 8}, {8, 2}};
 
