@@ -49,10 +49,10 @@ absl::Status EmitCudaLinear(const Node& node, std::string_view kernel, PlanBuild
         StrCat(RefText(step.value("x")), ": expected rows, got ", ToString(step.type("x"))));
   }
   const int64_t warps = ProductWarps(step.gpu(), weight.layout, weight.layout.tiles);
-  const int64_t padded_k = weight.layout.padded_k();
+  const int64_t padded_k = weight.layout.padded_k(), x_parts = XParts({&weight});
   RENGA_ASSIGN_OR_RETURN(const std::string way, ChooseProductWay(step, {&weight}));
   const int64_t rows = StreamedRows(step.gpu(), way, kDecodeRows, [&](int64_t n) {
-    return LinearShared(static_cast<int>(warps), n, padded_k).At(n);
+    return LinearShared(static_cast<int>(warps), n, padded_k, x_parts).At(n);
   });
   if (rows > 0) {
     step.Launch({
@@ -61,22 +61,24 @@ absl::Status EmitCudaLinear(const Node& node, std::string_view kernel, PlanBuild
                    .args = "LinearArgs",
                    .detail = StrCat(kernel, "_", weight.Name()),
                    .config = {StrCat("using Weight = ", weight.Text(), ";"),
-                              SizesConfig(rows, warps), NormConfig(step)},
+                              SizesConfig(rows, warps, x_parts), NormConfig(step)},
                    .threads = 32 * warps,
                    .blocks_per_sm = ProductBlocksPerSm(warps)},
         .grid_x = plan::Constant(ProductBlocks(step.gpu(), weight.layout.tiles)),
-        .shared = SharedBytes(LinearShared(static_cast<int>(warps), rows, padded_k), step.rows()),
+        .shared = SharedBytes(LinearShared(static_cast<int>(warps), rows, padded_k, x_parts),
+                              step.rows()),
         .args = {Pointer("x", step.operand("x")), Pointer("norm", step.operand("norm")),
                  Pointer("weight", weight.buffer), Pointer("bias", step.operand("bias")),
                  Pointer("residual", step.operand("residual")), Pointer("y", step.result(0)),
                  Int32("tokens", step.rows())},
     });
-    step.EndVariant(rows, DecodeReason(rows, kDecodeRows));
+    step.EndVariant(rows, StrCat(DecodeReason(rows, kDecodeRows), XPartsReason(x_parts)));
   }
-  return EmitManyRows(step, way, rows, {&weight}, [&](const ManyRows& many, const HalfRowsOf& x) {
-    AddMatmul(step, many, x, weight,
-              {step.operand("bias"), step.operand("residual"), step.result(0)});
-  });
+  return EmitManyRows(step, way, rows, {&weight}, x_parts,
+                      [&](const ManyRows& many, const HalfRowsOf& x) {
+                        AddMatmul(step, many, x, weight,
+                                  {step.operand("bias"), step.operand("residual"), step.result(0)});
+                      });
 }
 
 absl::Status EmitCudaGateUp(const Node& node, std::string_view kernel, PlanBuilder& builder) {
@@ -87,9 +89,10 @@ absl::Status EmitCudaGateUp(const Node& node, std::string_view kernel, PlanBuild
   RENGA_ASSIGN_OR_RETURN(const std::string activation, ActivationText(step.NameAttr("activation")));
   const int64_t warps = ProductWarps(step.gpu(), gate.layout, gate.layout.tiles);
   const int64_t padded_k = std::max(gate.layout.padded_k(), up.layout.padded_k());
+  const int64_t x_parts = XParts({&gate, &up});
   RENGA_ASSIGN_OR_RETURN(const std::string way, ChooseProductWay(step, {&gate, &up}));
   const int64_t rows = StreamedRows(step.gpu(), way, kDecodeRows, [&](int64_t n) {
-    return GateUpShared(static_cast<int>(warps), n, padded_k).At(n);
+    return GateUpShared(static_cast<int>(warps), n, padded_k, x_parts).At(n);
   });
   if (rows > 0) {
     step.Launch({
@@ -99,27 +102,28 @@ absl::Status EmitCudaGateUp(const Node& node, std::string_view kernel, PlanBuild
                    .detail = StrCat(kernel, "_", gate.Name(),
                                     up.type == gate.type ? "" : StrCat("_", Name(up.type))),
                    .config = {StrCat("using Gate = ", gate.Text(), ";"),
-                              StrCat("using Up = ", up.Text(), ";"), SizesConfig(rows, warps),
-                              NormConfig(step),
+                              StrCat("using Up = ", up.Text(), ";"),
+                              SizesConfig(rows, warps, x_parts), NormConfig(step),
                               StrCat("static constexpr Activation kActivation = ", activation,
                                      ";")},
                    .threads = 32 * warps,
                    .blocks_per_sm = ProductBlocksPerSm(warps)},
         .grid_x = plan::Constant(ProductBlocks(step.gpu(), gate.layout.tiles)),
-        .shared = SharedBytes(GateUpShared(static_cast<int>(warps), rows, padded_k), step.rows()),
+        .shared = SharedBytes(GateUpShared(static_cast<int>(warps), rows, padded_k, x_parts),
+                              step.rows()),
         .args = {Pointer("x", step.operand("x")), Pointer("norm", step.operand("norm")),
                  Pointer("gate", gate.buffer), Pointer("up", up.buffer),
                  Pointer("gate_bias", step.operand("gate_bias")),
                  Pointer("up_bias", step.operand("up_bias")), Pointer("y", step.result(0)),
                  Int32("tokens", step.rows())},
     });
-    step.EndVariant(rows, DecodeReason(rows, kDecodeRows));
+    step.EndVariant(rows, StrCat(DecodeReason(rows, kDecodeRows), XPartsReason(x_parts)));
   }
   if (rows >= step.max_rows()) return absl::OkStatus();
   RENGA_ASSIGN_OR_RETURN(const int32_t gate_y, step.RowScratch("gate", DType::kF32, gate.rows));
   RENGA_ASSIGN_OR_RETURN(const int32_t up_y, step.RowScratch("up", DType::kF32, up.rows));
   return EmitManyRows(
-      step, way, rows, {&gate, &up}, [&](const ManyRows& many, const HalfRowsOf& x) {
+      step, way, rows, {&gate, &up}, x_parts, [&](const ManyRows& many, const HalfRowsOf& x) {
         AddMatmul(step, many, x, gate, {.bias = step.operand("gate_bias"), .y = gate_y});
         AddMatmul(step, many, x, up, {.bias = step.operand("up_bias"), .y = up_y});
         step.Launch(GluLaunch(step, activation, gate_y, up_y, step.result(0),
@@ -145,6 +149,8 @@ absl::Status EmitCudaHead(const Node& node, std::string_view kernel, PlanBuilder
   const int64_t warps = 8, padded_k = weight.layout.padded_k();
   // Twice what products take: there is hardly ever more, and a second kernel for few rows is saved.
   const int64_t wanted = 2 * kDecodeRows;
+  // One part, also of small heads: what f16 does to x here no later product makes larger.
+  constexpr int64_t kXParts = 1;
   RENGA_ASSIGN_OR_RETURN(const std::string way, ChooseProductWay(step, {&weight}));
   const int64_t rows = StreamedRows(step.gpu(), way, wanted, [&](int64_t n) {
     return HeadShared(static_cast<int>(warps), n, padded_k).At(n);
@@ -157,7 +163,7 @@ absl::Status EmitCudaHead(const Node& node, std::string_view kernel, PlanBuilder
                    .args = "HeadArgs",
                    .detail = StrCat(kernel, "_", weight.Name()),
                    .config = {StrCat("using Weight = ", weight.Text(), ";"),
-                              SizesConfig(rows, warps), NormConfig(step)},
+                              SizesConfig(rows, warps, kXParts), NormConfig(step)},
                    .threads = 32 * warps,
                    .blocks_per_sm = ProductBlocksPerSm(warps)},
         .grid_x = plan::Constant(ProductBlocks(step.gpu(), weight.layout.tiles)),
@@ -170,10 +176,11 @@ absl::Status EmitCudaHead(const Node& node, std::string_view kernel, PlanBuilder
     });
     step.EndVariant(rows, DecodeReason(rows, wanted));
   }
-  return EmitManyRows(step, way, rows, {&weight}, [&](const ManyRows& many, const HalfRowsOf& x) {
-    AddMatmul(step, many, x, weight, {.bias = step.operand("bias"), .y = logits});
-    step.Launch(ArgMaxLaunch(step.rows(), weight.rows, logits, next));
-  });
+  return EmitManyRows(
+      step, way, rows, {&weight}, kXParts, [&](const ManyRows& many, const HalfRowsOf& x) {
+        AddMatmul(step, many, x, weight, {.bias = step.operand("bias"), .y = logits});
+        step.Launch(ArgMaxLaunch(step.rows(), weight.rows, logits, next));
+      });
 }
 
 }  // namespace renga::codegen

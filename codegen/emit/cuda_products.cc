@@ -15,10 +15,17 @@ std::string TargetNames(const GpuLimits& gpu) {
   return StrJoin(names, ",");
 }
 
-std::string ProductText(const ProductWeight& weight) {
+std::string ProductText(const ProductWeight& weight, const HalfRowsOf& x) {
   return StrCat("y = ", renga::Name(weight.type), "[", weight.rows, ",", weight.k,
-                "] x + bias + residual, x in f16");
+                "] x + bias + residual, x in ", x.x_parts == 2 ? "two f16" : "f16");
 }
+
+// x as the sum of two f16 takes twice the products of one, and what its rounding adds to the
+// logits' errors is gone. A step whose products are by fewer weights than this takes it: for 2,048
+// rows those are at most 69 GFLOP, some 0.1 ms of an H100's tensor cores, and a model of such steps
+// is held up by much else (docs/kernels-cuda.md has what it gains and costs). By weights and not by
+// rows: a row's result shall not depend on what is computed beside it.
+constexpr int64_t kTwoPartWeights = int64_t{1} << 24;
 
 // Tiles and warps of a matrix product. Few rows: as many blocks as a multiprocessor each, for what
 // is under way of the weights is so much a block; its eight warps divide its tiles and k. More
@@ -131,13 +138,13 @@ void AddMma(CudaStep& step, bool few, const HalfRowsOf& x, const ProductWeight& 
                  .args = "MatmulArgs",
                  .detail = StrCat("matmul_", weight.Name(), few ? "_few" : ""),
                  .config = {StrCat("using Weight = ", weight.Text(), ";"),
-                            StrCat("static constexpr int kPitch = ", x.pitch,
-                                   ", kTileTokens = ", shape.tile_tokens, ";"),
+                            StrCat("static constexpr int kXParts = ", x.x_parts, ", kPitch = ",
+                                   x.pitch, ", kTileTokens = ", shape.tile_tokens, ";"),
                             StrCat("static constexpr int kRowTiles = ", shape.row_tiles,
                                    ", kRowWarps = ", shape.row_warps, ", kDepthWarps = ",
                                    shape.depth_warps, ", kStages = ", shape.stages, ";")},
                  .threads = shape.threads(),
-                 .ir = ProductText(weight)},
+                 .ir = ProductText(weight, x)},
       .grid_x = plan::Constant(CeilDiv(weight.layout.tiles, shape.tiles_of_block())),
       .grid_y = plan::CeilDivide(step.rows(), shape.tile_tokens),
       .shared = plan::Constant(shape.shared_bytes()),
@@ -159,17 +166,19 @@ void AddWgmma(CudaStep& step, int64_t last, const HalfRowsOf& x, const ProductWe
                  .detail = StrCat("wgmma_", weight.Name(), "_", tile.tokens,
                                   shape.splits > 1 ? StrCat("_in_", shape.splits) : ""),
                  .config = {StrCat("using Weight = ", weight.Text(), ";"),
+                            StrCat("static constexpr int kXParts = ", x.x_parts,
+                                   ", kPitch = ", x.pitch, ";"),
                             StrCat("static constexpr int kTileTokens = ", tile.tokens,
                                    ", kStages = ", tile.stages, ", kSplits = ", shape.splits, ";")},
                  .threads = kWgmmaThreads,
-                 .ir = ProductText(weight),
+                 .ir = ProductText(weight, x),
                  .has_tensor_map = true},
       .grid_x = plan::CeilDivide(step.rows(), tile.tokens),
       .grid_y = plan::Constant(WgmmaShape::grid_y(weight)),
       .grid_z = plan::Constant(shape.splits),
       .shared = plan::Constant(MatmulWgmmaShared(tile.tokens, tile.stages, shape.splits)),
-      .args = {RowTiles("map", x.values, step.rows(), x.pitch, tile.tokens), Pointer("x", -1),
-               Pointer("factors", x.factors), Pointer("weight", weight.buffer),
+      .args = {RowTiles("map", x.values, step.rows(), x.x_parts * x.pitch, tile.tokens),
+               Pointer("x", -1), Pointer("factors", x.factors), Pointer("weight", weight.buffer),
                Pointer("bias", operands.bias), Pointer("residual", operands.residual),
                Pointer("y", operands.y), Int32("tokens", step.rows()),
                Pointer("parts", shape.splits > 1 ? x.parts : -1),
@@ -227,6 +236,16 @@ std::string DecodeReason(int64_t rows, int64_t wanted) {
                 " rows do not fit a block's shared memory");
 }
 
+int64_t XParts(absl::Span<const ProductWeight* const> weights) {
+  int64_t count = 0;
+  for (const ProductWeight* weight : weights) count += weight->rows * weight->k;
+  return count < kTwoPartWeights ? 2 : 1;
+}
+
+std::string XPartsReason(int64_t x_parts) {
+  return x_parts == 2 ? "; x as the sum of two f16, for products by few weights" : "";
+}
+
 double NormEps(const CudaStep& step) { return step.has("norm") ? step.Float("eps") : 0; }
 
 std::string NormConfig(const CudaStep& step) {
@@ -234,14 +253,15 @@ std::string NormConfig(const CudaStep& step) {
                 "; static constexpr float kEps = ", FloatText(NormEps(step)), ";");
 }
 
-std::string SizesConfig(int64_t rows, int64_t warps) {
-  return StrCat("static constexpr int kTokens = ", rows, ", kWarps = ", warps, ";");
+std::string SizesConfig(int64_t rows, int64_t warps, int64_t x_parts) {
+  return StrCat("static constexpr int kTokens = ", rows, ", kWarps = ", warps,
+                ", kXParts = ", x_parts, ";");
 }
 
 absl::StatusOr<HalfRowsOf> HalfRowsScratch(CudaStep& step,
                                            absl::Span<const ProductWeight* const> weights,
-                                           absl::Span<const ManyRows> variants) {
-  HalfRowsOf half;
+                                           absl::Span<const ManyRows> variants, int64_t x_parts) {
+  HalfRowsOf half = {.x_parts = x_parts};
   int64_t parts = 0, tickets = 0;
   for (const ProductWeight* weight : weights) {
     half.pitch = std::max(half.pitch, weight->layout.padded_k());
@@ -253,7 +273,8 @@ absl::StatusOr<HalfRowsOf> HalfRowsScratch(CudaStep& step,
       tickets = std::max(tickets, shape.grid_x(rows.last) * WgmmaShape::grid_y(*weight));
     }
   }
-  RENGA_ASSIGN_OR_RETURN(half.values, step.RowScratch("half", DType::kF16, half.pitch));
+  RENGA_ASSIGN_OR_RETURN(half.values,
+                         step.RowScratch("half", DType::kF16, half.x_parts * half.pitch));
   RENGA_ASSIGN_OR_RETURN(half.factors, step.RowScratch("factors", DType::kF32, 1));
   if (tickets > 0) {
     RENGA_ASSIGN_OR_RETURN(half.parts, step.Scratch("parts", DType::kF32, parts));
@@ -310,18 +331,19 @@ std::vector<ManyRows> ManyRowsVariants(const CudaStep& step, std::string_view wa
 void AddHalfRows(CudaStep& step, Matmul matmul, const HalfRowsOf& half, int64_t k) {
   const bool normed = step.has("norm"), wgmma = matmul == Matmul::kWgmma;
   step.Launch({
-      .kernel = {.header = "matmul",
-                 .call = "HalfRows<Config>",
-                 .args = "HalfRowsArgs",
-                 .detail = StrCat("half_rows_", k, normed ? "_norm" : "", wgmma ? "_wgmma" : ""),
-                 .config = {StrCat("static constexpr int kK = ", k, ", kPaddedK = ", half.pitch,
-                                   ", kThreads = ", kHalfRowsThreads, ";"),
-                            StrCat("static constexpr bool kNorm = ", normed ? "true" : "false",
-                                   ", kWgmmaOrder = ", wgmma ? "true" : "false", ";"),
-                            StrCat("static constexpr float kEps = ", FloatText(NormEps(step)),
-                                   ";")},
-                 .threads = kHalfRowsThreads,
-                 .ir = StrCat("f16 rows of x", normed ? ", normed" : "", ", before a product")},
+      .kernel =
+          {.header = "matmul",
+           .call = "HalfRows<Config>",
+           .args = "HalfRowsArgs",
+           .detail = StrCat("half_rows_", k, normed ? "_norm" : "", wgmma ? "_wgmma" : ""),
+           .config = {StrCat("static constexpr int kK = ", k, ", kPaddedK = ", half.pitch,
+                             ", kXParts = ", half.x_parts, ", kThreads = ", kHalfRowsThreads, ";"),
+                      StrCat("static constexpr bool kNorm = ", normed ? "true" : "false",
+                             ", kWgmmaOrder = ", wgmma ? "true" : "false", ";"),
+                      StrCat("static constexpr float kEps = ", FloatText(NormEps(step)), ";")},
+           .threads = kHalfRowsThreads,
+           .ir = StrCat("f16 rows of x", half.x_parts == 2 ? ", in two parts" : "",
+                        normed ? ", normed" : "", ", before a product")},
       .grid_x = step.rows(),
       .shared = plan::Constant(8 * kHalfRowsThreads / 32),
       .args = {Pointer("x", step.operand("x")), Pointer("norm", step.operand("norm")),

@@ -61,12 +61,18 @@ int64_t StreamedRows(const GpuLimits& gpu, std::string_view way, int64_t most, S
 // Why a kernel that streams weights past `rows` rows serves no more.
 std::string DecodeReason(int64_t rows, int64_t wanted);
 
+// How many f16 the products of a step by `weights` take a number of x as, and what that adds to
+// the reason of a variant.
+int64_t XParts(absl::Span<const ProductWeight* const> weights);
+std::string XPartsReason(int64_t x_parts);
+
 // eps of the node's norm; 0 without one.
 double NormEps(const CudaStep& step);
 
-// "static constexpr bool kNorm = true; ...", "static constexpr int kTokens = 8, kWarps = 4;".
+// "static constexpr bool kNorm = true; ...",
+// "static constexpr int kTokens = 8, kWarps = 4, kXParts = 2;".
 std::string NormConfig(const CudaStep& step);
-std::string SizesConfig(int64_t rows, int64_t warps);
+std::string SizesConfig(int64_t rows, int64_t warps, int64_t x_parts);
 
 // Shared memory as an expression of the rows.
 plan::Expr SharedBytes(const TokenBytes& bytes, const plan::Expr& rows);
@@ -74,7 +80,8 @@ plan::Expr SharedBytes(const TokenBytes& bytes, const plan::Expr& rows);
 // Rows of x as f16 in scratch, and their factors; and what blocks that divide k hand over.
 struct HalfRowsOf {
   int32_t values = -1, factors = -1;
-  int64_t pitch = 0;  // halves from row to row
+  int64_t pitch = 0;    // halves of a part of a row
+  int64_t x_parts = 1;  // numbers whose sum is one of x: a row is so many parts
   int32_t parts = -1, tickets = -1;
 };
 
@@ -108,7 +115,7 @@ std::vector<ManyRows> ManyRowsVariants(const CudaStep& step, std::string_view wa
 // Scratch for all of `variants`, one at a time.
 absl::StatusOr<HalfRowsOf> HalfRowsScratch(CudaStep& step,
                                            absl::Span<const ProductWeight* const> weights,
-                                           absl::Span<const ManyRows> variants);
+                                           absl::Span<const ManyRows> variants, int64_t x_parts);
 
 // Adds the launch that fills it from operand x[rows, k], perhaps normed by operand norm. What
 // kWgmma reads in another order than the others.
@@ -123,18 +130,19 @@ void AddMatmul(CudaStep& step, const ManyRows& rows, const HalfRowsOf& x,
                const ProductWeight& weight, const MatmulOperands& operands);
 
 // Variants for more than `decoded` rows of operand x, perhaps normed by operand norm, as `way`
-// says. In each the rows become f16 once, and `products(rows, x as f16)` adds what follows:
-// products by `weights`, and more.
+// says. In each the rows become f16 once, `x_parts` of them a number, and `products(rows, x as
+// f16)` adds what follows: products by `weights`, and more.
 template <typename Products>
 absl::Status EmitManyRows(CudaStep& step, std::string_view way, int64_t decoded,
-                          absl::Span<const ProductWeight* const> weights, Products products) {
+                          absl::Span<const ProductWeight* const> weights, int64_t x_parts,
+                          Products products) {
   const std::vector<ManyRows> variants = ManyRowsVariants(step, way, decoded, weights);
   if (variants.empty()) return absl::OkStatus();
-  RENGA_ASSIGN_OR_RETURN(const HalfRowsOf half, HalfRowsScratch(step, weights, variants));
+  RENGA_ASSIGN_OR_RETURN(const HalfRowsOf half, HalfRowsScratch(step, weights, variants, x_parts));
   for (const ManyRows& rows : variants) {
     AddHalfRows(step, rows.matmul, half, weights[0]->k);
     products(rows, half);
-    step.EndVariant(rows.last, rows.reason);
+    step.EndVariant(rows.last, StrCat(rows.reason, XPartsReason(x_parts)));
   }
   return absl::OkStatus();
 }

@@ -70,6 +70,7 @@ struct Qkv {
   int64_t padded_k() const {
     return std::max({q.layout.padded_k(), k.layout.padded_k(), v.layout.padded_k()});
   }
+  int64_t x_parts() const { return XParts({&q, &k, &v}); }
 };
 
 absl::StatusOr<Qkv> QkvOf(const CudaStep& step) {
@@ -153,7 +154,7 @@ absl::Status AddFused(CudaStep& step, const Qkv& qkv, int64_t rows) {
       StrCat("using Query = ", qkv.q.Text(), ";"),
       StrCat("using Key = ", qkv.k.Text(), ";"),
       StrCat("using Value = ", qkv.v.Text(), ";"),
-      SizesConfig(rows, warps),
+      SizesConfig(rows, warps, qkv.x_parts()),
       StrCat("static constexpr int kQueryBlocks = ", blocks[0], ", kKeyBlocks = ", blocks[1],
              ", kValueBlocks = ", blocks[2], ";"),
       StrCat("static constexpr int kQueryHeads = ", qkv.q_heads, ", kKvHeads = ", qkv.kv_heads,
@@ -176,7 +177,8 @@ absl::Status AddFused(CudaStep& step, const Qkv& qkv, int64_t rows) {
                  .blocks_per_sm = ProductBlocksPerSm(warps)},
       .grid_x = plan::Constant(blocks[0] + blocks[1] + blocks[2]),
       .shared = SharedBytes(
-          QkvRopeShared(static_cast<int>(warps), rows, qkv.padded_k(), qkv.head_dim), step.rows()),
+          QkvRopeShared(static_cast<int>(warps), rows, qkv.padded_k(), qkv.head_dim, qkv.x_parts()),
+          step.rows()),
       .args = {Pointer("x", step.operand("x")),
                Pointer("norm", step.operand("norm")),
                Pointer("q", qkv.q.buffer),
@@ -200,7 +202,7 @@ absl::Status AddFused(CudaStep& step, const Qkv& qkv, int64_t rows) {
                        step.Persistent("qkv_rope.tickets", 4 * (qkv.q_heads + 2 * qkv.kv_heads))),
                Int32("tokens", step.rows())},
   });
-  step.EndVariant(rows, DecodeReason(rows, kDecodeRows));
+  step.EndVariant(rows, StrCat(DecodeReason(rows, kDecodeRows), XPartsReason(qkv.x_parts())));
   return absl::OkStatus();
 }
 
@@ -213,7 +215,7 @@ absl::Status EmitCudaQkvRope(const Node& node, std::string_view kernel, PlanBuil
   RENGA_ASSIGN_OR_RETURN(const std::string way, ChooseProductWay(step, weights));
   const int64_t rows = StreamedRows(step.gpu(), way, kDecodeRows, [&](int64_t n) {
     return QkvRopeShared(static_cast<int>(WarpsOf(step.gpu(), qkv)), n, qkv.padded_k(),
-                         qkv.head_dim)
+                         qkv.head_dim, qkv.x_parts())
         .At(n);
   });
   if (rows > 0) RENGA_RETURN_IF_ERROR(AddFused(step, qkv, rows));
@@ -223,12 +225,13 @@ absl::Status EmitCudaQkvRope(const Node& node, std::string_view kernel, PlanBuil
   RENGA_ASSIGN_OR_RETURN(const int32_t q, step.RowScratch("q", DType::kF32, qkv.q.rows));
   RENGA_ASSIGN_OR_RETURN(const int32_t k, step.RowScratch("k", DType::kF32, qkv.k.rows));
   RENGA_ASSIGN_OR_RETURN(const int32_t v, step.RowScratch("v", DType::kF32, qkv.v.rows));
-  return EmitManyRows(step, way, rows, weights, [&](const ManyRows& many, const HalfRowsOf& x) {
-    AddMatmul(step, many, x, qkv.q, {.bias = step.operand("q_bias"), .y = q});
-    AddMatmul(step, many, x, qkv.k, {.bias = step.operand("k_bias"), .y = k});
-    AddMatmul(step, many, x, qkv.v, {.bias = step.operand("v_bias"), .y = v});
-    step.Launch(FinishHeadsLaunch(step, qkv, q, k, v));
-  });
+  return EmitManyRows(step, way, rows, weights, qkv.x_parts(),
+                      [&](const ManyRows& many, const HalfRowsOf& x) {
+                        AddMatmul(step, many, x, qkv.q, {.bias = step.operand("q_bias"), .y = q});
+                        AddMatmul(step, many, x, qkv.k, {.bias = step.operand("k_bias"), .y = k});
+                        AddMatmul(step, many, x, qkv.v, {.bias = step.operand("v_bias"), .y = v});
+                        step.Launch(FinishHeadsLaunch(step, qkv, q, k, v));
+                      });
 }
 
 absl::Status EmitCudaRope(const Node& node, std::string_view kernel, PlanBuilder& builder) {

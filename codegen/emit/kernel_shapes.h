@@ -24,32 +24,35 @@ constexpr int64_t StagedRowFloats(int warps, int64_t padded_k) {
 }
 
 // StagedRows and `sums` TileSums: what every product for a few tokens takes. `warps` of a block, at
-// most `max_tokens` tokens (the Config's kTokens), the largest padded k of its weights.
-constexpr TokenBytes ProductShared(int warps, int64_t max_tokens, int64_t padded_k, int sums) {
+// most `max_tokens` tokens (the Config's kTokens), the largest padded k of its weights, kXParts.
+constexpr TokenBytes ProductShared(int warps, int64_t max_tokens, int64_t padded_k, int sums,
+                                   int64_t x_parts) {
   const int64_t columns = (max_tokens + 1) / 2 * 2;
   // Two arrays of floats are rounded up to 16 bytes.
   return {
       2 * 12 + 4 * StagedRowFloats(warps, padded_k) + sums * int64_t{2} * warps * 16 * columns * 4,
-      2 * StagedPitch(padded_k) + 4 + 8 * warps};
+      2 * x_parts * StagedPitch(padded_k) + 4 + 8 * warps};
 }
 
-constexpr TokenBytes LinearShared(int warps, int64_t max_tokens, int64_t padded_k) {
-  return ProductShared(warps, max_tokens, padded_k, 1);
+constexpr TokenBytes LinearShared(int warps, int64_t max_tokens, int64_t padded_k,
+                                  int64_t x_parts = 1) {
+  return ProductShared(warps, max_tokens, padded_k, 1, x_parts);
 }
 
-constexpr TokenBytes GateUpShared(int warps, int64_t max_tokens, int64_t padded_k) {
-  return ProductShared(warps, max_tokens, padded_k, 2);
+constexpr TokenBytes GateUpShared(int warps, int64_t max_tokens, int64_t padded_k,
+                                  int64_t x_parts = 1) {
+  return ProductShared(warps, max_tokens, padded_k, 2, x_parts);
 }
 
 constexpr TokenBytes HeadShared(int warps, int64_t max_tokens, int64_t padded_k) {
-  TokenBytes bytes = ProductShared(warps, max_tokens, padded_k, 1);
+  TokenBytes bytes = ProductShared(warps, max_tokens, padded_k, 1, 1);
   bytes.fixed += 4;
   return bytes;
 }
 
 constexpr TokenBytes QkvRopeShared(int warps, int64_t max_tokens, int64_t padded_k,
-                                   int64_t head_dim) {
-  TokenBytes bytes = ProductShared(warps, max_tokens, padded_k, 1);
+                                   int64_t head_dim, int64_t x_parts = 1) {
+  TokenBytes bytes = ProductShared(warps, max_tokens, padded_k, 1, x_parts);
   bytes.fixed += (warps * head_dim * 4 + 15) / 16 * 16 + 4;
   return bytes;
 }

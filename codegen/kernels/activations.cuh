@@ -2,7 +2,8 @@
 //
 // A row is multiplied by a power of two that brings its largest value to 2^14..2^15, so nothing
 // overflows and only what is 2^-28 of that largest loses digits; the row's factor puts the sums
-// right. The norm needs no second pass: its weights go in, its 1/rms is part of the factor.
+// right. The norm needs no second pass: its weights go in, its 1/rms is part of the factor. In two
+// parts a number is the sum of two f16.
 #pragma once
 
 #include "codegen/kernels/numbers.cuh"
@@ -20,20 +21,20 @@ __host__ __device__ constexpr int StagedRowFloats(int threads, int padded_k) {
 }
 
 // Rows of kK values in shared memory.
-template <int kThreads, int kK, int kPaddedK>
+template <int kThreads, int kK, int kPaddedK, int kXParts = 1>
 struct StagedRows {
   static constexpr int kWarps = kThreads / 32;
   // Halves from row to row. An odd multiple of 64 bytes: the 16-byte loads of two rows' lanes then
   // fall into different banks.
   static constexpr int kPitch = (kPaddedK + 63) / 64 * 64 + 32;
 
-  Half* values;    // [tokens, kPitch], zeros from kK to kPaddedK
+  Half* values;    // [tokens, kXParts, kPitch], zeros from kK to kPaddedK
   float* factors;  // [tokens], of the sums
   float* partial;  // [tokens, kWarps, 2]
   float* staged;   // [kStagedRow]
 
   __device__ __forceinline__ StagedRows(SharedArena& arena, int tokens)
-      : values(arena.Take<Half>(tokens * kPitch)),
+      : values(arena.Take<Half>(tokens * kXParts * kPitch)),
         factors(arena.Take<float>(tokens)),
         partial(arena.Take<float>(tokens * kWarps * 2)),
         staged(kStagedRow > 0 ? arena.Take<float>(kStagedRow) : nullptr) {}
@@ -86,14 +87,23 @@ struct StagedRows {
       if (kKeeps && t < tokens - 1) {
         Load<kNorm>(from, norm, kept, [](const float(&)[kVector], const float(&)[kVector]) {});
       }
-      Half* to = values + t * kPitch;
+      Half* to = values + t * kXParts * kPitch;
       const auto store = [&](int k, const float(&normed)[kVector]) {
-        if constexpr (kVector == 4) {
-          *reinterpret_cast<uint2*>(to + k) =
-              make_uint2(ToHalf2(normed[0] * row.scale, normed[1] * row.scale).bits,
-                         ToHalf2(normed[2] * row.scale, normed[3] * row.scale).bits);
-        } else {
-          to[k] = ToHalf(normed[0] * row.scale);
+        float rest[kVector];
+#pragma unroll
+        for (int i = 0; i < kVector; ++i) rest[i] = normed[i] * row.scale;
+#pragma unroll
+        for (int part = 0; part < kXParts; ++part) {
+          if constexpr (kVector == 4) {
+            const Half2 first = ToHalf2(rest[0], rest[1]), second = ToHalf2(rest[2], rest[3]);
+            *reinterpret_cast<uint2*>(to + part * kPitch + k) = make_uint2(first.bits, second.bits);
+            rest[0] -= LowToFloat(first), rest[1] -= HighToFloat(first);
+            rest[2] -= LowToFloat(second), rest[3] -= HighToFloat(second);
+          } else {
+            const Half of_part = ToHalf(rest[0]);
+            to[part * kPitch + k] = of_part;
+            rest[0] -= ToFloat(of_part);
+          }
         }
       };
       if constexpr (kKeeps) {
@@ -115,7 +125,10 @@ struct StagedRows {
           store(PlaceOf(v), normed);
         }
       }
-      for (int k = kK + threadIdx.x; k < kPaddedK; k += kThreads) to[k] = Half{0};
+      for (int k = kK + threadIdx.x; k < kPaddedK; k += kThreads) {
+#pragma unroll
+        for (int part = 0; part < kXParts; ++part) to[part * kPitch + k] = Half{0};
+      }
     }
     SyncThreads();
   }

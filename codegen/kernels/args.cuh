@@ -151,11 +151,11 @@ struct ExpertSumArgs {
 struct HalfRowsArgs {
   const float* x;     // [rows, k]
   const float* norm;  // [k] where kNorm
-  Half* y;            // [rows, padded k]
+  Half* y;            // [rows, kXParts, padded k]
   float* factors;     // [rows]: what sums of products with y are to be multiplied by
 };
 struct MatmulArgs {
-  const Half* x;          // [tokens, kPitch], by HalfRows
+  const Half* x;          // [tokens, kXParts, kPitch], by HalfRows
   const float* factors;   // [tokens]
   const void* weight;     // packed
   const float* bias;      // [n] or null
@@ -166,8 +166,8 @@ struct MatmulArgs {
 
 // matmul_wgmma.cuh.
 struct MatmulWgmmaArgs {
-  // x: [tokens or more, kPitch] f16 by HalfRows with kWgmmaOrder; boxes of kTileTokens rows of 64,
-  // the 128-byte swizzle.
+  // x: [tokens or more, kXParts kPitch] f16 by HalfRows with kWgmmaOrder; boxes of kTileTokens rows
+  // of 64, the 128-byte swizzle.
   TensorMap map;
   MatmulArgs product;  // whose x is not used
   // Where several blocks divide k; else not used.

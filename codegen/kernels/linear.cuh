@@ -10,17 +10,17 @@
 
 namespace renga::kernels {
 
-// Config: Weight; kTokens, kWarps; kNorm, kEps. Any grid of one dimension: blocks take tiles of 16
-// rows in turn.
+// Config: Weight; kTokens, kWarps; kXParts (1 or 2); kNorm, kEps. Any grid of one dimension: blocks
+// take tiles of 16 rows in turn.
 template <class Config>
 __device__ __forceinline__ void Linear(const LinearArgs& args) {
   using Weight = typename Config::Weight;
-  constexpr int kWarps = Config::kWarps, kTokens = Config::kTokens;
-  using Rows = StagedRows<kWarps * 32, Weight::kK, Weight::kPaddedK>;
+  constexpr int kWarps = Config::kWarps, kTokens = Config::kTokens, kXParts = Config::kXParts;
+  using Rows = StagedRows<kWarps * 32, Weight::kK, Weight::kPaddedK, kXParts>;
 
   SharedArena arena;
   Rows rows(arena, args.tokens);
-  TileSums<kWarps, kTokens> tile_sums(arena);
+  TileSums<kWarps, kTokens, kXParts> tile_sums(arena);
   TileStream<typename Weight::Layout, kWarps> stream(args.weight, Weight::kTiles, blockIdx.x,
                                                      gridDim.x);
 
@@ -52,7 +52,7 @@ __device__ __forceinline__ void Linear(const LinearArgs& args) {
       residual[i] =
           pair.there && args.residual != nullptr ? LoadFromL2(args.residual + pair.at) : 0.0f;
     }
-    WarpSums<kTokens> sums;
+    WarpSums<kTokens, kXParts> sums;
     sums.Clear();
     stream.template Multiply<Rows::kPitch>(rows.values, args.tokens, sums);
     const float* all = tile_sums.Put(sums);
@@ -61,7 +61,7 @@ __device__ __forceinline__ void Linear(const LinearArgs& args) {
     for (int i = 0; i < kPairs; ++i) {
       const Pair pair = pair_of(i);
       if (!pair.there) continue;
-      const float sum = TileSums<kWarps, kTokens>::Sum(all, pair.n % 16, pair.t);
+      const float sum = TileSums<kWarps, kTokens, kXParts>::Sum(all, pair.n % 16, pair.t);
       args.y[pair.at] = sum * unscale * rows.factors[pair.t] + bias[i] + residual[i];
     }
   }

@@ -15,9 +15,10 @@
 
 namespace renga::kernels {
 
-// Rows of x, perhaps normed, as f16 with a factor: what StagedRows does, in global memory.
-// Config: kK, kPaddedK (what its readers' weights have at most); kWgmmaOrder (whether for
-// matmul_wgmma, then kPaddedK is a multiple of 64); kNorm, kEps; kThreads. Grid: rows.
+// Rows of x, perhaps normed, as f16 with a factor: what StagedRows does, in global memory. With two
+// parts a row's kPaddedK numbers are followed by as many that hold what rounding left of them.
+// Config: kK, kPaddedK (what its readers' weights have at most); kXParts (1 or 2); kWgmmaOrder
+// (whether for matmul_wgmma, then kPaddedK is a multiple of 64); kNorm, kEps; kThreads. Grid: rows.
 template <class Config>
 __device__ __forceinline__ void HalfRows(const HalfRowsArgs& args) {
   constexpr int kK = Config::kK, kWarps = Config::kThreads / 32;
@@ -26,7 +27,7 @@ __device__ __forceinline__ void HalfRows(const HalfRowsArgs& args) {
   WaitForPreviousKernel();
   LetNextKernelStart();
   const float* x = args.x + static_cast<int64_t>(blockIdx.x) * kK;
-  Half* y = args.y + static_cast<int64_t>(blockIdx.x) * Config::kPaddedK;
+  Half* y = args.y + static_cast<int64_t>(blockIdx.x) * (Config::kXParts * Config::kPaddedK);
   const auto normed = [&](float value, int k) {
     return Config::kNorm ? value * args.norm[k] : value;
   };
@@ -56,7 +57,12 @@ __device__ __forceinline__ void HalfRows(const HalfRowsArgs& args) {
     // has it.
     const int q = k % 32 / 8, h = k % 8 / 4, c = k % 4;
     const int place = Config::kWgmmaOrder ? k / 32 * 32 + 16 * h + c / 2 * 8 + 2 * q + c % 2 : k;
-    y[place] = ToHalf(k < kK ? normed(LoadFromL2(x + k), k) * row.scale : 0.0f);
+    const float scaled = k < kK ? normed(LoadFromL2(x + k), k) * row.scale : 0.0f;
+    const Half high = ToHalf(scaled);
+    y[place] = high;
+    if constexpr (Config::kXParts == 2) {
+      y[Config::kPaddedK + place] = ToHalf(scaled - ToFloat(high));
+    }
   }
   if (threadIdx.x == 0) {
     args.factors[blockIdx.x] =
@@ -76,8 +82,8 @@ __device__ __forceinline__ void StoreProduct(const MatmulArgs& args, int row, in
   args.y[at] = y;
 }
 
-// Config: Weight; kPitch (halves from row to row of x, at least the weight's padded k); kTileTokens
-// (a multiple of 8), kRowTiles, kRowWarps, kDepthWarps, kStages (2 or more).
+// Config: Weight; kXParts, kPitch (halves of a part of a row of x, at least the weight's padded k);
+// kTileTokens (a multiple of 8), kRowTiles, kRowWarps, kDepthWarps, kStages (2 or more).
 // Grid: tiles / (kRowTiles * kRowWarps) and tokens / kTileTokens, both rounded up.
 template <class Config>
 class MatmulKernel {
@@ -86,6 +92,7 @@ class MatmulKernel {
   using Type = typename Weight::Type;
   static constexpr int kTileTokens = Config::kTileTokens, kRowTiles = Config::kRowTiles;
   static constexpr int kDepth = Config::kDepthWarps, kStages = Config::kStages;
+  static constexpr int kXParts = Config::kXParts;
   static constexpr int kThreads = 32 * Config::kRowWarps * kDepth;
   static constexpr int kRows = 16 * kRowTiles * Config::kRowWarps;
 
@@ -148,11 +155,14 @@ class MatmulKernel {
     }
   }
 
-  // Chunk `chunk` of each share of k, of all tokens, to its stage. Always ends a group of copies.
-  __device__ __forceinline__ void LoadStage(int chunk) {
+  // A part of a chunk of each share of k, of all tokens, to its stage; the parts of a chunk one
+  // after another. Always ends a group of copies.
+  __device__ __forceinline__ void LoadStage(int load) {
+    const int chunk = load / kXParts;
     if (chunk < kStepsOfWarp * kChunks) {
       constexpr int kPieces = kChunkK / 8;
-      Half* stage = stages_ + chunk % kStages * kStageHalves;
+      const Half* x = args_.x + load % kXParts * Config::kPitch;
+      Half* stage = stages_ + load % kStages * kStageHalves;
       for (int i = threadIdx.x; i < kDepth * kTileTokens * kPieces; i += kThreads) {
         const int piece = i % kPieces, row = i / kPieces, token = row % kTileTokens;
         const int k =
@@ -160,8 +170,8 @@ class MatmulKernel {
         if (k >= Weight::kPaddedK) continue;
         const bool there = first_token_ + token < args_.tokens;
         const int64_t from =
-            static_cast<int64_t>(there ? first_token_ + token : 0) * Config::kPitch;
-        CopyAsync16OrZero(stage + row * kStagePitch + piece * 8, args_.x + from + k, there);
+            static_cast<int64_t>(there ? first_token_ + token : 0) * (kXParts * Config::kPitch);
+        CopyAsync16OrZero(stage + row * kStagePitch + piece * 8, x + from + k, there);
       }
     }
     CommitCopies();
@@ -169,7 +179,7 @@ class MatmulKernel {
 
   __device__ __forceinline__ void Multiply() {
     const typename Type::Factor factor = Type::Factor::Of(exponent_);
-    for (int chunk = 0; chunk < kStages - 1; ++chunk) LoadStage(chunk);
+    for (int load = 0; load < kStages - 1; ++load) LoadStage(load);
     for (int step = 0; step < kStepsOfWarp; ++step) {
       typename Weight::Step now[kRowTiles];
       typename Type::Scales scales[kRowTiles];
@@ -181,20 +191,20 @@ class MatmulKernel {
       }
       LoadWeights(step + 1);
 #pragma unroll
-      for (int c = 0; c < kChunks; ++c) {
-        const int chunk = step * kChunks + c;
+      for (int c = 0; c < kChunks * kXParts; ++c) {
+        const int load = step * kChunks * kXParts + c;
         WaitForCopies<kStages - 2>();
-        SyncThreads();  // this chunk is there, and all are done with the one before
-        LoadStage(chunk + kStages - 1);
+        SyncThreads();  // this load is there, and all are done with the one before
+        LoadStage(load + kStages - 1);
         if (!has) continue;
-        const Half* tokens = stages_ + chunk % kStages * kStageHalves +
+        const Half* tokens = stages_ + load % kStages * kStageHalves +
                              (depth_ * kTileTokens + lane_ / 4) * kStagePitch + lane_ % 4 * 8;
 #pragma unroll
         for (int b = 0; b < kChunkBlocks; ++b) {
           Fragments a[kRowTiles][Type::kParts];
 #pragma unroll
           for (int i = 0; i < kRowTiles; ++i) {
-            Type::Dequantize(now[i].words, scales[i], c * kChunkBlocks + b, a[i]);
+            Type::Dequantize(now[i].words, scales[i], c / kXParts * kChunkBlocks + b, a[i]);
           }
 #pragma unroll
           for (int n = 0; n < kGroups; ++n) {

@@ -8,6 +8,8 @@
 // Few tokens make few blocks, and what a multiprocessor has under way of a stream of weights is one
 // block's: so kSplits blocks may divide k among them. Each leaves its sums in memory, and the last
 // to come adds them in the order of k: the result does not depend on which that is.
+//
+// Where x is the sum of two f16, a chunk is two tiles of tokens in turn, for the same weights.
 #pragma once
 
 #include "codegen/kernels/matmul.cuh"
@@ -24,15 +26,16 @@ template <int kBlocks>
 inline constexpr bool kAsLoaded<F16<kBlocks>> = true;
 
 // Config: Weight (of a type whose weights are one f16 each, not F32; padded k a multiple of 64);
-// kTileTokens (64, 128 or 256), kStages, kSplits (none without a step of k). Grid: tokens /
-// kTileTokens, rows / 128, both rounded up; kSplits. Block: 384 threads.
+// kXParts, kPitch (of HalfRows: columns from part to part); kTileTokens (64, 128 or 256), kStages,
+// kSplits (none without a step of k). Grid: tokens / kTileTokens, rows / 128, both rounded up;
+// kSplits. Block: 384 threads.
 template <class Config>
 class MatmulWgmmaKernel {
  public:
   using Weight = typename Config::Weight;
   using Type = typename Weight::Type;
   static constexpr int kTileTokens = Config::kTileTokens, kStages = Config::kStages;
-  static constexpr int kSplits = Config::kSplits;
+  static constexpr int kSplits = Config::kSplits, kXParts = Config::kXParts;
   static constexpr int kStepsOfSplit = (Weight::kSteps + kSplits - 1) / kSplits;
   static_assert(Type::kParts == 1 && Weight::kBlocks % 2 == 0, "see above");
   static_assert((kSplits - 1) * kStepsOfSplit < Weight::kSteps, "see above");
@@ -85,11 +88,13 @@ class MatmulWgmmaKernel {
     LetNextKernelStart();
     int stage = 0, parity = 0;
     for (int chunk = FirstStep() * kChunks; chunk < EndStep() * kChunks; ++chunk) {
-      WaitForMbarrier(empty_ + stage, parity ^ 1);
-      ArriveExpectingBytes(full_ + stage, kTileBytes);
-      LoadTile2d(tiles_ + stage * kTileBytes, &args_.map, chunk * 64, blockIdx.x * kTileTokens,
-                 full_ + stage);
-      if (++stage == kStages) stage = 0, parity ^= 1;
+      for (int part = 0; part < kXParts; ++part) {
+        WaitForMbarrier(empty_ + stage, parity ^ 1);
+        ArriveExpectingBytes(full_ + stage, kTileBytes);
+        LoadTile2d(tiles_ + stage * kTileBytes, &args_.map, part * Config::kPitch + chunk * 64,
+                   blockIdx.x * kTileTokens, full_ + stage);
+        if (++stage == kStages) stage = 0, parity ^= 1;
+      }
     }
   }
 
@@ -123,7 +128,10 @@ class MatmulWgmmaKernel {
           Type::Dequantize(now.words, scales, 2 * c, set[0]);
           Type::Dequantize(now.words, scales, 2 * c + 1, set[1]);
           if constexpr (kAsLoaded<Type>) OwnRegisters(set);
-          Multiply(set, step + u == FirstStep() && c == 0, sums);
+#pragma unroll
+          for (int part = 0; part < kXParts; ++part) {
+            Multiply(set, step + u == FirstStep() && c == 0 && part == 0, sums);
+          }
         }
       }
     }

@@ -9,6 +9,9 @@
 //
 // The order of k inside a block of 32 is free as long as A and B agree: lane q takes k = 8 q to
 // 8 q + 7, so that B is one 16-byte load.
+//
+// Of x in two parts columns 2 t and 2 t + 1 are those of token t: the product of four tokens has
+// room for them.
 #pragma once
 
 #include "codegen/kernels/activations.cuh"
@@ -16,12 +19,15 @@
 
 namespace renga::kernels {
 
-// Sums of a warp: of rows g and g + 8, tokens 8 n + 2 q and the next.
-template <int kTokens>
+// Sums of a warp: of rows g and g + 8, columns 8 n + 2 q and the next.
+template <int kTokens, int kXParts = 1>
 struct WarpSums {
-  static constexpr int kGroups = (kTokens + 7) / 8;
+  static constexpr int kColumns = kTokens * kXParts;
+  static constexpr int kGroups = (kColumns + 7) / 8;
   // Two chains of products where one alone would wait for itself.
   static constexpr int kChains = kGroups == 1 ? 2 : 1;
+  // Two groups are two chains where a step has tokens for one.
+  static constexpr bool kEither = kGroups == 2 && kXParts == 2;
   float value[kGroups][kChains][4];
 
   __device__ __forceinline__ void Clear() {
@@ -36,6 +42,11 @@ struct WarpSums {
   }
   __device__ __forceinline__ float Total(int n, int i) const {
     return kChains == 1 ? value[n][0][i] : value[n][0][i] + value[n][kChains - 1][i];
+  }
+  // Where the second group is the first's other chain.
+  __device__ __forceinline__ void JoinChains() {
+#pragma unroll
+    for (int i = 0; i < 4; ++i) value[0][0][i] += value[kGroups - 1][0][i];
   }
 };
 
@@ -59,16 +70,36 @@ class TileStream {
     Advance();
   }
 
-  // Adds the products of this warp's steps of the next tile. `x` has rows of kPitch halves.
-  template <int kPitch, int kTokens>
-  __device__ __forceinline__ void Multiply(const Half* x, int tokens, WarpSums<kTokens>& sums) {
+  // Adds the products of this warp's steps of the next tile. `x` has rows of kPitch halves, a token
+  // kXParts of them.
+  template <int kPitch, int kTokens, int kXParts>
+  __device__ __forceinline__ void Multiply(const Half* x, int tokens,
+                                           WarpSums<kTokens, kXParts>& sums) {
+    using Sums = WarpSums<kTokens, kXParts>;
+    if constexpr (Sums::kEither) {
+      if (tokens * kXParts <= 8) {
+        MultiplyGroups<kPitch, 1>(x, tokens * kXParts, sums);
+        sums.JoinChains();
+        return;
+      }
+    }
+    MultiplyGroups<kPitch, Sums::kGroups>(x, tokens * kXParts, sums);
+  }
+
+  // What the sums are to be multiplied by.
+  __device__ __forceinline__ float unscale() const { return Type::Unscale(exponent_); }
+
+ private:
+  // With kGroups groups of eight columns, of which `columns` are there.
+  template <int kPitch, int kGroups, class Sums>
+  __device__ __forceinline__ void MultiplyGroups(const Half* x, int columns, Sums& sums) {
     const typename Type::Factor factor = Type::Factor::Of(exponent_);
     const int g = lane_ / 4, q = lane_ % 4;
-    int rows[WarpSums<kTokens>::kGroups];
+    int rows[kGroups];
 #pragma unroll
-    for (int n = 0; n < WarpSums<kTokens>::kGroups; ++n) {
-      // A column without a token has another's; nobody reads its sums.
-      rows[n] = min(n * 8 + g, tokens - 1) * kPitch;
+    for (int n = 0; n < kGroups; ++n) {
+      // A column that is not there has another's; nobody reads its sums.
+      rows[n] = min(n * 8 + g, columns - 1) * kPitch;
     }
 #pragma unroll 1  // a step is long enough
     for (int step = warp_; step < Weight::kSteps; step += kWarps * kSlots) {
@@ -85,14 +116,16 @@ class TileStream {
           Fragments a[Type::kParts];
           Type::Dequantize(now.words, scales, b, a);
 #pragma unroll
-          for (int n = 0; n < WarpSums<kTokens>::kGroups; ++n) {
+          for (int n = 0; n < kGroups; ++n) {
             const uint4 tokens8 = *reinterpret_cast<const uint4*>(x + rows[n] + k + b * 32);
             const uint32_t first[2] = {tokens8.x, tokens8.y};
             const uint32_t second[2] = {tokens8.z, tokens8.w};
 #pragma unroll
             for (int part = 0; part < Type::kParts; ++part) {
               MmaF16(sums.value[n][0], a[part][0], first);
-              MmaF16(sums.value[n][WarpSums<kTokens>::kChains - 1], a[part][1], second);
+              MmaF16(kGroups < Sums::kGroups ? sums.value[Sums::kGroups - 1][0]
+                                             : sums.value[n][Sums::kChains - 1],
+                     a[part][1], second);
             }
           }
         }
@@ -101,10 +134,6 @@ class TileStream {
     }
   }
 
-  // What the sums are to be multiplied by.
-  __device__ __forceinline__ float unscale() const { return Type::Unscale(exponent_); }
-
- private:
   using Type = typename Weight::Type;
   static constexpr int kStepsOfWarp = (Weight::kSteps + kWarps - 1) / kWarps;
   // Steps under way: as many as have 64 bytes of codes a lane, or 128 where a step is little else
@@ -137,9 +166,10 @@ class TileStream {
 };
 
 // Where the warps' sums of a tile meet. Two buffers in turn, so a tile takes one barrier.
-template <int kWarps, int kTokens>
+template <int kWarps, int kTokens, int kXParts = 1>
 class TileSums {
  public:
+  using Sums = WarpSums<kTokens, kXParts>;
   static constexpr int kColumns = (kTokens + 1) / 2 * 2;
   static constexpr int kFloats = 2 * kWarps * 16 * kColumns;  // of shared memory
 
@@ -149,7 +179,7 @@ class TileSums {
   // Calls finish(row 0..15, token, sum) once for each, spread over the threads. Of all threads of
   // the block.
   template <typename Finish>
-  __device__ __forceinline__ void Add(const WarpSums<kTokens>& sums, int tokens, Finish finish) {
+  __device__ __forceinline__ void Add(const Sums& sums, int tokens, Finish finish) {
     const float* all = Put(sums);
     SyncThreads();
     for (int n = threadIdx.x; n < 16 * tokens; n += kWarps * 32) {
@@ -158,14 +188,19 @@ class TileSums {
   }
 
   // Puts this warp's sums into the next buffer; the others' are there after a barrier.
-  __device__ __forceinline__ const float* Put(const WarpSums<kTokens>& sums) {
+  __device__ __forceinline__ const float* Put(const Sums& sums) {
     float* buffer = shared_ + buffer_ * kWarps * 16 * kColumns;
     buffer_ ^= 1;
     const int lane = threadIdx.x % 32, g = lane / 4, q = lane % 4;
-    float* mine = buffer + (threadIdx.x / 32 * 16 + g) * kColumns + 2 * q;
+    float* mine = buffer + (threadIdx.x / 32 * 16 + g) * kColumns + 2 / kXParts * q;
 #pragma unroll
-    for (int n = 0; n < WarpSums<kTokens>::kGroups; ++n) {
-      if (n * 8 + 2 * q < kColumns) {
+    for (int n = 0; n < Sums::kGroups; ++n) {
+      if constexpr (kXParts == 2) {
+        if (n * 4 + q < kColumns) {
+          mine[n * 4] = sums.Total(n, 0) + sums.Total(n, 1);
+          mine[n * 4 + 8 * kColumns] = sums.Total(n, 2) + sums.Total(n, 3);
+        }
+      } else if (n * 8 + 2 * q < kColumns) {
         *reinterpret_cast<float2*>(mine + n * 8) = make_float2(sums.Total(n, 0), sums.Total(n, 1));
         *reinterpret_cast<float2*>(mine + n * 8 + 8 * kColumns) =
             make_float2(sums.Total(n, 2), sums.Total(n, 3));

@@ -64,7 +64,8 @@ class QkvRopeKernel {
   using QueryLayout = typename Config::Query::Layout;
   using KeyLayout = typename Config::Key::Layout;
   using ValueLayout = typename Config::Value::Layout;
-  static constexpr int kWarps = Config::kWarps, kTokens = Config::kTokens;
+  static constexpr int kWarps = Config::kWarps, kTokens = Config::kTokens,
+                       kXParts = Config::kXParts;
   static constexpr int kHeadDim = Config::kHeadDim, kKvHeads = Config::kKvHeads;
   static constexpr int kQueryRows = Config::Query::kRows, kKvRows = Config::Key::kRows;
   static constexpr int kAllRows = kQueryRows + 2 * kKvRows;
@@ -97,11 +98,11 @@ class QkvRopeKernel {
                                                     const Segment& segment) {
     constexpr int kPaddedK =
         Larger(Larger(QueryLayout::kPaddedK, KeyLayout::kPaddedK), ValueLayout::kPaddedK);
-    using Rows = StagedRows<kWarps * 32, Layout::kK, kPaddedK>;
+    using Rows = StagedRows<kWarps * 32, Layout::kK, kPaddedK, kXParts>;
 
     SharedArena arena;
     Rows rows(arena, args.tokens);
-    TileSums<kWarps, kTokens> tile_sums(arena);
+    TileSums<kWarps, kTokens, kXParts> tile_sums(arena);
     float* heads = arena.Take<float>(kWarps * kHeadDim);
     uint32_t* last = arena.Take<uint32_t>(1);
     const int tiles = (segment.rows + 15) / 16;
@@ -116,13 +117,14 @@ class QkvRopeKernel {
 
     const float unscale = stream.unscale();
     for (int tile = segment.block; tile < tiles; tile += segment.blocks) {
-      WarpSums<kTokens> sums;
+      WarpSums<kTokens, kXParts> sums;
       sums.Clear();
       stream.template Multiply<Rows::kPitch>(rows.values, args.tokens, sums);
       const float* all = tile_sums.Put(sums);
       SyncThreads();
       const auto value = [&](int row, int t) {
-        const float y = TileSums<kWarps, kTokens>::Sum(all, row, t) * unscale * rows.factors[t];
+        const float y =
+            TileSums<kWarps, kTokens, kXParts>::Sum(all, row, t) * unscale * rows.factors[t];
         return segment.bias == nullptr ? y : y + segment.bias[tile * 16 + row];
       };
       if (IsAlone(segment.part)) {

@@ -192,7 +192,7 @@ using namespace renga::kernels;
 struct Config {
   using Gate = Packed<F32, 172, 64>;
   using Up = Packed<F32, 172, 64>;
-  static constexpr int kTokens = 8, kWarps = 4;
+  static constexpr int kTokens = 8, kWarps = 4, kXParts = 2;
   static constexpr bool kNorm = true; static constexpr float kEps = 1e-05f;
   static constexpr Activation kActivation = Activation::kSilu;
 };
@@ -300,11 +300,12 @@ TEST(GpuLowering, WgmmaForManyRows) {
                   "glu"));
   const plan::GpuKernel* kernel = KernelStarting(*plan, "wgmma_q4_k_256x256_64");
   ASSERT_NE(kernel, nullptr);
-  EXPECT_EQ(kernel->source, StrCat(R"(// y = q4_k[256,256] x + bias + residual, x in f16
+  EXPECT_EQ(kernel->source, StrCat(R"(// y = q4_k[256,256] x + bias + residual, x in two f16
 #include "codegen/kernels/matmul_wgmma.cuh"
 using namespace renga::kernels;
 struct Config {
   using Weight = Packed<Q4_K, 256, 256>;
+  static constexpr int kXParts = 2, kPitch = 256;
   static constexpr int kTileTokens = 64, kStages = 6, kSplits = 1;
 };
 extern "C" __global__ void __launch_bounds__(384, 1) )",

@@ -33,7 +33,7 @@ struct Config {
   using Gate = )",
                 weight, ";\n  using Up = ", weight, R"(;
   static constexpr int kTokens = 1, kWarps = )",
-                warps, R"(;
+                warps, R"(, kXParts = 1;
   static constexpr bool kNorm = true;
   static constexpr float kEps = 1e-5f;
   static constexpr Activation kActivation = Activation::kSilu;

@@ -63,7 +63,7 @@ struct Config {
   using Weight = )",
                 PackedName(type, shape.n, shape.k), R"(;
   static constexpr int kTokens = )",
-                tokens, ", kWarps = ", warps, R"(;
+                tokens, ", kWarps = ", warps, R"(, kXParts = 1;
   static constexpr bool kNorm = )",
                 shape.norm ? "true" : "false", R"(;
   static constexpr float kEps = 1e-5f;

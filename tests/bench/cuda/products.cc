@@ -49,18 +49,18 @@ std::string MatmulName(DType type, const Shape& shape, const MatmulTile& tile) {
 
 std::string MatmulText(DType type, const Shape& shape, const MatmulTile& tile) {
   const int64_t pitch = MmaLayoutOf(type, shape.n, shape.k).value().padded_k();
-  return StrCat(R"(#include "codegen/kernels/matmul.cuh"
+  return StrCat(
+      R"(#include "codegen/kernels/matmul.cuh"
 using namespace renga::kernels;
 struct Config {
   using Weight = )",
-                PackedName(type, shape.n, shape.k), ";\n  static constexpr int kPitch = ", pitch,
-                ", kTileTokens = ", tile.tile_tokens,
-                ";\n  static constexpr int kRowTiles = ", tile.row_tiles,
-                ", kRowWarps = ", tile.row_warps, ", kDepthWarps = ", tile.depth_warps,
-                ", kStages = ", tile.stages,
-                ";\n};\nextern \"C\" __global__ void __launch_bounds__(",
-                32 * tile.row_warps * tile.depth_warps, ") ", MatmulName(type, shape, tile),
-                "(const MatmulArgs args) { Matmul<Config>(args); }\n");
+      PackedName(type, shape.n, shape.k), ";\n  static constexpr int kXParts = 1, kPitch = ", pitch,
+      ", kTileTokens = ", tile.tile_tokens,
+      ";\n  static constexpr int kRowTiles = ", tile.row_tiles, ", kRowWarps = ", tile.row_warps,
+      ", kDepthWarps = ", tile.depth_warps, ", kStages = ", tile.stages,
+      ";\n};\nextern \"C\" __global__ void __launch_bounds__(",
+      32 * tile.row_warps * tile.depth_warps, ") ", MatmulName(type, shape, tile),
+      "(const MatmulArgs args) { Matmul<Config>(args); }\n");
 }
 
 // Of matmul_wgmma, for sm_90a.
@@ -85,8 +85,9 @@ using namespace renga::kernels;
 struct Config {
   using Weight = )",
                 PackedName(type, shape.n, shape.k),
-                ";\n  static constexpr int kTileTokens = ", tile.tile_tokens,
-                ", kStages = ", tile.stages, ", kSplits = ", tile.splits,
+                ";\n  static constexpr int kXParts = 1, kPitch = ", shape.k,
+                ", kTileTokens = ", tile.tile_tokens, ", kStages = ", tile.stages,
+                ", kSplits = ", tile.splits,
                 ";\n};\nextern \"C\" __global__ void __launch_bounds__(384, 1) ", name,
                 "(const __grid_constant__ MatmulWgmmaArgs args) { MatmulWgmma<Config>(args); }\n"
                 "#else\nextern \"C\" __global__ void ",
@@ -103,7 +104,7 @@ std::string HalfRowsText(const Shape& shape, bool wgmma) {
 using namespace renga::kernels;
 struct Config {
   static constexpr int kK = )",
-      shape.k, ", kPaddedK = ", shape.k, ", kThreads = ", kHalfRowsThreads,
+      shape.k, ", kPaddedK = ", shape.k, ", kXParts = 1, kThreads = ", kHalfRowsThreads,
       ";\n  static constexpr bool kNorm = false, kWgmmaOrder = ", wgmma ? "true" : "false",
       ";\n  static constexpr float kEps = 1e-5f;\n};\nextern \"C\" __global__ void ",
       HalfRowsName(shape, wgmma), "(const HalfRowsArgs args) { HalfRows<Config>(args); }\n");

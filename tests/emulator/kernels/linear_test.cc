@@ -19,9 +19,11 @@ struct LinearCase {
   int64_t n, k;
   int warps;
   bool norm, bias, residual;
+  int x_parts = 1;
 
   std::string Name() const {
-    return StrCat("linear_", renga::Name(type), "_", max_tokens, "_", n, "_", k);
+    return StrCat("linear_", renga::Name(type), "_", max_tokens, "_", n, "_", k,
+                  x_parts == 2 ? "_two_parts" : "");
   }
 };
 
@@ -47,6 +49,16 @@ const LinearCase kLinearCases[] = {
     // More than the threads' registers hold of a row: by single values and by fours.
     {DType::kF16, 1, 18, 2083, 2, true, false, false},
     {DType::kQ8_0, 3, 18, 2304, 2, false, true, true},
+    // x in two parts: columns for two products of which half the tokens take one, for one, for
+    // three; single values; rows beyond the registers.
+    {DType::kF16, 8, 37, 320, 4, true, true, true, 2},
+    {DType::kF16, 5, 37, 171, 4, true, false, false, 2},
+    {DType::kF16, 3, 20, 64, 2, false, false, true, 2},
+    {DType::kF16, 12, 18, 192, 4, true, false, false, 2},
+    {DType::kF16, 2, 18, 2304, 2, false, true, false, 2},
+    {DType::kF32, 2, 20, 29, 4, false, false, true, 2},
+    {DType::kQ4_K, 8, 37, 512, 4, true, false, false, 2},
+    {DType::kQ5_0, 8, 33, 896, 4, true, false, false, 2},
 };
 
 std::string NameOf(DType type, int64_t n, int64_t k) {
@@ -58,15 +70,18 @@ struct GateUpCase {
   int max_tokens;
   int64_t n, k;
   std::string activation;
+  int x_parts = 1;
 
   std::string Name() const {
-    return StrCat("gate_up_", renga::Name(gate), "_", renga::Name(up), "_", max_tokens);
+    return StrCat("gate_up_", renga::Name(gate), "_", renga::Name(up), "_", max_tokens,
+                  x_parts == 2 ? "_two_parts" : "");
   }
 };
 
 const GateUpCase kGateUpCases[] = {
     {DType::kQ4_K, DType::kQ4_K, 2, 37, 512, "kSilu"},
     {DType::kQ5_0, DType::kQ8_0, 3, 37, 224, "kGeluTanh"},
+    {DType::kQ5_0, DType::kQ8_0, 7, 37, 224, "kSilu", 2},
 };
 
 const CaseLibrary* Library() {
@@ -79,7 +94,7 @@ struct Config {
   using Weight = )",
                                NameOf(c.type, c.n, c.k), R"(;
   static constexpr int kTokens = )",
-                               c.max_tokens, ", kWarps = ", c.warps, R"(;
+                               c.max_tokens, ", kWarps = ", c.warps, ", kXParts = ", c.x_parts, R"(;
   static constexpr bool kNorm = )",
                                c.norm ? "true" : "false", R"(;
   static constexpr float kEps = 1e-5f;
@@ -96,7 +111,7 @@ struct Config {
   using Up = )",
                                NameOf(c.up, c.n, c.k), R"(;
   static constexpr int kTokens = )",
-                               c.max_tokens, R"(, kWarps = 4;
+                               c.max_tokens, ", kXParts = ", c.x_parts, R"(, kWarps = 4;
   static constexpr bool kNorm = true;
   static constexpr float kEps = 1e-5f;
   static constexpr Activation kActivation = Activation::)",
@@ -133,13 +148,17 @@ void TestLinear(const LinearCase& c, int tokens, float weights, float values) {
     if (c.residual) args.residual = args.y;
     args.tokens = tokens;
     const int64_t shared =
-        codegen::LinearShared(c.warps, c.max_tokens, weight.layout.padded_k()).At(tokens);
+        codegen::LinearShared(c.warps, c.max_tokens, weight.layout.padded_k(), c.x_parts)
+            .At(tokens);
     run.Launch(c.Name(), {2}, c.warps * 32, shared, args);
     return run.Read(args.y, tokens * c.n);
   };
   const std::vector<float> y = UnderAllSchedules<float>(*Library(), run);
   if (testing::Test::HasFatalFailure()) return;
-  const Product exact = Multiply(weight, Normed(x, norm, 1e-5, tokens), tokens);
+  const std::vector<double> h = Normed(x, norm, 1e-5, tokens);
+  const Product exact = c.x_parts == 2 && c.type == DType::kF16
+                            ? MultiplyInTwoParts(weight, h, tokens)
+                            : Multiply(weight, h, tokens);
   for (int64_t i = 0; i < tokens * c.n; ++i) {
     const double rest = (c.bias ? bias[i % c.n] : 0.0f) + double{c.residual ? residual[i] : 0.0f};
     const double expected = exact.values[i] + rest;
@@ -195,7 +214,8 @@ TEST_P(GateUpTest, AgainstPlainLoops) {
     args.y = run.Output<float>("y", tokens * c.n);
     args.tokens = tokens;
     const int64_t padded_k = std::max(gate.layout.padded_k(), up.layout.padded_k());
-    run.Launch(c.Name(), {3}, 128, codegen::GateUpShared(4, tokens, padded_k).At(tokens), args);
+    run.Launch(c.Name(), {3}, 128, codegen::GateUpShared(4, tokens, padded_k, c.x_parts).At(tokens),
+               args);
     return run.Read(args.y, tokens * c.n);
   });
   if (HasFatalFailure()) return;

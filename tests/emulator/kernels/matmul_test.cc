@@ -16,9 +16,11 @@ struct MatmulCase {
   int tokens, tile_tokens, row_tiles, row_warps, depth_warps, stages;
   bool norm = false, bias = false, residual = false;
   int64_t pitch_beyond = 0;  // x serves a weight with longer padding too
+  int x_parts = 1;
 
   std::string Name() const {
-    return StrCat("matmul_", renga::Name(type), "_", n, "_", k, "_", depth_warps);
+    return StrCat("matmul_", renga::Name(type), "_", n, "_", k, "_", depth_warps,
+                  x_parts == 2 ? "_two_parts" : "");
   }
   MmaLayout Layout() const { return MmaLayoutOf(type, n, k).value(); }
   int64_t Pitch() const { return Layout().padded_k() + pitch_beyond; }
@@ -40,6 +42,13 @@ const MatmulCase kCases[] = {
     {DType::kQ4_K, 100, 512, 66, 64, 2, 2, 1, 4, true},
     {DType::kQ5_K, 33, 512, 10, 16, 1, 2, 1, 2},
     {DType::kQ6_K, 33, 512, 10, 16, 1, 2, 2, 2},
+    // x in two parts: chunks of 64 and of 32 k, warps that divide k, x with longer rows; more and
+    // fewer stages than parts.
+    {DType::kF16, 70, 172, 21, 16, 2, 1, 1, 3, true, false, false, 0, 2},
+    {DType::kF16, 33, 320, 9, 16, 1, 2, 2, 2, false, true, true, 64, 2},
+    {DType::kF32, 70, 100, 21, 16, 1, 2, 1, 2, true, true, true, 0, 2},
+    {DType::kQ8_0, 18, 1152, 11, 16, 1, 1, 8, 3, false, false, true, 0, 2},
+    {DType::kQ4_K, 100, 512, 66, 64, 2, 2, 1, 4, true, false, false, 256, 2},
 };
 
 const CaseLibrary* Library() {
@@ -52,17 +61,17 @@ using namespace renga::kernels;
 struct Config {
   using Weight = )",
           TestWeight{c.type, c.n, c.k, {}, {}, {}, {}, {}}.Name(),
-          ";\n  static constexpr int kPitch = ", c.Pitch(), ", kTileTokens = ", c.tile_tokens,
-          ";\n  static constexpr int kRowTiles = ", c.row_tiles, ", kRowWarps = ", c.row_warps,
-          ", kDepthWarps = ", c.depth_warps, ", kStages = ", c.stages,
-          ";\n};\nextern \"C\" __global__ void ", c.Name(),
+          ";\n  static constexpr int kXParts = ", c.x_parts, ", kPitch = ", c.Pitch(),
+          ", kTileTokens = ", c.tile_tokens, ";\n  static constexpr int kRowTiles = ", c.row_tiles,
+          ", kRowWarps = ", c.row_warps, ", kDepthWarps = ", c.depth_warps,
+          ", kStages = ", c.stages, ";\n};\nextern \"C\" __global__ void ", c.Name(),
           "(const MatmulArgs args) { Matmul<Config>(args); }\n");
       texts[StrCat("half_rows_", c.Name())] = StrCat(
           R"(#include "codegen/kernels/matmul.cuh"
 using namespace renga::kernels;
 struct Config {
   static constexpr int kK = )",
-          c.k, ", kPaddedK = ", c.Pitch(),
+          c.k, ", kPaddedK = ", c.Pitch(), ", kXParts = ", c.x_parts,
           ", kThreads = 64;\n  static constexpr bool kNorm = ", c.norm ? "true" : "false",
           ";\n  static constexpr bool kWgmmaOrder = false;\n  static constexpr float kEps = "
           "1e-5f;\n"
@@ -96,7 +105,7 @@ TEST_P(MatmulTest, AgainstPlainLoops) {
     kernels::HalfRowsArgs half = {};
     half.x = run.Input("x", x);
     if (c.norm) half.norm = run.Input("norm", norm);
-    auto* half_x = run.Output<uint16_t>("half_x", c.tokens * c.Pitch());
+    auto* half_x = run.Output<uint16_t>("half_x", c.tokens * c.x_parts * c.Pitch());
     half.y = reinterpret_cast<kernels::Half*>(half_x);
     half.factors = run.Output<float>("factors", c.tokens);
     run.Launch(StrCat("half_rows_", c.Name()), {static_cast<unsigned>(c.tokens)}, 64, 16, half);
@@ -119,7 +128,10 @@ TEST_P(MatmulTest, AgainstPlainLoops) {
     return run.Read(args.y, c.tokens * c.n);
   });
   if (HasFatalFailure()) return;
-  const Product exact = Multiply(weight, Normed(x, norm, 1e-5, c.tokens), c.tokens);
+  const std::vector<double> h = Normed(x, norm, 1e-5, c.tokens);
+  const Product exact = c.x_parts == 2 && c.type == DType::kF16
+                            ? MultiplyInTwoParts(weight, h, c.tokens)
+                            : Multiply(weight, h, c.tokens);
   for (int64_t i = 0; i < c.tokens * c.n; ++i) {
     const double rest = (c.bias ? bias[i % c.n] : 0.0f) + double{c.residual ? residual[i] : 0.0f};
     const double expected = exact.values[i] + rest;

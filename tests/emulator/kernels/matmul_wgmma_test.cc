@@ -15,12 +15,14 @@ struct WgmmaCase {
   int64_t n, k;
   int tokens, tile_tokens, stages;
   bool norm = false, bias = false, residual = false;
-  int splits = 1;
+  int splits = 1, x_parts = 1;
+  int64_t pitch_beyond = 0;  // x serves a weight with longer padding too
 
   std::string Name() const {
     return StrCat("wgmma_", renga::Name(type), "_", n, "_", k,
-                  splits > 1 ? StrCat("_in_", splits) : "");
+                  splits > 1 ? StrCat("_in_", splits) : "", x_parts == 2 ? "_two_parts" : "");
   }
+  int64_t Pitch() const { return MmaLayoutOf(type, n, k)->padded_k() + pitch_beyond; }
 };
 
 // Each type with the largest tile, which has the fewest registers to spare, and the smaller ones.
@@ -46,6 +48,13 @@ const WgmmaCase kCases[] = {
     {DType::kQ4_K, 150, 1024, 70, 64, 3, true, true, true, 4},
     {DType::kF16, 140, 448, 66, 64, 3, false, false, true, 3},
     {DType::kQ6_K, 33, 1280, 130, 128, 4, true, false, false, 2},
+    // x in two parts: steps of several chunks and of one, a stage more than parts and many, blocks
+    // that divide k, x with longer rows.
+    {DType::kF16, 140, 256, 66, 64, 3, true, true, true, 1, 2},
+    {DType::kF16, 20, 192, 5, 256, 5, false, false, false, 1, 2, 64},
+    {DType::kF16, 140, 448, 70, 64, 2, false, false, true, 3, 2},
+    {DType::kQ4_K, 33, 512, 130, 128, 6, true, false, false, 1, 2},
+    {DType::kQ6_K, 33, 1280, 5, 256, 5, true, false, false, 2, 2, 256},
 };
 
 const CaseLibrary* Library() {
@@ -58,6 +67,7 @@ using namespace renga::kernels;
 struct Config {
   using Weight = )",
           TestWeight{c.type, c.n, c.k, {}, {}, {}, {}, {}}.Name(),
+          ";\n  static constexpr int kXParts = ", c.x_parts, ", kPitch = ", c.Pitch(),
           ";\n  static constexpr int kTileTokens = ", c.tile_tokens, ", kStages = ", c.stages,
           ", kSplits = ", c.splits,
           ";\n};\nextern \"C\" __global__ void __launch_bounds__(384, 1) ", c.Name(),
@@ -68,7 +78,7 @@ struct Config {
 using namespace renga::kernels;
 struct Config {
   static constexpr int kK = )",
-          c.k, ", kPaddedK = ", MmaLayoutOf(c.type, c.n, c.k)->padded_k(),
+          c.k, ", kPaddedK = ", c.Pitch(), ", kXParts = ", c.x_parts,
           ", kThreads = 64;\n  static constexpr bool kWgmmaOrder = true, kNorm = ",
           c.norm ? "true" : "false",
           ";\n  static constexpr float kEps = 1e-5f;\n};\nextern \"C\" __global__ void half_rows_",
@@ -86,7 +96,7 @@ TEST_P(MatmulWgmmaTest, AgainstPlainLoops) {
   const WgmmaCase& c = GetParam();
   Random random(static_cast<uint32_t>(c.n + c.k));
   const TestWeight weight = MakeWeight(c.type, c.n, c.k, 0.02f, &random);
-  const int64_t pitch = weight.layout.padded_k();
+  const int64_t pitch = c.x_parts * c.Pitch();
   std::vector<float> x = random.Vector(c.tokens * c.k, 3);
   x[5] *= 1e5f;  // beyond f16
   const std::vector<float> norm = c.norm ? random.Vector(c.k, 2) : std::vector<float>();
@@ -131,7 +141,10 @@ TEST_P(MatmulWgmmaTest, AgainstPlainLoops) {
     return run.Read(y, c.tokens * c.n);
   });
   if (HasFatalFailure()) return;
-  const Product exact = Multiply(weight, Normed(x, norm, 1e-5, c.tokens), c.tokens);
+  const std::vector<double> h = Normed(x, norm, 1e-5, c.tokens);
+  const Product exact = c.x_parts == 2 && c.type == DType::kF16
+                            ? MultiplyInTwoParts(weight, h, c.tokens)
+                            : Multiply(weight, h, c.tokens);
   for (int64_t i = 0; i < c.tokens * c.n; ++i) {
     const double rest = (c.bias ? bias[i % c.n] : 0.0f) + double{c.residual ? residual[i] : 0.0f};
     const double expected = exact.values[i] + rest;

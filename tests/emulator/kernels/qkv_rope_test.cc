@@ -21,6 +21,7 @@ struct QkvCase {
   bool head_norm, factors;
   RopeCase rope;
   std::string k_cache, v_cache;
+  int x_parts = 1;
 };
 
 const QkvCase kCases[] = {
@@ -38,7 +39,8 @@ const QkvCase kCases[] = {
      true,
      {.dims = 24, .pairing = "kNorm", .base = 5e5},
      "Half",
-     "Half"},
+     "Half",
+     2},
     // Heads of two and a half tiles.
     {"qkv_qwen2",
      DType::kQ5_0,
@@ -74,7 +76,8 @@ const QkvCase kCases[] = {
       .yarn_low = 3,
       .yarn_high = 15},
      "Q8",
-     "Q8"},
+     "Q8",
+     2},
     // Neighbours are pairs, but a block of q4_0 is more than a tile.
     {"qkv_turned",
      DType::kQ8_0,
@@ -126,7 +129,7 @@ struct Config {
   using Value = )",
                  NameOf(c.v, c.kv_heads * c.head_dim, c.width), R"(;
   static constexpr int kTokens = )",
-                 c.max_tokens, R"(, kWarps = 4;
+                 c.max_tokens, ", kXParts = ", c.x_parts, R"(, kWarps = 4;
   static constexpr int kQueryBlocks = 3, kKeyBlocks = 2, kValueBlocks = 1;
   static constexpr int kQueryHeads = )",
                  c.q_heads, ", kKvHeads = ", c.kv_heads, ", kHeadDim = ", c.head_dim, R"(;
@@ -267,8 +270,10 @@ TEST_P(QkvRopeTest, AgainstPlainLoops) {
       args.tokens = tokens;
       const int64_t padded_k =
           std::max({q.layout.padded_k(), k.layout.padded_k(), v.layout.padded_k()});
-      run.Launch(c.name, {6}, 128,
-                 codegen::QkvRopeShared(4, c.max_tokens, padded_k, c.head_dim).At(tokens), args);
+      run.Launch(
+          c.name, {6}, 128,
+          codegen::QkvRopeShared(4, c.max_tokens, padded_k, c.head_dim, c.x_parts).At(tokens),
+          args);
       if (testing::Test::HasFatalFailure()) return std::vector<float>();
       EXPECT_EQ(run.Read(args.tickets, zeros.size()), zeros);
       std::vector<float> all = run.Read(args.q_out, q_count);
