@@ -61,8 +61,10 @@ absl::StatusOr<std::unique_ptr<Tokenizer>> EndlessTokenizer(const plan::Plan& pl
 }
 
 // All requests at once; `ids` [sequences, prompt].
-absl::Status Serve(Engine& engine, absl::Span<const int32_t> ids, int64_t prompt, int64_t tokens) {
+absl::Status Serve(Engine& engine, absl::Span<const int32_t> ids, int64_t prompt, int64_t tokens,
+                   Timeline* timeline) {
   GenerateOptions options;
+  options.timeline = timeline;
   options.max_tokens = tokens;
   options.sampling.temperature = 0;
   std::vector<RequestId> requests;
@@ -137,11 +139,12 @@ absl::StatusOr<Measured> MeasureServing(StepRunner& runner, int64_t sequences, i
       sequences * tokens, options, tally,
       [&]() -> absl::Status {
         // A new one each time: this one would know the prompts.
-        RENGA_ASSIGN_OR_RETURN(engine, Engine::Create(std::make_unique<StepMeter>(runner, tally),
-                                                      *tokenizer, {.max_running = sequences}));
+        RENGA_ASSIGN_OR_RETURN(
+            engine, Engine::Create(std::make_unique<StepMeter>(runner, tally), *tokenizer,
+                                   {.max_running = sequences, .timeline = options.timeline}));
         return absl::OkStatus();
       },
-      [&] { return Serve(*engine, ids, prompt, tokens); });
+      [&] { return Serve(*engine, ids, prompt, tokens, options.timeline); });
 }
 
 }  // namespace renga

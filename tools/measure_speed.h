@@ -8,6 +8,7 @@
 
 #include "absl/status/statusor.h"
 #include "runtime/exec/step_runner.h"
+#include "runtime/exec/timeline.h"
 #include "tools/step_cost.h"
 #include "tools/step_meter.h"
 
@@ -24,6 +25,7 @@ struct SpeedOptions {
   std::optional<SamplingParams> sampling;  // of MeasureDecode; nullopt: greedy
   // Repetitions done, the unmeasured one included, and all of them. May be empty.
   std::function<void(int64_t done, int64_t total)> on_repetition;
+  Timeline* timeline = nullptr;  // see EngineOptions and GenerateOptions
 };
 
 struct Measured {

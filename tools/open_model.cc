@@ -16,8 +16,10 @@
 #include "ir/base/status.h"
 #include "runtime/device/cuda/plan_code.h"
 #include "runtime/exec/cpu_runner.h"
+#include "runtime/exec/cpu_timeline.h"
 #include "runtime/exec/cuda_runner.h"
 #include "runtime/exec/sequence_forward.h"
+#include "runtime/exec/timeline_runner.h"
 #include "runtime/memory/weights.h"
 #include "runtime/plan/serialize.h"
 #include "tools/auto_context.h"
@@ -118,10 +120,19 @@ struct Device {
   std::string note;  // why not another
 };
 
+std::unique_ptr<StepRunner> Noted(std::unique_ptr<StepRunner> runner, Timeline* timeline) {
+  if (timeline == nullptr) return runner;
+  return std::make_unique<TimelineRunner>(std::move(runner), timeline);
+}
+
 absl::StatusOr<std::unique_ptr<StepRunner>> OpenRunner(const OpenedPlan& opened,
                                                        const Device& device, int threads,
                                                        const OpenOptions& open,
                                                        std::optional<int64_t>* kernels_compiled) {
+  if (open.timeline != nullptr && (open.check || device.kind == Device::kReference)) {
+    return absl::InvalidArgumentError(
+        "--timeline: of the cpu and of GPUs, without --check; leave out what does not go with it");
+  }
   if (device.kind == Device::kReference) {
     WeightOptions options;
     options.plan_path = opened.path;
@@ -148,12 +159,13 @@ absl::StatusOr<std::unique_ptr<StepRunner>> OpenRunner(const OpenedPlan& opened,
     options.progress = open.progress;
     options.check_steps = open.check_steps;
     options.paranoid = open.paranoid;
+    options.timeline = open.timeline;
     RENGA_ASSIGN_OR_RETURN(
         std::unique_ptr<CudaRunner> runner,
         CudaRunner::Create(opened.plan, device.cuda.context, options, device.cuda.name));
     *kernels_compiled =
         kernels_compiled->value_or(0) + runner->executor().counters().kernels_compiled;
-    return std::unique_ptr<StepRunner>(std::move(runner));
+    return Noted(std::move(runner), open.timeline);
   }
   ExecutorOptions options;
   options.plan_path = opened.path;
@@ -166,7 +178,8 @@ absl::StatusOr<std::unique_ptr<StepRunner>> OpenRunner(const OpenedPlan& opened,
         &runner->executor(),
         {.plan_path = opened.path, .folder = open.check_folder, .threads = threads}));
   }
-  return std::unique_ptr<StepRunner>(std::move(runner));
+  if (open.timeline != nullptr) NoteSteps(&runner->executor(), open.timeline);
+  return Noted(std::move(runner), open.timeline);
 }
 
 // Why a plan for GPUs does not run here, and what does.

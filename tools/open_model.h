@@ -9,6 +9,7 @@
 #include "absl/status/statusor.h"
 #include "runtime/exec/forward.h"
 #include "runtime/exec/step_runner.h"
+#include "runtime/exec/timeline.h"
 #include "runtime/plan/plan.h"
 #include "runtime/text/tokenizer.h"
 #include "tools/compiler.h"
@@ -34,6 +35,8 @@ struct OpenOptions {
   // Of a plan for other GPUs: its kernels are compiled here from their sources. The file stays as
   // it is.
   bool recompile = false;
+  // Where there is one, it has what the device does, and the calls that say so. Not on reference.
+  Timeline* timeline = nullptr;
   LoadProgress progress;  // from one thread at a time
 };
 

@@ -88,10 +88,13 @@ int32_t Completion::ChooseSampled(const SampledRow& sampled) {
 
 absl::StatusOr<int32_t> Completion::Choose(absl::Span<const float> logits) {
   GeneratedToken token;
-  RENGA_ASSIGN_OR_RETURN(token.id, sampler_.Sample(logits));
-  if (options_.top_logits > 0) {
-    token.logprob = LogProbability(logits, token.id);
-    token.top = TopLogits(logits, options_.top_logits);
+  {
+    const Timeline::Scope scope(options_.timeline, "sample");
+    RENGA_ASSIGN_OR_RETURN(token.id, sampler_.Sample(logits));
+    if (options_.top_logits > 0) {
+      token.logprob = LogProbability(logits, token.id);
+      token.top = TopLogits(logits, options_.top_logits);
+    }
   }
   return Take(std::move(token));
 }
@@ -102,6 +105,7 @@ int32_t Completion::ChooseThis(int32_t id) {
 }
 
 int32_t Completion::Take(GeneratedToken token) {
+  const Timeline::Scope scope(options_.timeline, "text");
   const int32_t id = token.id;
   sampler_.Accept(id);
   const bool end = tokenizer_->IsEndOfGeneration(id);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
+#include <utility>
 
 #include "ir/base/status.h"
 #include "runtime/device/cuda/arena.h"
@@ -76,12 +77,16 @@ absl::Status CudaExecutor::Prepare() {
   RENGA_RETURN_IF_ERROR(PrepareSampling());
   RENGA_RETURN_IF_ERROR(stream_.Fill(caches_.data(), 0, caches_.bytes()));
   RENGA_RETURN_IF_ERROR(stream_.Fill(persistent_.data(), 0, persistent_.bytes()));
-  return stream_.Synchronize();
+  RENGA_RETURN_IF_ERROR(stream_.Synchronize());
+  if (options_.timeline == nullptr) return absl::OkStatus();
+  RENGA_ASSIGN_OR_RETURN(timeline_, CudaTimeline::Create(context_, stream_, options_.timeline));
+  return absl::OkStatus();
 }
 
 absl::Status CudaExecutor::Allocate(std::string_view what, uint64_t bytes, cuda::Memory* memory) {
   RENGA_ASSIGN_OR_RETURN(*memory, cuda::AllocateArena(context_, *plan_, what, bytes));
   ++counters_.allocations;
+  counters_.allocated_bytes += bytes;
   return absl::OkStatus();
 }
 
@@ -148,11 +153,16 @@ absl::Status CudaExecutor::LoadWeights() {
   RENGA_RETURN_IF_ERROR(Explained(weights.status(), "loading weights"));
   weights_ = *std::move(weights);
   ++counters_.allocations;
+  counters_.allocated_bytes += weights_.bytes();
   return absl::OkStatus();
 }
 
 CudaExecutor::~CudaExecutor() {
   while (failed_.ok() && started_ > finished_) (void)Finish();
+  if (timeline_ == nullptr || !failed_.ok()) return;
+  if (absl::Status status = CloseTimeline(); !status.ok()) {
+    options_.timeline->Fail(std::move(status));
+  }
 }
 
 absl::Status CudaExecutor::Run(const StepInputs& inputs) {
@@ -211,6 +221,8 @@ absl::Status CudaExecutor::Finish() {
   failed_ = Waited("a run", transfers_.Wait(finished_, options_.patience_seconds,
                                             last || pause < kShortestPause ? 0 : pause));
   RENGA_RETURN_IF_ERROR(failed_);
+  failed_ = NoteRun();
+  RENGA_RETURN_IF_ERROR(failed_);
   FinishSampling();
   const auto now = std::chrono::steady_clock::now();
   // Where the GPU was idle in between, it would be the host's time too.
@@ -235,7 +247,9 @@ absl::Status CudaExecutor::StartLaunches() {
   const int32_t sequences = plan::FindSymbol(*plan_, "S");
   const int64_t members = sequences < 0 ? 1 : sizes_[sequences];
   const bool one_each = tokens >= 0 && sizes_[tokens] == members;
-  if (!one_each || !options_.graphs || options_.check_steps) return StartAll();
+  noted_[started_ % 2] = {"launches", tokens < 0 ? 0 : sizes_[tokens]};
+  if (!one_each || !options_.graphs || options_.check_steps) return StartNoted(false);
+  noted_[started_ % 2].name = "graph";
   if (const int32_t span = plan::FindSymbol(*plan_, "L"); span >= 0) {
     sizes_[span] = RoundedSpan(sizes_[span], plan_->symbols[span].max);
   }
@@ -245,7 +259,9 @@ absl::Status CudaExecutor::StartLaunches() {
   auto graph = std::find_if(graphs_.begin(), graphs_.end(),
                             [&](const auto& entry) { return entry.first == key_; });
   if (graph == graphs_.end()) {
-    RENGA_ASSIGN_OR_RETURN(cuda::Graph captured, stream_.Capture([this] { return StartAll(); }));
+    const Timeline::Scope scope(options_.timeline, "capture", started_);
+    RENGA_ASSIGN_OR_RETURN(cuda::Graph captured,
+                           stream_.Capture([this] { return StartNoted(true); }));
     if (graphs_.size() == kMostGraphs) graphs_.erase(graphs_.begin());
     graphs_.emplace_back(key_, std::move(captured));
     graph = graphs_.end() - 1;
@@ -261,6 +277,29 @@ absl::Status CudaExecutor::StartLaunches() {
 absl::Status CudaExecutor::StartAll() {
   RENGA_RETURN_IF_ERROR(StartSteps());
   return StartSampling();
+}
+
+// With events around them where there is a timeline.
+absl::Status CudaExecutor::StartNoted(bool captured) {
+  if (timeline_ == nullptr) return StartAll();
+  RENGA_RETURN_IF_ERROR(timeline_->Begin(started_, stream_, captured));
+  behind_event_ = true;
+  RENGA_RETURN_IF_ERROR(StartAll());
+  return timeline_->End(started_, stream_, captured);
+}
+
+absl::Status CudaExecutor::NoteRun() {
+  if (timeline_ == nullptr) return absl::OkStatus();
+  const Noted& noted = noted_[finished_ % 2];
+  return timeline_->Finish(finished_, noted.name, noted.tokens, stream_);
+}
+
+absl::Status CudaExecutor::CloseTimeline() {
+  if (timeline_ == nullptr) return absl::OkStatus();
+  RENGA_RETURN_IF_ERROR(failed_);
+  failed_ = timeline_->Close(stream_);
+  timeline_ = nullptr;
+  return failed_;
 }
 
 absl::Status CudaExecutor::StartSteps() {
@@ -292,10 +331,14 @@ absl::Status CudaExecutor::RunStep(int index) {
     if (!substituted.ok()) return hook_error_ = substituted.status();
     done = *substituted;
   }
+  const bool noted = timeline_ != nullptr && options_.check_steps && !done;
+  if (noted) RENGA_RETURN_IF_ERROR(timeline_->BeginStep(stream_));
   if (!done) RENGA_RETURN_IF_ERROR(StartStep(step));
+  if (noted) RENGA_RETURN_IF_ERROR(timeline_->EndStep(stream_));
   if (options_.check_steps) {
     RENGA_RETURN_IF_ERROR(Waited("it", stream_.SynchronizeWithin(options_.patience_seconds)));
   }
+  if (noted) RENGA_RETURN_IF_ERROR(timeline_->FinishStep(step.name, started_));
   return hooked && hooks_.after ? hook_error_ = hooks_.after(index) : absl::OkStatus();
 }
 
@@ -316,7 +359,9 @@ absl::Status CudaExecutor::StartLaunch(const plan::Launch& launch) {
   alignas(64) uint8_t block[plan::kMaxArgumentBytes];
   std::copy(packed.begin(), packed.end(), block);
   void* arguments[] = {block};
-  const bool overlaps = launch.overlaps_previous && overlaps_launches();
+  // An event is no kernel that could say that the next may start.
+  const bool behind_event = std::exchange(behind_event_, false);
+  const bool overlaps = launch.overlaps_previous && overlaps_launches() && !behind_event;
   return stream_.Launch(code_.function(launch.kernel), DriverShape(shape, overlaps), arguments);
 }
 

@@ -17,6 +17,7 @@
 #include "runtime/device/cuda/plan_code.h"
 #include "runtime/device/cuda/resources.h"
 #include "runtime/device/cuda/weight_upload.h"
+#include "runtime/exec/cuda_timeline.h"
 #include "runtime/exec/cuda_transfers.h"
 #include "runtime/exec/device_sampling.h"
 #include "runtime/exec/index_rules.h"
@@ -41,6 +42,7 @@ struct CudaOptions {
   bool check_steps = false;
   bool graphs = true;            // steps of one token a sequence are started as one graph
   double patience_seconds = 60;  // after which a run that has not ended is an error
+  Timeline* timeline = nullptr;  // where there is one, it has the runs when the executor is gone
 };
 
 // What happened so far.
@@ -49,10 +51,11 @@ struct CudaCounters {
   int64_t graphs = 0;            // captured
   int64_t graph_runs = 0;
   int64_t allocations = 0;  // of the GPU's memory
-  int64_t runs_ahead = 0;   // started before the one before was finished
-  int64_t waits = 0;        // for a run behind which no other was started: the GPU idles after it
-  int64_t sampled = 0;      // rows whose token the GPU chose where it was asked to
-  int64_t undecided = 0;    // rows for which it could not
+  uint64_t allocated_bytes = 0;
+  int64_t runs_ahead = 0;  // started before the one before was finished
+  int64_t waits = 0;       // for a run behind which no other was started: the GPU idles after it
+  int64_t sampled = 0;     // rows whose token the GPU chose where it was asked to
+  int64_t undecided = 0;   // rows for which it could not
 };
 
 // Not thread-safe; used in the thread that made it. Owns all memory of the run.
@@ -142,7 +145,11 @@ class CudaExecutor {
   absl::Status StartRun(const StepInputs& inputs);
   absl::Status StartLaunches();
   absl::Status StartAll();
+  absl::Status StartNoted(bool captured);
   absl::Status StartSteps();
+  absl::Status NoteRun();
+  // Hands CudaOptions::timeline what is known; the events of graphs are gone then.
+  absl::Status CloseTimeline();
   absl::Status StartStep(const plan::Step& step);
   absl::Status StartLaunch(const plan::Launch& launch);
   absl::Status RunStep(int index);
@@ -191,6 +198,12 @@ class CudaExecutor {
   cuda::Memory sampling_;  // of both
   cuda::PinnedMemory sampling_host_[2];
   std::vector<SampledRow> sampled_;
+  std::unique_ptr<CudaTimeline> timeline_;  // CudaOptions::timeline
+  bool behind_event_ = false;               // the next launch follows no kernel of the run
+  struct Noted {
+    const char* name = "";
+    int64_t tokens = 0;
+  } noted_[2];  // of runs with even and odd numbers
   CudaCounters counters_;
   StepHooks hooks_;
   bool starting_ = false;    // steps are being started: run number started_ is the one under way

@@ -16,7 +16,8 @@ Engine::Engine(std::unique_ptr<StepRunner> runner, const Tokenizer& tokenizer,
       max_rows_(MaxRows(runner_->plan())),
       share_prefixes_(options.share_prefixes && !options.one_at_a_time),
       one_at_a_time_(options.one_at_a_time),
-      run_ahead_(options.run_ahead && runner_->runs_ahead()) {
+      run_ahead_(options.run_ahead && runner_->runs_ahead()),
+      timeline_(options.timeline) {
   const plan::Geometry& geometry = runner_->plan().geometry;
   if (step_tokens_ == 0) step_tokens_ = geometry.max_step_tokens;
   // Each that runs can have its next token in every step.
@@ -191,14 +192,20 @@ void Engine::End(Request& request, absl::StatusOr<GenerateResult> result) {
 
 absl::StatusOr<bool> Engine::Step() {
   RENGA_RETURN_IF_ERROR(failed_);
-  Admit();
+  {
+    const Timeline::Scope scope(timeline_, "schedule");
+    Admit();
+  }
   const auto dropped = [](const Piece& piece) { return piece.request == nullptr; };
   if (under_way_ > 0 && std::all_of(pieces_.begin(), pieces_.end(), dropped)) {
     failed_ = FinishStep();
     RENGA_RETURN_IF_ERROR(failed_);
   }
   if (under_way_ == 0) {
-    Schedule();
+    {
+      const Timeline::Scope scope(timeline_, "schedule");
+      Schedule();
+    }
     if (pieces_.empty()) return !waiting_.empty() || !running_.empty();
     failed_ = StartBatch(/*fed_back=*/false);
     RENGA_RETURN_IF_ERROR(failed_);

@@ -24,6 +24,7 @@
 #include "runtime/exec/generate.h"
 #include "runtime/exec/step_batch.h"
 #include "runtime/exec/step_runner.h"
+#include "runtime/exec/timeline.h"
 #include "runtime/memory/kv_pages.h"
 #include "runtime/text/tokenizer.h"
 
@@ -38,7 +39,8 @@ struct EngineOptions {
   // result is bit by bit that of the request alone, at the price of steps in common. Prefixes are
   // not shared then.
   bool one_at_a_time = false;
-  bool run_ahead = true;  // where the device does
+  bool run_ahead = true;         // where the device does
+  Timeline* timeline = nullptr;  // where there is one, it has when steps were put together
 };
 
 using RequestId = int64_t;
@@ -202,6 +204,7 @@ class Engine {
   KvPages pages_;
   int64_t max_running_, step_tokens_, max_rows_;
   bool share_prefixes_, one_at_a_time_, run_ahead_;
+  Timeline* timeline_;
   RequestId last_served_ = -1;  // where steps take one request
   RequestId next_id_ = 0;
   std::map<RequestId, std::unique_ptr<Request>> requests_;  // that were not taken

@@ -73,7 +73,10 @@ bool Engine::ScheduleAhead() {
 }
 
 absl::Status Engine::StartAhead() {
-  if (!MayGoAhead() || !ScheduleAhead()) return absl::OkStatus();
+  {
+    const Timeline::Scope scope(timeline_, "schedule");
+    if (!MayGoAhead() || !ScheduleAhead()) return absl::OkStatus();
+  }
   ++counters_.steps_ahead;
   return StartBatch(/*fed_back=*/true);
 }

@@ -133,6 +133,7 @@ absl::Status Executor::Run(const StepInputs& inputs, const StepObserver& observe
     if (hooks_.after) RENGA_RETURN_IF_ERROR(hooks_.after(static_cast<int>(i)));
     if (observer) RENGA_RETURN_IF_ERROR(observer(static_cast<int>(i)));
   }
+  if (hooks_.end) hooks_.end();
   return absl::OkStatus();
 }
 

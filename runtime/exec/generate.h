@@ -12,6 +12,7 @@
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "runtime/exec/forward.h"
+#include "runtime/exec/timeline.h"
 #include "runtime/text/sampler.h"
 #include "runtime/text/tokenizer.h"
 
@@ -49,6 +50,7 @@ struct GenerateOptions {
   std::function<void(const GeneratedToken&)> on_token;      // called as soon as it is known
   std::function<void(int64_t done, int64_t of)> on_prompt;  // after every chunk of the prompt
   const std::atomic<bool>* cancel = nullptr;  // looked at before every run of the model
+  Timeline* timeline = nullptr;  // where there is one, it has when tokens were chosen and written
 };
 
 struct GenerateTimings {

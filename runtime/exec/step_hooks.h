@@ -20,6 +20,7 @@ using StepSubstitute = std::function<absl::StatusOr<bool>(int step)>;
 struct StepHooks {
   StepSubstitute before;
   StepObserver after;
+  std::function<void()> end = nullptr;  // after the last step of a run; of cpu executors
 };
 
 }  // namespace renga

@@ -18,6 +18,7 @@
 #include "tools/renga/output.h"
 #include "tools/renga/progress.h"
 #include "tools/renga/sampling_flags.h"
+#include "tools/renga/timeline_report.h"
 #include "tools/sequence_group.h"
 #include "tools/step_cost.h"
 
@@ -34,6 +35,7 @@ struct Flags {
   std::vector<int64_t> serving;  // tokens of a prompt, tokens generated
   std::vector<int64_t> sequences = {1};
   int repetitions = 5;
+  std::string timeline;  // file; empty: none
   bool json = false;
   SamplingFlags sampling;
   std::vector<const CLI::Option*> sampling_options;
@@ -169,7 +171,7 @@ absl::StatusOr<Measured> Measure(const Test& test, const SpeedOptions& options,
 }
 
 absl::StatusOr<BenchRow> RunTest(const Test& test, const Flags& flags, const StepCosts& costs,
-                                 StepRunner& runner) {
+                                 StepRunner& runner, Timeline* timeline) {
   Progress progress(StrCat("measuring ", test.name));
   SpeedOptions options;
   options.repetitions = flags.repetitions;
@@ -177,6 +179,7 @@ absl::StatusOr<BenchRow> RunTest(const Test& test, const Flags& flags, const Ste
   if (test.sampled) {
     RENGA_ASSIGN_OR_RETURN(options.sampling, flags.sampling.Params(runner.plan().model.vocab));
   }
+  options.timeline = timeline;
   options.on_repetition = [&](int64_t done, int64_t total) { progress.Update(done, total); };
   RENGA_ASSIGN_OR_RETURN(const Measured measured, Measure(test, options, runner));
   BenchRow row;
@@ -197,6 +200,8 @@ absl::Status Run(const Flags& given) {
   if (!flags.model.compile.max_sequences) {  // which a plan has already
     open.compile.max_sequences = *std::max_element(flags.sequences.begin(), flags.sequences.end());
   }
+  Timeline timeline;
+  if (!flags.timeline.empty()) open.timeline = &timeline;
   Progress loading(StrCat("loading ", flags.model.model));
   open.progress = [&loading](int64_t done, int64_t total) { loading.Update(done, total); };
   RENGA_ASSIGN_OR_RETURN(RunnableModel model, OpenToRun(flags.model.model, open));
@@ -216,16 +221,23 @@ absl::Status Run(const Flags& given) {
   report.device = std::string(runner.device());
   report.repetitions = flags.repetitions;
   report.rates = RatesOf(runner.device(), threads);
+  timeline.Begin();
   for (const Test& test : tests) {
-    RENGA_ASSIGN_OR_RETURN(BenchRow row, RunTest(test, flags, costs, runner));
+    RENGA_ASSIGN_OR_RETURN(BenchRow row, RunTest(test, flags, costs, runner, open.timeline));
     if (test.sampled) {
       row.sampling_seconds = static_cast<double>(test.sequences) *
                              (1 / row.speed.median - 1 / report.rows.back().speed.median);
     }
     report.rows.push_back(std::move(row));
   }
+  timeline.End();
+  if (open.timeline != nullptr) {
+    model.runner = nullptr;  // the device then says what it did
+    report.timeline = Summarize(timeline);
+    RENGA_RETURN_IF_ERROR(WriteTimeline(flags.timeline, timeline, report.device));
+  }
   // What is measured suffers where other programs use the memory, so the better of two counts.
-  const DeviceRates after = RatesOf(runner.device(), threads);
+  const DeviceRates after = RatesOf(report.device, threads);
   if (after.bytes_per_second > report.rates.bytes_per_second) report.rates = after;
   for (size_t i = 0; i < tests.size(); ++i) {
     BenchRow& row = report.rows[i];
@@ -259,10 +271,15 @@ RunFn Add(CLI::App& app) {
   flags->sampling_options.assign(options.begin() + static_cast<ptrdiff_t>(before), options.end());
   app.add_option("-r,--repetitions", flags->repetitions,
                  "times to repeat a test, after once without measuring (default 5)");
+  app.add_option("--timeline", flags->timeline,
+                 "write when what ran on the device and on the host, unmeasured runs too, to this "
+                 "file, for chrome://tracing or ui.perfetto.dev, and say how long the device "
+                 "waited");
   app.add_flag("--json", flags->json,
                "one JSON object: model, device, repetitions, rates, rows[{test, tok_s, stdev, "
                "bytes, flops, bound_tok_s, percent_of_bound}], bytes and flops of one token; of "
-               "--serve also host_percent, of sampled rows sampling_us");
+               "--serve also host_percent, of sampled rows sampling_us, with --timeline also "
+               "timeline");
   return [flags] { return Run(*flags); };
 }
 

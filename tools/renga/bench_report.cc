@@ -76,14 +76,16 @@ Json ToJson(const BenchReport& report) {
     if (row.host_share) rows.back()["host_percent"] = 100 * *row.host_share;
     if (row.sampling_seconds) rows.back()["sampling_us"] = 1e6 * *row.sampling_seconds;
   }
-  return {{"model", report.model},
-          {"device", report.device},
-          {"repetitions", report.repetitions},
-          {"rates",
-           {{"bytes_s", NumberJson(report.rates.bytes_per_second)},
-            {"flops_s", NumberJson(report.rates.flops_per_second)},
-            {"source", report.rates.source}}},
-          {"rows", std::move(rows)}};
+  Json json = {{"model", report.model},
+               {"device", report.device},
+               {"repetitions", report.repetitions},
+               {"rates",
+                {{"bytes_s", NumberJson(report.rates.bytes_per_second)},
+                 {"flops_s", NumberJson(report.rates.flops_per_second)},
+                 {"source", report.rates.source}}},
+               {"rows", std::move(rows)}};
+  if (report.timeline) json["timeline"] = ToJson(*report.timeline);
+  return json;
 }
 
 std::string ToText(const BenchReport& report) {
@@ -122,6 +124,7 @@ std::string ToText(const BenchReport& report) {
         "other "
         "programs held up the measurement of memory.\n";
   }
+  if (report.timeline) StrAppend(&text, "\n", ToText(*report.timeline));
   return text;
 }
 

@@ -9,6 +9,7 @@
 #include "tools/device_rates.h"
 #include "tools/measure_speed.h"
 #include "tools/renga/output.h"
+#include "tools/renga/timeline_report.h"
 #include "tools/step_cost.h"
 
 namespace renga {
@@ -31,6 +32,7 @@ struct BenchReport {
   DeviceRates rates;
   int repetitions = 0;
   std::vector<BenchRow> rows;
+  std::optional<TimelineSummary> timeline;  // --timeline, of all tests
 };
 
 Json ToJson(const BenchReport& report);

@@ -33,7 +33,8 @@ absl::StatusOr<GenerateResult> GenerateWithCache(
     const std::string& path, std::unique_ptr<StepRunner> runner, const Tokenizer& tokenizer,
     const std::vector<int32_t>& prompt, const GenerateOptions& options, std::string* note) {
   RENGA_ASSIGN_OR_RETURN(const std::unique_ptr<Engine> engine,
-                         Engine::Create(std::move(runner), tokenizer, {.max_running = 1}));
+                         Engine::Create(std::move(runner), tokenizer,
+                                        {.max_running = 1, .timeline = options.timeline}));
   std::vector<int32_t> had;
   if (!path.empty()) {
     RENGA_ASSIGN_OR_RETURN(had, Restore(path, *engine));

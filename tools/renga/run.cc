@@ -92,6 +92,9 @@ absl::Status Run(const RunFlags& flags) {
   RENGA_ASSIGN_OR_RETURN(const Prompt prompt, ReadPromptFlags(flags));
   Progress loading(StrCat("loading ", flags.model.model));
   open.progress = [&loading](int64_t done, int64_t total) { loading.Update(done, total); };
+  Timeline timeline;
+  Timeline* const noted = flags.timeline.empty() ? nullptr : &timeline;
+  open.timeline = noted;
   RENGA_ASSIGN_OR_RETURN(RunnableModel model, OpenToRun(flags.model.model, open));
   loading.Stop();
   const int64_t vocab = model.runner->plan().model.vocab;
@@ -115,7 +118,13 @@ absl::Status Run(const RunFlags& flags) {
   Progress reading("reading the prompt");
   size_t shown = 0;
   options.on_prompt = [&](int64_t done, int64_t of) { reading.Update(done, of); };
+  options.timeline = noted;
+  timeline.Begin();
   options.on_token = [&](const GeneratedToken& token) {
+    if (noted != nullptr) {
+      if (report.first_token_seconds == 0) timeline.Begin();
+      timeline.End();
+    }
     if (report.first_token_seconds == 0) {
       report.first_token_seconds =
           std::chrono::duration<double>(steady_clock::now() - start).count();
@@ -132,6 +141,8 @@ absl::Status Run(const RunFlags& flags) {
                          GenerateOn(std::move(model.runner), *model.tokenizer, report.prompt_ids,
                                     options, flags.prompt_cache, &note));
   reading.Stop();
+  if (report.result.ids.size() < 2) timeline.End();
+  if (noted != nullptr) report.timeline = Summarize(timeline);
   if (flags.no_stream) stream.Write(prompt_text);
   stream.Write(std::string_view(report.result.text).substr(shown));
   stream.EndLine();
@@ -143,6 +154,9 @@ absl::Status Run(const RunFlags& flags) {
   }
   if (!note.empty()) fprintf(stderr, "%s\n", note.c_str());
   PrintSummary(report);
+  if (noted != nullptr) {
+    RENGA_RETURN_IF_ERROR(WriteTimeline(flags.timeline, timeline, report.device));
+  }
   if (report.result.finish_reason == FinishReason::kInterrupted) LeaveInterrupted();
   return absl::OkStatus();
 }

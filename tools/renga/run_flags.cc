@@ -118,6 +118,9 @@ void AddRunFlags(CLI::App& app, RunFlags* flags) {
   app.add_flag("--shift", flags->shift,
                "where the context is full, forget the older half of what was generated and go on; "
                "else the text ends there");
+  app.add_option("--timeline", flags->timeline,
+                 "write when what ran on the device and on the host to this file, for "
+                 "chrome://tracing or ui.perfetto.dev, and say how long the device waited");
   app.add_flag(
       "--deterministic", flags->deterministic,
       "with --parallel: each text is bit by bit what it is alone. On the cpu it is anyway; "

@@ -33,6 +33,7 @@ struct RunFlags {
   bool deterministic = false;
   std::string prompt_cache;
   bool shift = false;
+  std::string timeline;  // file; empty: none
 };
 
 void AddRunFlags(CLI::App& app, RunFlags* flags);

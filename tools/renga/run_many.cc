@@ -17,6 +17,7 @@
 #include "tools/renga/prompt_lines.h"
 #include "tools/renga/run_report.h"
 #include "tools/renga/text.h"
+#include "tools/renga/timeline_report.h"
 
 namespace renga {
 namespace {
@@ -73,7 +74,9 @@ int64_t AtATime(const RunFlags& flags) { return flags.parallel.value_or(flags.n_
 
 class Many {
  public:
-  Many(const RunFlags& flags, RunnableModel model) : flags_(flags), model_(std::move(model)) {}
+  // `timeline` may be null.
+  Many(const RunFlags& flags, RunnableModel model, Timeline* timeline)
+      : flags_(flags), model_(std::move(model)), timeline_(timeline) {}
 
   absl::Status Prepare(const std::vector<PromptLine>& lines) {
     const plan::Plan& plan = model_.runner->plan();
@@ -85,6 +88,7 @@ class Many {
     }
     EngineOptions options;
     options.max_running = AtATime(flags_);
+    options.timeline = timeline_;
     // Elsewhere a result never depends on what else is in the step.
     options.one_at_a_time = flags_.deterministic && model_.runner->device().substr(0, 4) == "cuda";
     RENGA_ASSIGN_OR_RETURN(engine_,
@@ -100,6 +104,7 @@ class Many {
     fprintf(stderr, "%s\n", model_.device_note.c_str());
     Progress progress(StrCat("writing ", tasks_.size(), " texts"));
     const auto start = std::chrono::steady_clock::now();
+    if (timeline_ != nullptr) timeline_->Begin();
     while (shown_ < tasks_.size()) {
       RENGA_RETURN_IF_ERROR(engine_->Step().status());
       RENGA_RETURN_IF_ERROR(Branch());
@@ -113,8 +118,14 @@ class Many {
       progress.Update(static_cast<int64_t>(shown_), static_cast<int64_t>(tasks_.size()));
     }
     progress.Stop();
+    if (timeline_ != nullptr) timeline_->End();
     PrintTotals(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
-    return first_error_;
+    RENGA_RETURN_IF_ERROR(first_error_);
+    if (timeline_ == nullptr) return absl::OkStatus();
+    const std::string device(engine_->runner().device());
+    engine_ = nullptr;  // the device then says what it did
+    fputs(ToText(Summarize(*timeline_)).c_str(), stderr);
+    return WriteTimeline(flags_.timeline, *timeline_, device);
   }
 
  private:
@@ -126,6 +137,7 @@ class Many {
     RENGA_ASSIGN_OR_RETURN(
         task.options,
         OptionsOf(line.flags, context, static_cast<int64_t>(task.prompt_ids.size()), vocab));
+    task.options.timeline = timeline_;
     task.logits = line.flags.logits;
     if (line.prompt.text) {
       task.prompt_text = *line.prompt.text;
@@ -227,6 +239,7 @@ class Many {
 
   const RunFlags& flags_;
   RunnableModel model_;
+  Timeline* timeline_;
   std::unique_ptr<Engine> engine_;
   std::vector<Task> tasks_;
   size_t branched_ = 0;  // tasks before have a request
@@ -247,11 +260,13 @@ absl::Status RunMany(const RunFlags& flags) {
   RENGA_ASSIGN_OR_RETURN(const std::vector<PromptLine> lines, ReadLines(flags));
   RENGA_ASSIGN_OR_RETURN(const bool is_plan, IsPlan(flags.model.model));
   if (!is_plan && !flags.model.compile.max_sequences) open.compile.max_sequences = AtATime(flags);
+  Timeline timeline;
+  if (!flags.timeline.empty()) open.timeline = &timeline;
   Progress loading(StrCat("loading ", flags.model.model));
   open.progress = [&loading](int64_t done, int64_t total) { loading.Update(done, total); };
   RENGA_ASSIGN_OR_RETURN(RunnableModel model, OpenToRun(flags.model.model, open));
   loading.Stop();
-  Many many(flags, std::move(model));
+  Many many(flags, std::move(model), open.timeline);
   RENGA_RETURN_IF_ERROR(many.Prepare(lines));
   return many.Run();
 }

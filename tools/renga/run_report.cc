@@ -64,6 +64,7 @@ Json ToJson(const RunReport& report) {
   };
   if (timings.shifts > 0) json["timings"]["shifts"] = timings.shifts;
   if (timings.device_tokens > 0) json["timings"]["device_tokens"] = timings.device_tokens;
+  if (report.timeline) json["timeline"] = ToJson(*report.timeline);
   return json;
 }
 
@@ -98,6 +99,7 @@ void PrintSummary(const RunReport& report) {
   if (tokens > 0) StrAppend(&text, "; ended by ", ToString(result.finish_reason));
   if (tokens > 0 && report.sampled) StrAppend(&text, "; seed ", report.seed);
   text += "\n";
+  if (report.timeline) text += ToText(*report.timeline);
   fwrite(text.data(), 1, text.size(), stderr);
 }
 

@@ -8,6 +8,7 @@
 
 #include "runtime/exec/generate.h"
 #include "tools/renga/output.h"
+#include "tools/renga/timeline_report.h"
 
 namespace renga {
 
@@ -21,6 +22,7 @@ struct RunReport {
   int logits = 0;        // reported for each token
   std::vector<int32_t> prompt_ids;
   GenerateResult result;
+  std::optional<TimelineSummary> timeline;  // --timeline
 };
 
 // The object of `run --json`.

@@ -70,6 +70,7 @@ absl::Status ResolveAll(Lookup lookup, DriverApi* api) {
       {"cuEventCreate", slot(api->create_event)},
       {"cuEventDestroy", slot(api->destroy_event)},
       {"cuEventRecord", slot(api->record_event)},
+      {"cuEventRecordWithFlags", slot(api->record_event_with_flags)},
       {"cuEventQuery", slot(api->query_event)},
       {"cuEventSynchronize", slot(api->synchronize_event)},
       {"cuEventElapsedTime", slot(api->elapsed_ms)},

@@ -92,6 +92,7 @@ struct DriverApi {
   int (*create_event)(EventHandle* event, unsigned flags);
   int (*destroy_event)(EventHandle event);
   int (*record_event)(EventHandle event, StreamHandle stream);
+  int (*record_event_with_flags)(EventHandle event, StreamHandle stream, unsigned flags);
   int (*query_event)(EventHandle event);  // 600: not yet
   int (*synchronize_event)(EventHandle event);
   int (*elapsed_ms)(float* ms, EventHandle start, EventHandle end);

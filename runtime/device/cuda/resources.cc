@@ -13,6 +13,8 @@ namespace {
 constexpr unsigned kNonBlocking = 1;
 // CU_EVENT_DEFAULT and CU_EVENT_DISABLE_TIMING.
 constexpr unsigned kTimed = 0, kUntimed = 2;
+// CU_EVENT_RECORD_EXTERNAL
+constexpr unsigned kExternal = 1;
 // CU_STREAM_CAPTURE_MODE_THREAD_LOCAL: other threads may do what they like meanwhile.
 constexpr int kCaptureThreadLocal = 1;
 
@@ -297,6 +299,12 @@ absl::Status Stream::Launch(const Graph& graph) const {
 absl::Status Stream::Record(const Event& event) const {
   return context_->Check(context_->api().record_event(event.handle(), owned_.get()),
                          "cuEventRecord");
+}
+
+absl::Status Stream::RecordEachTime(const Event& event) const {
+  return context_->Check(
+      context_->api().record_event_with_flags(event.handle(), owned_.get(), kExternal),
+      "cuEventRecordWithFlags");
 }
 
 absl::Status Stream::WaitFor(const Event& event) const {

@@ -207,6 +207,9 @@ class Stream {
   absl::StatusOr<Graph> Capture(const std::function<absl::Status()>& body) const;
   absl::Status Launch(const Graph& graph) const;
   absl::Status Record(const Event& event) const;
+  // While capturing: the graph records the event each time it comes there, as a node of its own. (A
+  // Record would only order what is captured.)
+  absl::Status RecordEachTime(const Event& event) const;
   // What comes behind begins when the event, as last recorded, has come to pass.
   absl::Status WaitFor(const Event& event) const;
   // Waits for all of it; the error of a kernel that failed shows here.

@@ -60,6 +60,7 @@ struct State {
   std::map<void*, std::deque<std::function<void()>>> queues;  // by stream
   std::map<void*, uint64_t> queued, begun;                    // numbers of them, ever
   std::map<void*, std::pair<void*, uint64_t>> recorded;       // by event: stream, `queued` then
+  std::map<void*, double> passed;  // by event: when it has come to pass, in ms
   void (*on_launch)(void* function, const void* arguments, unsigned grid) = nullptr;
   size_t argument_bytes = 0;
 };
@@ -358,10 +359,24 @@ int CreateEvent(void** event, unsigned) {
   return *event = Make("event"), 0;
 }
 int DestroyEvent(void* event) { return Free("cuEventDestroy", event); }
+void ComeToPass(void* event) {
+  using Clock = std::chrono::steady_clock;
+  state.passed[event] =
+      std::chrono::duration<double, std::milli>(Clock::now().time_since_epoch()).count();
+}
 int RecordEvent(void* event, void* stream) {
   const Lock lock(state_mutex);
-  state.recorded[event] = {stream, state.queued[stream]};
-  return Call("cuEventRecord");
+  const int result = Call("cuEventRecord");
+  state.passed.erase(event);
+  if (result == 0) Queue(stream, [=] { ComeToPass(event); });
+  return state.recorded[event] = {stream, state.queued[stream]}, result;
+}
+// In a graph it comes to pass each time; what is captured is all of one stream's.
+int RecordEventWithFlags(void* event, void* stream, unsigned flags) {
+  const Lock lock(state_mutex);
+  if (const int result = Call("cuEventRecordWithFlags")) return result;
+  if (!state.capturing || flags != 1) return 1;
+  return Queue(stream, [=] { ComeToPass(event); }), 0;
 }
 int QueryEvent(void* event) {
   const auto [stream, number] = state.recorded[event];
@@ -374,7 +389,13 @@ int SynchronizeEvent(void* event) {
   if (const int result = Call("cuEventSynchronize")) return Lose(stream), result;
   return RunUntil(stream, number), 0;
 }
-int ElapsedMs(float* ms, void*, void*) { return *ms = 1.5f, Call("cuEventElapsedTime"); }
+// 600 (CUDA_ERROR_NOT_READY) where one has not come to pass.
+int ElapsedMs(float* ms, void* start, void* end) {
+  const Lock lock(state_mutex);
+  if (const int result = Call("cuEventElapsedTime")) return result;
+  if (state.passed.count(start) == 0 || state.passed.count(end) == 0) return 600;
+  return *ms = static_cast<float>(state.passed[end] - state.passed[start]), 0;
+}
 
 // What it was given, a number after another; 1 (CUDA_ERROR_INVALID_VALUE) for a map at an address
 // that the driver does not take.
@@ -476,6 +497,7 @@ int cuGetProcAddress_v2(const char* name, void** function, int, uint64_t, int* f
       {"cuEventCreate", any(CreateEvent)},
       {"cuEventDestroy", any(DestroyEvent)},
       {"cuEventRecord", any(RecordEvent)},
+      {"cuEventRecordWithFlags", any(RecordEventWithFlags)},
       {"cuEventQuery", any(QueryEvent)},
       {"cuEventSynchronize", any(SynchronizeEvent)},
       {"cuEventElapsedTime", any(ElapsedMs)},
