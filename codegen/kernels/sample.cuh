@@ -113,7 +113,7 @@ class RowSampler {
     args_.part_sums[part_] = sum;
   }
 
-  // Of all parts; warp 0's last lane knows it.
+  // Of all parts, where it is wanted; warp 0 comes to know it.
   __device__ __forceinline__ uint64_t SumOfRow() const {
     if (row_.sums == 0 || threadIdx.x >= 32) return 0;
     const uint64_t* sums = args_.part_sums + static_cast<int64_t>(blockIdx.y) * gridDim.x;
