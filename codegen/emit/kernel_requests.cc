@@ -69,10 +69,10 @@ absl::Status KernelRequests::CheckMet(const Graph& graph) const {
     const std::string got = request.node == kAll ? "none that this is a choice of"
                             : node == nullptr    ? StrCat("no node of that name")
                                                  : StrCat(node->op->name, ", which one alone can");
-    return absl::InvalidArgumentError(StrCat(
-        kFlag, " ", request.node, "=", request.kernel,
-        ": expected a node that more than one kernel can compute, got ", got,
-        "; `renga dump --stage ledger` lists them under choices, by the names of the last graph"));
+    return absl::InvalidArgumentError(
+        StrCat(kFlag, " ", request.node, "=", request.kernel,
+               ": expected a node that more than one kernel can compute, got ", got,
+               "; `renga dump --stage ledger --json` lists them, the choices of a kernel"));
   }
   return absl::OkStatus();
 }

@@ -28,12 +28,12 @@ absl::Status TimelineRunner::CopyPages(absl::Span<const PageCopy> copies) {
   return runner_->CopyPages(copies);
 }
 
-absl::Status TimelineRunner::ReadPage(int32_t page, std::string* bytes) const {
-  return runner_->ReadPage(page, bytes);
+absl::Status TimelineRunner::ReadPage(int group, int32_t page, std::string* bytes) const {
+  return runner_->ReadPage(group, page, bytes);
 }
 
-absl::Status TimelineRunner::WritePage(int32_t page, std::string_view bytes) {
-  return runner_->WritePage(page, bytes);
+absl::Status TimelineRunner::WritePage(int group, int32_t page, std::string_view bytes) {
+  return runner_->WritePage(group, page, bytes);
 }
 
 }  // namespace renga

@@ -28,8 +28,8 @@ class TimelineRunner : public StepRunner {
   bool samples() const override { return runner_->samples(); }
   absl::Span<const SampledRow> sampled() const override { return runner_->sampled(); }
   absl::Status CopyPages(absl::Span<const PageCopy> copies) override;
-  absl::Status ReadPage(int32_t page, std::string* bytes) const override;
-  absl::Status WritePage(int32_t page, std::string_view bytes) override;
+  absl::Status ReadPage(int group, int32_t page, std::string* bytes) const override;
+  absl::Status WritePage(int group, int32_t page, std::string_view bytes) override;
   const plan::Plan& plan() const override { return runner_->plan(); }
   std::string_view device() const override { return runner_->device(); }
 

@@ -90,7 +90,7 @@ TEST(KernelRequests, WhatThereIsToAskFor) {
 TEST(KernelRequests, ProductsInEachWay) {
   const auto usual = Lower("sm_90a", {});
   ASSERT_TRUE(usual.ok()) << usual.status();
-  const std::string wgmma = ": half_rows_ matmul_wgmma_f";
+  const std::string wgmma = ": half_rows_ wgmma_f";
   EXPECT_THAT(VariantsOf(*usual, "0.attn_res"),
               ElementsAre("8: linear_add_f", "16: half_rows_ matmul_f", "64" + wgmma, "128" + wgmma,
                           "256" + wgmma, "300" + wgmma));

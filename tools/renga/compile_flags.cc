@@ -92,7 +92,7 @@ void AddCompileFlags(CLI::App& app, CompileFlags* flags) {
       ->allow_extra_args(false);
   app.add_option(
          "--kernel", flags->kernels,
-         "NODE=KERNEL: what computes a node that several kernels can (dump --stage ledger), "
+         "NODE=KERNEL: what computes a node that several kernels can (dump --stage ledger --json), "
          "*=KERNEL all of them; may be repeated")
       ->allow_extra_args(false);
 }
