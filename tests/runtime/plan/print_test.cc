@@ -66,8 +66,9 @@ TEST(PrintMemory, LayersThatHaveTheSameAreOneLine) {
       plan.caches.back().cell_bytes = type == DType::kF16 ? 16 : 32;
     }
   }
-  EXPECT_THAT(PrintMemory(plan), HasSubstr("  layers 0-1, 3            1024 bytes  each, f16 + f16\n"
-                                           "  layer 2               1536 bytes  f16 + f32\n"));
+  EXPECT_THAT(PrintMemory(plan),
+              HasSubstr("  layers 0-1, 3            1024 bytes  each, f16 + f16\n"
+                        "  layer 2               1536 bytes  f16 + f32\n"));
 }
 
 TEST(Lifetimes, ViewsAndOutputsProlongLife) {
