@@ -126,8 +126,8 @@ struct StagedRows {
         }
       }
       for (int k = kK + threadIdx.x; k < kPaddedK; k += kThreads) {
-#pragma unroll
-        for (int part = 0; part < kXParts; ++part) to[part * kPitch + k] = Half{0};
+        to[k] = Half{0};
+        if constexpr (kXParts == 2) to[kPitch + k] = Half{0};
       }
     }
     SyncThreads();
