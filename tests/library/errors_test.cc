@@ -115,15 +115,15 @@ TEST(LibraryErrors, StructuresHaveASizeThatFits) {
   const auto wrong = [](size_t right) {
     return std::vector<size_t>{0, 8, right - 1, 4097, SIZE_MAX};
   };
-  for (const size_t size : wrong(sizeof(renga_request))) {
+  for (const size_t size : wrong(offsetof(renga_request, shift))) {
     renga_request request = Request("Once", 1);
     request.size = size;
     EXPECT_EQ(Add(model, request).message, "request: size: expected " +
-                                               std::to_string(sizeof(renga_request)) +
+                                               std::to_string(offsetof(renga_request, shift)) +
                                                " bytes or more, got " + std::to_string(size) +
                                                "; set it with its init function");
   }
-  for (const size_t size : wrong(sizeof(renga_options))) {
+  for (const size_t size : wrong(offsetof(renga_options, kv_types))) {
     renga_options options = Options();
     options.size = size;
     EXPECT_THAT(Open(Stories(), options).message, HasSubstr("options: size: ")) << size;
@@ -136,7 +136,7 @@ TEST(LibraryErrors, StructuresHaveASizeThatFits) {
     renga_info_init(&info, size);
     EXPECT_EQ(info.size, size);
   }
-  for (const size_t size : wrong(sizeof(renga_output))) {
+  for (const size_t size : wrong(offsetof(renga_output, logprobs))) {
     renga_output output = {};
     output.size = size;
     EXPECT_EQ(renga_poll(model.get(), 0, &output, nullptr), RENGA_INVALID_ARGUMENT);
@@ -212,7 +212,7 @@ TEST(LibraryErrors, OptionsOutOfRange) {
   EXPECT_THAT(message([](renga_options* o) { o->device = "tpu"; }), HasSubstr("tpu"));
   EXPECT_THAT(message([](renga_options* o) { o->device = ""; }), HasSubstr("device"));
   EXPECT_THAT(message([](renga_options* o) { o->k_type = "f12"; }),
-              HasSubstr("k_type: expected f32, f16, bf16 or q8_0, got 'f12'"));
+              HasSubstr("k_type: expected f32, f16, bf16, q8_0 or q4_0, got 'f12'"));
   for (const char* type : {"q4_k", "i32", "", "f64", "iq2_s"}) {
     SCOPED_TRACE(type);
     message([&](renga_options* o) { o->k_type = type; });

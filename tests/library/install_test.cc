@@ -113,6 +113,12 @@ TEST_F(LibraryInstall, IsFoundByCMake) {
         " -DCMAKE_PREFIX_PATH=" + Prefix() + " && cmake --build " + build + " -j2");
   ExpectTexts(build + "/two_prompts");
   ExpectTexts(build + "/two_prompts_c");
+  // The first is what the text goes on with, of five.
+  const ProcessResult follows =
+      RunProcess(build + "/what_follows", {StoryModel(), "Once upon a time"});
+  EXPECT_EQ(follows.exit_code, 0) << follows.Describe();
+  EXPECT_EQ(std::count(follows.out.begin(), follows.out.end(), '\n'), 5) << follows.out;
+  EXPECT_EQ(follows.out.substr(8, follows.out.find('\n') - 8), "  ,");
 }
 
 TEST_F(LibraryInstall, IsFoundByPkgConfig) {

@@ -97,6 +97,33 @@ TEST(LibraryWrapper, HasTheDefaultsOfTheLibrary) {
   EXPECT_EQ(given.repeat_penalty, request.repeat_penalty);
   EXPECT_EQ(given.presence_penalty, request.presence_penalty);
   EXPECT_EQ(given.frequency_penalty, request.frequency_penalty);
+  EXPECT_EQ(given.shift, request.shift);
+  EXPECT_EQ(given.top_logits, request.top_logits);
+  EXPECT_EQ(given.prompt_logits, request.prompt_logits);
+}
+
+TEST(LibraryWrapper, GivesLogits) {
+  auto model = Open();
+  ASSERT_TRUE(model) << model.error().message;
+  renga::Request request = Greedy("Once upon a time", 4);
+  request.top_logits = 2;
+  request.prompt_logits = true;
+  const auto id = model->Add(request);
+  ASSERT_TRUE(id) << id.error().message;
+  while (*model->Step()) {
+  }
+  const auto result = model->ResultOf(*id);
+  ASSERT_TRUE(result);
+  ASSERT_THAT(result->logprobs, SizeIs(4));
+  ASSERT_THAT(result->top, SizeIs(4));
+  for (size_t i = 0; i < 4; ++i) {
+    EXPECT_LE(result->logprobs[i], 0);
+    ASSERT_THAT(result->top[i], SizeIs(2));
+    EXPECT_EQ(result->top[i][0].token, result->tokens[i]);
+    EXPECT_GE(result->top[i][0].logit, result->top[i][1].logit);
+  }
+  ASSERT_THAT(result->prompt_top, SizeIs(5));
+  EXPECT_EQ(result->prompt_top[4][0].token, result->tokens[0]);
 }
 
 TEST(LibraryWrapper, ErrorsAreValues) {

@@ -1,10 +1,12 @@
 #include "tools/library/arguments.h"
 
+#include <algorithm>
 #include <optional>
 #include <string>
 
 #include "ir/base/status.h"
 #include "runtime/text/utf8.h"
+#include "tools/kv_type_flag.h"
 #include "tools/library/structures.h"
 
 namespace renga {
@@ -16,6 +18,8 @@ constexpr int64_t kMaxContext = int64_t{1} << 24;
 constexpr int64_t kMaxSequences = 4096;
 // A prompt's end is compared with each of them.
 constexpr size_t kMaxStops = 1024;
+// Logits that are kept for a prompt, at most.
+constexpr int64_t kMaxPromptPairs = int64_t{1} << 24;
 
 absl::Status CheckRange(std::string_view what, int64_t value, int64_t least, int64_t most) {
   if (value >= least && value <= most) return absl::OkStatus();
@@ -26,7 +30,7 @@ absl::Status CheckRange(std::string_view what, int64_t value, int64_t least, int
 absl::StatusOr<DType> CacheType(std::string_view what, const char* name) {
   if (const std::optional<DType> type = DTypeFromName(name)) return *type;
   return absl::InvalidArgumentError(
-      StrCat(what, ": expected f32, f16, bf16 or q8_0, got '", name, "'"));
+      StrCat(what, ": expected f32, f16, bf16, q8_0 or q4_0, got '", name, "'"));
 }
 
 bool IsUtf8(std::string_view text) {
@@ -61,16 +65,23 @@ absl::StatusOr<OpenOptions> OpenOptionsOf(const renga_options* given, bool is_pl
   RENGA_RETURN_IF_ERROR(CheckRange("no_cache", read.no_cache, 0, 1));
   RENGA_RETURN_IF_ERROR(CheckRange("context", read.context, 0, kMaxContext));
   RENGA_RETURN_IF_ERROR(CheckRange("max_sequences", read.max_sequences, 0, kMaxSequences));
-  if (is_plan && (read.k_type != nullptr || read.v_type != nullptr || read.context != 0 ||
-                  read.max_sequences != 0)) {
+  if (is_plan && (read.k_type != nullptr || read.v_type != nullptr || read.kv_types != nullptr ||
+                  read.context != 0 || read.max_sequences != 0)) {
     return absl::InvalidArgumentError(
-        "options: a plan is compiled already, expected no k_type, v_type, context and "
+        "options: a plan is compiled already, expected no k_type, v_type, kv_types, context and "
         "max_sequences; give them to `renga compile`, or open the GGUF");
   }
   if (read.device != nullptr) options.device = read.device;
   options.threads = options.compile.threads = read.threads;
   options.use_cache = read.no_cache == 0;
-  options.kv_type_given = read.k_type != nullptr || read.v_type != nullptr;
+  options.kv_type_given =
+      read.k_type != nullptr || read.v_type != nullptr || read.kv_types != nullptr;
+  if (read.kv_types != nullptr && (read.k_type != nullptr || read.v_type != nullptr)) {
+    return absl::InvalidArgumentError("kv_types: expected no k_type and v_type beside it");
+  }
+  if (read.kv_types != nullptr) {
+    RENGA_RETURN_IF_ERROR(Annotate(ParseKvType(read.kv_types, &options.compile), "kv_types"));
+  }
   if (read.k_type != nullptr) {
     RENGA_ASSIGN_OR_RETURN(options.compile.k_type, CacheType("k_type", read.k_type));
   }
@@ -94,11 +105,23 @@ absl::StatusOr<EncodeOptions> EncodeOptionsOf(uint32_t flags) {
   return options;
 }
 
-absl::StatusOr<GenerateOptions> GenerateOptionsOf(const renga_request& request) {
+absl::StatusOr<GenerateOptions> GenerateOptionsOf(const renga_request& request, int64_t vocab,
+                                                  int64_t context) {
   RENGA_RETURN_IF_ERROR(CheckRange("max_tokens", request.max_tokens, -1, INT64_MAX));
   RENGA_RETURN_IF_ERROR(CheckRange("plain_text", request.plain_text, 0, 1));
   RENGA_RETURN_IF_ERROR(CheckRange("ignore_eos", request.ignore_eos, 0, 1));
   RENGA_RETURN_IF_ERROR(CheckRange("reserved", request.reserved, 0, 0));
+  RENGA_RETURN_IF_ERROR(CheckRange("shift", request.shift, 0, 1));
+  RENGA_RETURN_IF_ERROR(CheckRange("top_logits", request.top_logits, 0, vocab));
+  RENGA_RETURN_IF_ERROR(CheckRange("prompt_logits", request.prompt_logits, 0, 1));
+  RENGA_RETURN_IF_ERROR(CheckRange("reserved2", request.reserved2, 0, 0));
+  if (request.prompt_logits != 0) {
+    if (request.top_logits == 0) {
+      return absl::InvalidArgumentError("prompt_logits: expected top_logits above 0 with it");
+    }
+    RENGA_RETURN_IF_ERROR(CheckRange("top_logits: with prompt_logits", request.top_logits, 1,
+                                     std::max<int64_t>(1, kMaxPromptPairs / context)));
+  }
   if (request.stop_count > kMaxStops) {
     return absl::InvalidArgumentError(
         StrCat("stop: expected at most ", kMaxStops, " texts, got ", request.stop_count));
@@ -106,6 +129,9 @@ absl::StatusOr<GenerateOptions> GenerateOptionsOf(const renga_request& request) 
   GenerateOptions options;
   options.max_tokens = request.max_tokens;
   options.ignore_eos = request.ignore_eos != 0;
+  options.shift = request.shift != 0;
+  options.top_logits = request.top_logits;
+  options.prompt_top = request.prompt_logits != 0;
   RENGA_ASSIGN_OR_RETURN(const auto stops, ArrayOf(request.stop, request.stop_count, "stop"));
   for (const renga_text& stop : stops) {
     RENGA_ASSIGN_OR_RETURN(const std::string_view text, TextOf(stop, "stop"));

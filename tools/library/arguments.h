@@ -39,7 +39,9 @@ absl::StatusOr<OpenOptions> OpenOptionsOf(const renga_options* given, bool is_pl
 // `flags`: RENGA_PLAIN_TEXT, RENGA_BARE_TEXT.
 absl::StatusOr<EncodeOptions> EncodeOptionsOf(uint32_t flags);
 
-// All but the prompt. Sampling parameters are checked by who generates.
-absl::StatusOr<GenerateOptions> GenerateOptionsOf(const renga_request& request);
+// All but the prompt, for a model of `vocab` tokens and prompts of at most `context`. Sampling
+// parameters are checked by who generates.
+absl::StatusOr<GenerateOptions> GenerateOptionsOf(const renga_request& request, int64_t vocab,
+                                                  int64_t context);
 
 }  // namespace renga

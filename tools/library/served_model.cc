@@ -1,6 +1,7 @@
 #include "tools/library/served_model.h"
 
 #include <algorithm>
+#include <limits>
 #include <mutex>
 #include <utility>
 
@@ -104,9 +105,14 @@ absl::StatusOr<std::vector<int32_t>> ServedModel::PromptOf(const renga_request& 
   return ids;
 }
 
+absl::StatusOr<GenerateOptions> ServedModel::OptionsOf(const renga_request& request) const {
+  const plan::Plan& plan = *facts_.plan.plan;
+  return GenerateOptionsOf(request, plan.model.vocab, plan.geometry.context);
+}
+
 absl::StatusOr<int64_t> ServedModel::Add(const renga_request* given) {
   RENGA_ASSIGN_OR_RETURN(const renga_request request, ReadStructure(given, "request"));
-  RENGA_ASSIGN_OR_RETURN(GenerateOptions options, GenerateOptionsOf(request));
+  RENGA_ASSIGN_OR_RETURN(GenerateOptions options, OptionsOf(request));
   RENGA_ASSIGN_OR_RETURN(std::vector<int32_t> prompt, PromptOf(request));
   const std::lock_guard<FairMutex> hold(mutex_);
   return engine_->Add(std::move(prompt), std::move(options));
@@ -118,7 +124,7 @@ absl::StatusOr<int64_t> ServedModel::Fork(int64_t parent, size_t kept, const ren
       request.prompt_tokens != nullptr || request.prompt_token_count > 0) {
     return absl::InvalidArgumentError("prompt: a fork has its parent's, expected none, got one");
   }
-  RENGA_ASSIGN_OR_RETURN(GenerateOptions options, GenerateOptionsOf(request));
+  RENGA_ASSIGN_OR_RETURN(GenerateOptions options, OptionsOf(request));
   const std::lock_guard<FairMutex> hold(mutex_);
   // More than there ever are, without a turn of the sign.
   const int64_t tokens = static_cast<int64_t>(std::min<size_t>(kept, INT64_MAX));
@@ -145,7 +151,38 @@ void ServedModel::Show(const GenerateResult& result, size_t tokens, size_t bytes
   value.prompt_seconds = result.timings.prompt_seconds;
   value.decode_tokens = result.timings.decode_tokens;
   value.decode_seconds = result.timings.decode_seconds;
+  value.shifts = result.timings.shifts;
+  ShowLogits(result, tokens, shown, &value);
   WriteStructure(value, output);
+}
+
+void ServedModel::ShowLogits(const GenerateResult& result, size_t tokens, Shown* shown,
+                             renga_output* value) const {
+  size_t count = 0;
+  for (const GeneratedToken& token : result.tokens) count = std::max(count, token.top.size());
+  for (const TopIds& top : result.prompt_top) count = std::max(count, top.size());
+  if (count == 0) return;
+  const auto add = [count](const TopIds& top, std::vector<renga_logit>* to) {
+    for (const auto& [id, logit] : top) to->push_back({id, logit});
+    to->resize(to->size() + count - top.size(), {-1, std::numeric_limits<float>::quiet_NaN()});
+  };
+  shown->logprobs.clear();
+  shown->top.clear();
+  shown->prompt_top.clear();
+  for (size_t i = tokens; i < result.tokens.size(); ++i) {
+    const GeneratedToken& token = result.tokens[i];
+    // One that was repeated after a parent.
+    shown->logprobs.push_back(token.top.empty() ? std::numeric_limits<double>::quiet_NaN()
+                                                : token.logprob);
+    add(token.top, &shown->top);
+  }
+  for (const TopIds& top : result.prompt_top) add(top, &shown->prompt_top);
+  value->logprobs = shown->logprobs.data();
+  value->top = shown->top.data();
+  value->top_count = count;
+  if (result.prompt_top.empty()) return;
+  value->prompt_top = shown->prompt_top.data();
+  value->prompt_top_positions = result.prompt_top.size();
 }
 
 absl::Status ServedModel::Poll(int64_t id, renga_output* output) {

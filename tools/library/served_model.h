@@ -42,12 +42,17 @@ class ServedModel {
     size_t tokens = 0, bytes = 0;  // polled
     std::vector<int32_t> ids;
     std::string text;
+    std::vector<double> logprobs;
+    std::vector<renga_logit> top, prompt_top;
   };
 
   absl::StatusOr<std::vector<int32_t>> PromptOf(const renga_request& request) const;
+  absl::StatusOr<GenerateOptions> OptionsOf(const renga_request& request) const;
   // Fills in what there is behind so many tokens and bytes.
   void Show(const GenerateResult& result, size_t tokens, size_t bytes, bool finished, Shown* shown,
             renga_output* output) const;
+  void ShowLogits(const GenerateResult& result, size_t tokens, Shown* shown,
+                  renga_output* value) const;
 
   ModelFacts facts_;
   std::string architecture_, name_;  // printable

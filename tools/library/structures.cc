@@ -6,10 +6,11 @@
 namespace renga {
 
 // Where there is padding, what a caller leaves in it would be taken for a field of a later version.
-static_assert(sizeof(renga_options) == 4 * sizeof(void*) + 24);
+static_assert(sizeof(renga_options) == 5 * sizeof(void*) + 24);
 static_assert(sizeof(renga_info) == 4 * sizeof(void*) + 40);
-static_assert(sizeof(renga_request) == 9 * sizeof(void*) + 64);
-static_assert(sizeof(renga_output) == 5 * sizeof(void*) + 48);
+static_assert(sizeof(renga_request) == 9 * sizeof(void*) + 80);
+static_assert(sizeof(renga_output) == 10 * sizeof(void*) + 56);
+static_assert(sizeof(renga_logit) == 8);
 
 template <>
 renga_options DefaultStructure() {

@@ -22,6 +22,13 @@ inline constexpr size_t kMaxStructureBytes = 4096;
 template <typename T>
 inline constexpr size_t kFirstBytes = sizeof(T);
 
+template <>
+inline constexpr size_t kFirstBytes<renga_options> = offsetof(renga_options, kv_types);
+template <>
+inline constexpr size_t kFirstBytes<renga_request> = offsetof(renga_request, shift);
+template <>
+inline constexpr size_t kFirstBytes<renga_output> = offsetof(renga_output, logprobs);
+
 // What a structure is where nobody says anything; `size` is not looked at.
 template <typename T>
 T DefaultStructure();

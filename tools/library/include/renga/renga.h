@@ -76,13 +76,18 @@ typedef struct renga_model renga_model;
 typedef struct renga_options {
   size_t size;         // of this structure, bytes
   const char* device;  // "auto", "cpu", "cuda", "cuda:N" or "reference"; null: auto
-  // The following four are for a GGUF; a plan was compiled with its own and takes none.
-  const char* k_type;  // of the cache: "f32", "f16", "bf16", "q8_0"; null: the device chooses
-  const char* v_type;
+  // The following four are for a GGUF, as is kv_types; a plan was compiled with its own and takes
+  // none.
+  const char* k_type;     // of the cache: "f32", "f16", "bf16", "q8_0", "q4_0"; null: the device
+  const char* v_type;     // chooses
   int64_t context;        // tokens that a request may have; 0: the model's, at most 4,096
   int64_t max_sequences;  // requests computed at a time, 1..4096 (others wait); 0: one
   int32_t threads;        // that compute, 1..1024; 0: all cores
   int32_t no_cache;       // 1: compiles anew, and keeps no plan in the user's cache
+  // Newer than what is above. Types of single layers, as `renga compile --kv-type` has them:
+  // "q8_0,0-1:f16" (all layers q8_0, the first two f16), "k=q4_0,v=q8_0,23:k=f16". k_type and
+  // v_type are null then.
+  const char* kv_types;
 } renga_options;
 
 // The defaults. `size` is sizeof(renga_options). Null and a wrong size do nothing: the function
@@ -171,6 +176,13 @@ typedef struct renga_request {
   float presence_penalty;   // 0: off, the default
   float frequency_penalty;  // 0: off, the default
   int32_t reserved;         // 0
+  // Newer than what is above:
+  // 1: where the context is full, it goes on as if the prompt had been followed by the newer half
+  // of what was generated, which is computed again. The prompt is at most half a context.
+  int32_t shift;
+  int32_t top_logits;     // of each generated token, 0..vocab: renga_output has them
+  int32_t prompt_logits;  // 1: of each position of the prompt too
+  int32_t reserved2;      // 0
 } renga_request;
 
 // The defaults: no prompt, seed 0. `size` is sizeof(renga_request), as with renga_options_init.
@@ -204,6 +216,11 @@ enum {
   RENGA_FINISH_FAILED = 5      // renga_result has the error
 };
 
+typedef struct renga_logit {
+  int32_t token;
+  float logit;  // as the model has it, before anything is done to it
+} renga_logit;
+
 typedef struct renga_output {
   size_t size;            // of this structure, bytes
   const int32_t* tokens;  // generated
@@ -217,13 +234,24 @@ typedef struct renga_output {
   double prompt_seconds;  // from its first step until its first token
   int64_t decode_tokens;  // generated after the first
   double decode_seconds;  // that those took; 0 while it is unfinished
+  // Newer than what is above. Where renga_request.top_logits is not 0; else null. Of a token that a
+  // fork has from its parent nothing is known: NaN, and token -1.
+  const double* logprobs;  // [token_count]: the logarithm of the probability that the model gives
+                           // the token, from the logits as they are
+  const renga_logit* top;  // [token_count][top_count], the largest logits of each, largest first
+  size_t top_count;
+  // Of the prompt's positions so far: what may follow each. Null without prompt_logits.
+  const renga_logit* prompt_top;  // [prompt_top_positions][top_count]
+  size_t prompt_top_positions;
+  int64_t shifts;  // how often the context was full, renga_request.shift
 } renga_output;
 
 RENGA_API void renga_output_init(renga_output* output, size_t size);
 
 // What a request has generated since the last poll. All polls together give what renga_result
-// gives. The tokens and the text can be read until the next renga_poll, renga_result or
-// renga_remove of the same request. RENGA_NOT_FOUND.
+// gives, but for prompt_top, which each gives whole. The tokens, the text and the logits can be
+// read until the next renga_poll, renga_result or renga_remove of the same request.
+// RENGA_NOT_FOUND.
 RENGA_API renga_status renga_poll(renga_model* model, int64_t id, renga_output* output,
                                   renga_error** error);
 

@@ -64,7 +64,7 @@ class Result {
 
 // renga_options; an empty text is its null.
 struct Options {
-  std::string device, k_type, v_type;
+  std::string device, k_type, v_type, kv_types;
   std::int64_t context = 0;
   std::int64_t max_sequences = 0;
   std::int32_t threads = 0;
@@ -90,7 +90,12 @@ struct Request {
   float repeat_penalty = 1.0f;
   float presence_penalty = 0.0f;
   float frequency_penalty = 0.0f;
+  bool shift = false;
+  std::int32_t top_logits = 0;
+  bool prompt_logits = false;
 };
+
+using Logit = renga_logit;
 
 // renga_output, as a copy of its own.
 struct Output {
@@ -102,6 +107,10 @@ struct Output {
   double prompt_seconds = 0;
   std::int64_t decode_tokens = 0;
   double decode_seconds = 0;
+  std::vector<double> logprobs;                // by token, where there are top_logits
+  std::vector<std::vector<Logit>> top;         // likewise
+  std::vector<std::vector<Logit>> prompt_top;  // by position of the prompt
+  std::int64_t shifts = 0;
 
   bool finished() const { return finish_reason != RENGA_UNFINISHED; }
 };
@@ -118,6 +127,7 @@ class Model {
     given.device = text(options.device);
     given.k_type = text(options.k_type);
     given.v_type = text(options.v_type);
+    given.kv_types = text(options.kv_types);
     given.context = options.context;
     given.max_sequences = options.max_sequences;
     given.threads = options.threads;
@@ -241,11 +251,23 @@ class Model {
     given.repeat_penalty = request.repeat_penalty;
     given.presence_penalty = request.presence_penalty;
     given.frequency_penalty = request.frequency_penalty;
+    given.shift = request.shift;
+    given.top_logits = request.top_logits;
+    given.prompt_logits = request.prompt_logits;
     std::int64_t id = 0;
     renga_error* error = nullptr;
     const renga_status status = call(&given, &id, &error);
     if (status != RENGA_OK) return ErrorOf(status, error);
     return id;
+  }
+
+  static std::vector<std::vector<Logit>> RowsOf(const Logit* rows, std::size_t count,
+                                                std::size_t width) {
+    std::vector<std::vector<Logit>> result;
+    for (std::size_t i = 0; width > 0 && i < count; ++i) {
+      result.emplace_back(rows + i * width, rows + (i + 1) * width);
+    }
+    return result;
   }
 
   template <typename Call>
@@ -264,6 +286,12 @@ class Model {
     output.prompt_seconds = given.prompt_seconds;
     output.decode_tokens = given.decode_tokens;
     output.decode_seconds = given.decode_seconds;
+    output.shifts = given.shifts;
+    if (given.top_count > 0) {
+      output.logprobs.assign(given.logprobs, given.logprobs + given.token_count);
+    }
+    output.top = RowsOf(given.top, given.token_count, given.top_count);
+    output.prompt_top = RowsOf(given.prompt_top, given.prompt_top_positions, given.top_count);
     return output;
   }
 
