@@ -10,6 +10,7 @@
 #include "ir/base/status.h"
 #include "runtime/exec/cpu_kernels.h"
 #include "runtime/plan/layout.h"
+#include "runtime/text/sampling_filters.h"
 #include "runtime/text/tokenizer.h"
 
 namespace renga {
@@ -63,6 +64,9 @@ absl::StatusOr<ProcessMemory> ProcessMemoryOf(const plan::Plan& plan, int thread
                        .activations = TouchedActivations(plan),
                        .scratch = scratch.worker * static_cast<uint64_t>(threads) + scratch.shared,
                        .threads = threads,
+                       .sampling = static_cast<uint64_t>(plan.geometry.max_sequences) *
+                                   static_cast<uint64_t>(plan.model.vocab) *
+                                   (sizeof(float) + sizeof(Candidate)),
                        .program = ResidentBytes()};
 }
 

@@ -16,11 +16,15 @@ struct ProcessMemory {
   uint64_t activations = 0;
   uint64_t scratch = 0;  // of `threads` and what they share (cpu_kernels.h)
   int threads = 1;
+  // Where tokens are chosen on the host: logits of a row of each sequence, and candidates.
+  uint64_t sampling = 0;
   // The program, the plan as it is read, its kernels and its vocabulary. All of it is in this
   // process too, so it is measured; none where the system does not tell.
   std::optional<uint64_t> program;
 
-  uint64_t total() const { return weights + kv + activations + scratch + program.value_or(0); }
+  uint64_t total() const {
+    return weights + kv + activations + scratch + sampling + program.value_or(0);
+  }
 };
 
 // Of a plan for the cpu, once its context is full. Errors as PrepareCpuKernels.

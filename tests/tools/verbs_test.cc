@@ -253,7 +253,7 @@ TEST(Dump, MemoryAddsUp) {
   EXPECT_EQ(process["total"].get<int64_t>(),
             json["weights"].get<int64_t>() + json["kv"].get<int64_t>() +
                 process["activations"].get<int64_t>() + process["scratch"].get<int64_t>() +
-                process["program"].get<int64_t>());
+                process["sampling"].get<int64_t>() + process["program"].get<int64_t>());
   const std::string text = Output({"dump", StoryModel(), "--stage", "memory"});
   EXPECT_THAT(text, HasSubstr("\ntotal "));
   EXPECT_THAT(text, HasSubstr("\nscratch "));

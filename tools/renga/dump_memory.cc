@@ -25,6 +25,7 @@ Json ProcessJson(const std::optional<ProcessMemory>& process) {
   return {{"threads", process->threads},
           {"activations", process->activations},
           {"scratch", process->scratch},
+          {"sampling", process->sampling},
           {"program", process->program ? Json(*process->program) : Json()},
           {"total", process->total()}};
 }
@@ -111,6 +112,7 @@ std::string MemoryText(const DumpFlags& flags, const plan::Plan& plan,
   const std::string threads =
       process->threads == 1 ? "1 thread" : StrCat(process->threads, " threads");
   line("scratch", process->scratch, StrCat("what kernels work in, of ", threads, " (-t)"));
+  line("sampling", process->sampling, "a row of logits and candidates a sequence, on the host");
   line("program", *process->program,
        "what runs it takes besides: itself, the plan as it is read, the vocabulary");
   std::string note = "all of these once the context is full";
