@@ -50,8 +50,9 @@ absl::Status EmitCudaLinear(const Node& node, std::string_view kernel, PlanBuild
   }
   const int64_t warps = ProductWarps(step.gpu(), weight.layout, weight.layout.tiles);
   const int64_t padded_k = weight.layout.padded_k(), x_parts = XParts({&weight});
+  const int64_t wanted = DecodeRows({&weight});
   RENGA_ASSIGN_OR_RETURN(const std::string way, ChooseProductWay(step, {&weight}));
-  const int64_t rows = StreamedRows(step.gpu(), way, kDecodeRows, [&](int64_t n) {
+  const int64_t rows = StreamedRows(step.gpu(), way, wanted, [&](int64_t n) {
     return LinearShared(static_cast<int>(warps), n, padded_k, x_parts).At(n);
   });
   if (rows > 0) {
@@ -72,7 +73,7 @@ absl::Status EmitCudaLinear(const Node& node, std::string_view kernel, PlanBuild
                  Pointer("residual", step.operand("residual")), Pointer("y", step.result(0)),
                  Int32("tokens", step.rows())},
     });
-    step.EndVariant(rows, StrCat(DecodeReason(rows, kDecodeRows), XPartsReason(x_parts)));
+    step.EndVariant(rows, StrCat(DecodeReason(rows, wanted), XPartsReason(x_parts)));
   }
   return EmitManyRows(step, way, rows, {&weight}, x_parts,
                       [&](const ManyRows& many, const HalfRowsOf& x) {
@@ -89,9 +90,9 @@ absl::Status EmitCudaGateUp(const Node& node, std::string_view kernel, PlanBuild
   RENGA_ASSIGN_OR_RETURN(const std::string activation, ActivationText(step.NameAttr("activation")));
   const int64_t warps = ProductWarps(step.gpu(), gate.layout, gate.layout.tiles);
   const int64_t padded_k = std::max(gate.layout.padded_k(), up.layout.padded_k());
-  const int64_t x_parts = XParts({&gate, &up});
+  const int64_t x_parts = XParts({&gate, &up}), wanted = DecodeRows({&gate, &up});
   RENGA_ASSIGN_OR_RETURN(const std::string way, ChooseProductWay(step, {&gate, &up}));
-  const int64_t rows = StreamedRows(step.gpu(), way, kDecodeRows, [&](int64_t n) {
+  const int64_t rows = StreamedRows(step.gpu(), way, wanted, [&](int64_t n) {
     return GateUpShared(static_cast<int>(warps), n, padded_k, x_parts).At(n);
   });
   if (rows > 0) {
@@ -117,7 +118,7 @@ absl::Status EmitCudaGateUp(const Node& node, std::string_view kernel, PlanBuild
                  Pointer("up_bias", step.operand("up_bias")), Pointer("y", step.result(0)),
                  Int32("tokens", step.rows())},
     });
-    step.EndVariant(rows, StrCat(DecodeReason(rows, kDecodeRows), XPartsReason(x_parts)));
+    step.EndVariant(rows, StrCat(DecodeReason(rows, wanted), XPartsReason(x_parts)));
   }
   if (rows >= step.max_rows()) return absl::OkStatus();
   RENGA_ASSIGN_OR_RETURN(const int32_t gate_y, step.RowScratch("gate", DType::kF32, gate.rows));

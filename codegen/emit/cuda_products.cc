@@ -242,6 +242,16 @@ int64_t XParts(absl::Span<const ProductWeight* const> weights) {
   return count < kTwoPartWeights ? 2 : 1;
 }
 
+int64_t DecodeRows(absl::Span<const ProductWeight* const> weights) {
+  if (XParts(weights) == 1) return kDecodeRows;
+  // Two columns a row: more than four rows are a second product, and of these types that takes more
+  // registers than a thread has (nvcc 13.0: 1 word for sm_90a, 39 for sm_120a).
+  for (const ProductWeight* weight : weights) {
+    if (weight->type == DType::kBF16 || weight->type == DType::kMXFP4) return kDecodeRows / 2;
+  }
+  return kDecodeRows;
+}
+
 std::string XPartsReason(int64_t x_parts) {
   return x_parts == 2 ? "; x as the sum of two f16, for products by few weights" : "";
 }

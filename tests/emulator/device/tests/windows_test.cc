@@ -21,7 +21,7 @@ absl::StatusOr<SharedPlan> PlanWith(bool apart) {
   options.max_step_tokens = 12;
   options.max_rows = 12;
   std::vector<Pass> pipeline;
-  return PlanFor(std::string(RENGA_SOURCE_DIR) + "/tests/data/stories260K.gguf",
+  return PlanFor(RENGA_SOURCE_DIR "/tests/data/stories260K.gguf",
                  Windowed(std::move(options), apart, &pipeline));
 }
 
