@@ -137,7 +137,7 @@ void AddMma(CudaStep& step, bool few, const HalfRowsOf& x, const ProductWeight& 
                  .call = "Matmul<Config>",
                  .args = "MatmulArgs",
                  .detail = StrCat("matmul_", weight.Name(), few ? "_few" : ""),
-                 .config = {StrCat("using Weight = ", weight.Text(), ";"),
+                 .config = {StrCat("using Weight = ", weight.Text(x.x_parts), ";"),
                             StrCat("static constexpr int kXParts = ", x.x_parts, ", kPitch = ",
                                    x.pitch, ", kTileTokens = ", shape.tile_tokens, ";"),
                             StrCat("static constexpr int kRowTiles = ", shape.row_tiles,
@@ -165,7 +165,7 @@ void AddWgmma(CudaStep& step, int64_t last, const HalfRowsOf& x, const ProductWe
                  .args = "MatmulWgmmaArgs",
                  .detail = StrCat("wgmma_", weight.Name(), "_", tile.tokens,
                                   shape.splits > 1 ? StrCat("_in_", shape.splits) : ""),
-                 .config = {StrCat("using Weight = ", weight.Text(), ";"),
+                 .config = {StrCat("using Weight = ", weight.Text(x.x_parts), ";"),
                             StrCat("static constexpr int kXParts = ", x.x_parts,
                                    ", kPitch = ", x.pitch, ";"),
                             StrCat("static constexpr int kTileTokens = ", tile.tokens,
@@ -243,13 +243,9 @@ int64_t XParts(absl::Span<const ProductWeight* const> weights) {
 }
 
 int64_t DecodeRows(absl::Span<const ProductWeight* const> weights) {
-  if (XParts(weights) == 1) return kDecodeRows;
-  // Two columns a row: more than four rows are a second product, and of these types that takes more
-  // registers than a thread has (nvcc 13.0: 1 word for sm_90a, 39 for sm_120a).
-  for (const ProductWeight* weight : weights) {
-    if (weight->type == DType::kBF16 || weight->type == DType::kMXFP4) return kDecodeRows / 2;
-  }
-  return kDecodeRows;
+  // Two columns a row: more than four rows are a second product, for which some types on some GPUs
+  // have no registers (gate and up in Q5_0 for sm_100a, in BF16 for sm_120a).
+  return kDecodeRows / XParts(weights);
 }
 
 std::string XPartsReason(int64_t x_parts) {

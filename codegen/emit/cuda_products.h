@@ -24,7 +24,9 @@ struct ProductWeight {
   MmaLayout layout;
   int32_t buffer;
 
-  std::string Text() const { return PackedText(type, rows, k); }
+  // For a product that takes a number of x as so many f16: with two, weights are as exact as f16
+  // allows too.
+  std::string Text(int64_t x_parts) const { return PackedText(type, rows, k, x_parts == 2); }
   std::string Name() const { return ShapeName(type, rows, k); }
 };
 

@@ -152,9 +152,9 @@ absl::Status AddFused(CudaStep& step, const Qkv& qkv, int64_t rows) {
   const int64_t warps = WarpsOf(step.gpu(), qkv);
   const std::array<int64_t, 3> blocks = DivideBlocks(step.gpu(), qkv);
   std::vector<std::string> config = {
-      StrCat("using Query = ", qkv.q.Text(), ";"),
-      StrCat("using Key = ", qkv.k.Text(), ";"),
-      StrCat("using Value = ", qkv.v.Text(), ";"),
+      StrCat("using Query = ", qkv.q.Text(qkv.x_parts()), ";"),
+      StrCat("using Key = ", qkv.k.Text(qkv.x_parts()), ";"),
+      StrCat("using Value = ", qkv.v.Text(qkv.x_parts()), ";"),
       SizesConfig(rows, warps, qkv.x_parts()),
       StrCat("static constexpr int kQueryBlocks = ", blocks[0], ", kKeyBlocks = ", blocks[1],
              ", kValueBlocks = ", blocks[2], ";"),

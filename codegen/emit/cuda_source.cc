@@ -75,8 +75,12 @@ std::string DoubleText(double value) { return ToString(AttrValue(value)); }
 
 std::string FloatText(double value) { return StrCat(DoubleText(value), "f"); }
 
-std::string PackedText(DType type, int64_t rows, int64_t k) {
-  return StrCat("Packed<", UpperName(type), ", ", rows, ", ", k, ">");
+std::string PackedText(DType type, int64_t rows, int64_t k, bool exactly) {
+  constexpr DType kHaveMiddle[] = {DType::kQ4_K, DType::kQ5_K};  // weights_super.cuh
+  const bool from_middle =
+      exactly && std::count(std::begin(kHaveMiddle), std::end(kHaveMiddle), type) > 0;
+  return StrCat("Packed<", UpperName(type), from_middle ? "_FromMiddle" : "", ", ", rows, ", ", k,
+                ">");
 }
 
 std::string ShapeName(DType type, int64_t rows, int64_t k) {

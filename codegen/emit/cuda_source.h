@@ -42,8 +42,9 @@ std::string OperatorText(const Graph& graph, const Node& node);
 std::string FloatText(double value);   // "1e-05f"
 std::string DoubleText(double value);  // "10000.0"
 
-// "Packed<Q5_0, 896, 4864>": a weight in the layout of ir/base/mma_layout.h.
-std::string PackedText(DType type, int64_t rows, int64_t k);
+// "Packed<Q5_0, 896, 4864>": a weight in the layout of ir/base/mma_layout.h. `exactly`: with the
+// decoder that rounds least, of types that have two ("Packed<Q4_K_FromMiddle, 896, 4864>").
+std::string PackedText(DType type, int64_t rows, int64_t k, bool exactly = false);
 
 // "q5_0_896x4864": the same in a name.
 std::string ShapeName(DType type, int64_t rows, int64_t k);

@@ -14,11 +14,12 @@ struct SuperScales {
 // both minimums.
 //
 // A weight is S q - M, where S, a product of 6 and 11 bits, and M have no room in f16. M is mostly
-// near the middle of S q, so either rounding would be one of the largest weights, twice as much as
-// a weight's own. So codes are counted from the middle: S (q - middle) + (S middle - M). The second
-// part is small, of S as it was before it was rounded, and what rounding S leaves is multiplied by
-// half the codes. For one addition for two weights the error's square is a quarter.
-template <int kScalesAt, uint32_t kMiddle>  // among the step's words; of the codes
+// near the middle of S q, so either rounding is one of the largest weights, twice as much as a
+// weight's own. With kMiddle codes are counted from the middle: S (q - middle) + (S middle - M).
+// The second part is small, of S as it was before it was rounded, and what rounding S leaves is
+// multiplied by half the codes. For one addition for two weights the error's square is a quarter;
+// an 8B, whose decoding these additions bound, is 2 to 3 % slower for it.
+template <int kScalesAt, uint32_t kMiddle>  // among the step's words; of the codes, 0: from zero
 struct SixBitFormat {
   static constexpr int kMinBlocks = 8, kMaxBlocks = 8, kParts = 1;
   using Factor = HalfFactor;
@@ -34,6 +35,10 @@ struct SixBitFormat {
         Sub(Half2{BytePermute(bytes, 0x64646464u, 0x4140)}, Half2{0x64006400u});  // exact
     const Half2 minimum{BytePermute(bytes, 0, 0x4342)};                           // times 2^-24
     const Half2 rounded = Mul(scale, scales.d);
+    if constexpr (kMiddle == 0) {
+      ScaleCodes(codes, rounded, Mul(minimum, scales.minus_m), a);
+      return;
+    }
     const Half2 rest = Fma(scale, scales.d, Half2{rounded.bits ^ 0x80008000u});
     const Half2 middle{kMiddle * 0x10001u}, middle16{kMiddle * 0x100010u};  // times 2^-24
     const Half2 at_middle = Fma(rest, middle, Fma(minimum, scales.minus_m, Mul(rounded, middle)));
@@ -52,8 +57,9 @@ struct SixBitFormat {
   }
 };
 
-template <int kBlocks>
-struct Q4_K : SixBitFormat<16, 8> {
+template <uint32_t kMiddle>
+struct FourBitSuper : SixBitFormat<16, kMiddle> {
+  using typename SixBitFormat<16, kMiddle>::Scales;
   static constexpr int kPlanes = 3;
   static constexpr Plane kPlane[] = {{32, 16}, {8, 8}, {8, 2}};
 
@@ -61,12 +67,17 @@ struct Q4_K : SixBitFormat<16, 8> {
                                                     Fragments (&a)[1]) {
     Fragments codes;
     PairedNibbles(words + 2 * b, codes);
-    Scale(words, scales, b, codes, a[0]);
+    FourBitSuper::Scale(words, scales, b, codes, a[0]);
   }
 };
-
 template <int kBlocks>
-struct Q5_K : SixBitFormat<20, 16> {
+struct Q4_K : FourBitSuper<0> {};
+template <int kBlocks>
+struct Q4_K_FromMiddle : FourBitSuper<8> {};
+
+template <uint32_t kMiddle>
+struct FiveBitSuper : SixBitFormat<20, kMiddle> {
+  using typename SixBitFormat<20, kMiddle>::Scales;
   static constexpr int kPlanes = 4;
   static constexpr Plane kPlane[] = {{32, 16}, {32, 4}, {8, 8}, {8, 2}};
 
@@ -75,9 +86,13 @@ struct Q5_K : SixBitFormat<20, 16> {
     Fragments codes;
     PairedNibbles(words + 2 * b, codes);
     AddFifthBits(words[16 + b / 2], b, codes);
-    Scale(words, scales, b, codes, a[0]);
+    FiveBitSuper::Scale(words, scales, b, codes, a[0]);
   }
 };
+template <int kBlocks>
+struct Q5_K : FiveBitSuper<0> {};
+template <int kBlocks>
+struct Q5_K_FromMiddle : FiveBitSuper<16> {};
 
 // Scales are signed bytes, one for each 16 weights: a lane's eight lie in one of the two groups of
 // the block.

@@ -172,7 +172,10 @@ TEST_F(WindowsPlan, RunsFromAFileLikeAnyOther) {
   EXPECT_EQ(Output({"run", a, "-p", "Once", "-n", "60", "--temp", "0", "--check"}),
             Output({"run", b, "-p", "Once", "-n", "60", "--temp", "0"}));
   Output({"trace", a, "-p", "Once upon a time", "-o", folder_.File("t")});
-  Output({"diff", a, b, "--time"});
+  const ProcessResult times = Renga({"diff", a, b, "--time"}, {.cache = folder_.path()});
+  EXPECT_EQ(times.exit_code, 1) << times.Describe();
+  EXPECT_THAT(times.out, HasSubstr("memory.kv"));
+  EXPECT_THAT(times.out, HasSubstr("time"));
 }
 
 }  // namespace

@@ -61,8 +61,8 @@ const LinearCase kLinearCases[] = {
     {DType::kQ5_0, 8, 33, 896, 4, true, false, false, 2},
 };
 
-std::string NameOf(DType type, int64_t n, int64_t k) {
-  return TestWeight{type, n, k, {}, {}, {}, {}, {}}.Name();
+std::string NameOf(DType type, int64_t n, int64_t k, int x_parts) {
+  return TestWeight{type, n, k, {}, {}, {}, {}, {}}.Name(x_parts);
 }
 
 struct GateUpCase {
@@ -92,7 +92,7 @@ const CaseLibrary* Library() {
 using namespace renga::kernels;
 struct Config {
   using Weight = )",
-                               NameOf(c.type, c.n, c.k), R"(;
+                               NameOf(c.type, c.n, c.k, c.x_parts), R"(;
   static constexpr int kTokens = )",
                                c.max_tokens, ", kWarps = ", c.warps, ", kXParts = ", c.x_parts, R"(;
   static constexpr bool kNorm = )",
@@ -107,9 +107,9 @@ extern "C" __global__ void )",
 using namespace renga::kernels;
 struct Config {
   using Gate = )",
-                               NameOf(c.gate, c.n, c.k), R"(;
+                               NameOf(c.gate, c.n, c.k, c.x_parts), R"(;
   using Up = )",
-                               NameOf(c.up, c.n, c.k), R"(;
+                               NameOf(c.up, c.n, c.k, c.x_parts), R"(;
   static constexpr int kTokens = )",
                                c.max_tokens, ", kXParts = ", c.x_parts, R"(, kWarps = 4;
   static constexpr bool kNorm = true;

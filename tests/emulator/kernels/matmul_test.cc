@@ -60,7 +60,7 @@ const CaseLibrary* Library() {
 using namespace renga::kernels;
 struct Config {
   using Weight = )",
-          TestWeight{c.type, c.n, c.k, {}, {}, {}, {}, {}}.Name(),
+          TestWeight{c.type, c.n, c.k, {}, {}, {}, {}, {}}.Name(c.x_parts),
           ";\n  static constexpr int kXParts = ", c.x_parts, ", kPitch = ", c.Pitch(),
           ", kTileTokens = ", c.tile_tokens, ";\n  static constexpr int kRowTiles = ", c.row_tiles,
           ", kRowWarps = ", c.row_warps, ", kDepthWarps = ", c.depth_warps,

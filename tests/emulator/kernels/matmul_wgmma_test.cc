@@ -66,7 +66,7 @@ const CaseLibrary* Library() {
 using namespace renga::kernels;
 struct Config {
   using Weight = )",
-          TestWeight{c.type, c.n, c.k, {}, {}, {}, {}, {}}.Name(),
+          TestWeight{c.type, c.n, c.k, {}, {}, {}, {}, {}}.Name(c.x_parts),
           ";\n  static constexpr int kXParts = ", c.x_parts, ", kPitch = ", c.Pitch(),
           ";\n  static constexpr int kTileTokens = ", c.tile_tokens, ", kStages = ", c.stages,
           ", kSplits = ", c.splits,

@@ -110,8 +110,8 @@ const QkvCase kCases[] = {
      "Half"},
 };
 
-std::string NameOf(DType type, int64_t n, int64_t k) {
-  return TestWeight{type, n, k, {}, {}, {}, {}, {}}.Name();
+std::string NameOf(DType type, int64_t n, int64_t k, int x_parts) {
+  return TestWeight{type, n, k, {}, {}, {}, {}, {}}.Name(x_parts);
 }
 
 const CaseLibrary* Library() {
@@ -123,11 +123,11 @@ const CaseLibrary* Library() {
 using namespace renga::kernels;
 struct Config {
   using Query = )",
-                 NameOf(c.q, c.q_heads * c.head_dim, c.width), R"(;
+                 NameOf(c.q, c.q_heads * c.head_dim, c.width, c.x_parts), R"(;
   using Key = )",
-                 NameOf(c.k, c.kv_heads * c.head_dim, c.width), R"(;
+                 NameOf(c.k, c.kv_heads * c.head_dim, c.width, c.x_parts), R"(;
   using Value = )",
-                 NameOf(c.v, c.kv_heads * c.head_dim, c.width), R"(;
+                 NameOf(c.v, c.kv_heads * c.head_dim, c.width, c.x_parts), R"(;
   static constexpr int kTokens = )",
                  c.max_tokens, ", kXParts = ", c.x_parts, R"(, kWarps = 4;
   static constexpr int kQueryBlocks = 3, kKeyBlocks = 2, kValueBlocks = 1;

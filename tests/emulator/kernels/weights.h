@@ -40,10 +40,11 @@ struct TestWeight {
   std::vector<float> values;   // [rows, k]
   std::vector<float> largest;  // [rows, k]: of the block of 32
 
-  // "Packed<Q4_K, 37, 512>", as a Config names it.
-  std::string Name() const {
+  // "Packed<Q4_K, 37, 512>", as a Config names it; of a product that takes x as so many f16.
+  std::string Name(int x_parts = 1) const {
     std::string name(renga::Name(type));
     for (char& c : name) c = static_cast<char>(toupper(c));
+    if (x_parts == 2 && (type == DType::kQ4_K || type == DType::kQ5_K)) name += "_FromMiddle";
     return StrCat("Packed<", name, ", ", rows, ", ", k, ">");
   }
 };
