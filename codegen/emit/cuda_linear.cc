@@ -50,7 +50,7 @@ absl::Status EmitCudaLinear(const Node& node, std::string_view kernel, PlanBuild
   }
   const int64_t warps = ProductWarps(step.gpu(), weight.layout, weight.layout.tiles);
   const int64_t padded_k = weight.layout.padded_k(), x_parts = XParts({&weight});
-  const int64_t wanted = DecodeRows({&weight});
+  const int64_t wanted = DecodeRows(step.gpu(), {&weight});
   RENGA_ASSIGN_OR_RETURN(const std::string way, ChooseProductWay(step, {&weight}));
   const int64_t rows = StreamedRows(step.gpu(), way, wanted, [&](int64_t n) {
     return LinearShared(static_cast<int>(warps), n, padded_k, x_parts).At(n);
@@ -90,7 +90,7 @@ absl::Status EmitCudaGateUp(const Node& node, std::string_view kernel, PlanBuild
   RENGA_ASSIGN_OR_RETURN(const std::string activation, ActivationText(step.NameAttr("activation")));
   const int64_t warps = ProductWarps(step.gpu(), gate.layout, gate.layout.tiles);
   const int64_t padded_k = std::max(gate.layout.padded_k(), up.layout.padded_k());
-  const int64_t x_parts = XParts({&gate, &up}), wanted = DecodeRows({&gate, &up});
+  const int64_t x_parts = XParts({&gate, &up}), wanted = DecodeRows(step.gpu(), {&gate, &up});
   RENGA_ASSIGN_OR_RETURN(const std::string way, ChooseProductWay(step, {&gate, &up}));
   const int64_t rows = StreamedRows(step.gpu(), way, wanted, [&](int64_t n) {
     return GateUpShared(static_cast<int>(warps), n, padded_k, x_parts).At(n);

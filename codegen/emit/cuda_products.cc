@@ -242,10 +242,20 @@ int64_t XParts(absl::Span<const ProductWeight* const> weights) {
   return count < kTwoPartWeights ? 2 : 1;
 }
 
-int64_t DecodeRows(absl::Span<const ProductWeight* const> weights) {
-  // Two columns a row: more than four rows are a second product, for which some types on some GPUs
-  // have no registers (gate and up in Q5_0 for sm_100a, in BF16 for sm_120a).
-  return kDecodeRows / XParts(weights);
+int64_t DecodeRows(const GpuLimits& gpu, absl::Span<const ProductWeight* const> weights) {
+  if (XParts(weights) == 1) return kDecodeRows;
+  // Two columns a row: more than four rows are a second product. Where its sums do not fit a
+  // thread's registers (nvcc 13.0: linear in MXFP4 for sm_90a, gate and up in Q5_0 for sm_100a and
+  // in BF16 for sm_120a), the kernels of many rows take them, for two to three times as long.
+  constexpr int kManyRegistersBelow = 100;
+  constexpr DType kNeedMany[] = {DType::kBF16, DType::kMXFP4};
+  const bool fits =
+      std::all_of(gpu.targets.begin(), gpu.targets.end(),
+                  [](const GpuTarget* target) { return target->sm < kManyRegistersBelow; }) &&
+      std::none_of(weights.begin(), weights.end(), [&](const ProductWeight* weight) {
+        return std::count(std::begin(kNeedMany), std::end(kNeedMany), weight->type) > 0;
+      });
+  return fits ? kDecodeRows : kDecodeRows / 2;
 }
 
 std::string XPartsReason(int64_t x_parts) {

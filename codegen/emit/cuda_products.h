@@ -69,7 +69,7 @@ int64_t XParts(absl::Span<const ProductWeight* const> weights);
 std::string XPartsReason(int64_t x_parts);
 
 // Rows that the kernels for a few take of such a step at most.
-int64_t DecodeRows(absl::Span<const ProductWeight* const> weights);
+int64_t DecodeRows(const GpuLimits& gpu, absl::Span<const ProductWeight* const> weights);
 
 // eps of the node's norm; 0 without one.
 double NormEps(const CudaStep& step);

@@ -71,7 +71,7 @@ struct Qkv {
     return std::max({q.layout.padded_k(), k.layout.padded_k(), v.layout.padded_k()});
   }
   int64_t x_parts() const { return XParts({&q, &k, &v}); }
-  int64_t decode_rows() const { return DecodeRows({&q, &k, &v}); }
+  int64_t decode_rows(const GpuLimits& gpu) const { return DecodeRows(gpu, {&q, &k, &v}); }
 };
 
 absl::StatusOr<Qkv> QkvOf(const CudaStep& step) {
@@ -203,7 +203,8 @@ absl::Status AddFused(CudaStep& step, const Qkv& qkv, int64_t rows) {
                        step.Persistent("qkv_rope.tickets", 4 * (qkv.q_heads + 2 * qkv.kv_heads))),
                Int32("tokens", step.rows())},
   });
-  step.EndVariant(rows, StrCat(DecodeReason(rows, qkv.decode_rows()), XPartsReason(qkv.x_parts())));
+  step.EndVariant(
+      rows, StrCat(DecodeReason(rows, qkv.decode_rows(step.gpu())), XPartsReason(qkv.x_parts())));
   return absl::OkStatus();
 }
 
@@ -214,7 +215,7 @@ absl::Status EmitCudaQkvRope(const Node& node, std::string_view kernel, PlanBuil
   RENGA_ASSIGN_OR_RETURN(const Qkv qkv, QkvOf(step));
   const auto weights = {&qkv.q, &qkv.k, &qkv.v};
   RENGA_ASSIGN_OR_RETURN(const std::string way, ChooseProductWay(step, weights));
-  const int64_t rows = StreamedRows(step.gpu(), way, qkv.decode_rows(), [&](int64_t n) {
+  const int64_t rows = StreamedRows(step.gpu(), way, qkv.decode_rows(step.gpu()), [&](int64_t n) {
     return QkvRopeShared(static_cast<int>(WarpsOf(step.gpu(), qkv)), n, qkv.padded_k(),
                          qkv.head_dim, qkv.x_parts())
         .At(n);
