@@ -95,8 +95,9 @@ std::vector<DeviceSampling::Launch> DeviceSampling::Launches(const Places& place
     args.columns = columns_;
     args.vocab = vocab_;
     args.segment = static_cast<int32_t>(memory_.segment);
-    // What comes behind has the code by then.
-    args.rehearses = first == 0 ? 1 : 0;
+    // For one row it takes longer than it saves (docs/kernels-cuda.md); what comes behind the first
+    // rows has the code by then.
+    args.rehearses = first == 0 && rows_ > 1 ? 1 : 0;
     launches.push_back({args, std::min(static_cast<int64_t>(rows_) - first, memory_.rows_at_once)});
   }
   return launches;
