@@ -54,7 +54,7 @@ const WgmmaCase kCases[] = {
     {DType::kF16, 20, 192, 5, 256, 5, false, false, false, 1, 2, 64},
     {DType::kF16, 140, 448, 70, 64, 2, false, false, true, 3, 2},
     {DType::kQ4_K, 33, 512, 130, 128, 6, true, false, false, 1, 2},
-    {DType::kQ6_K, 33, 1280, 5, 256, 5, true, false, false, 2, 2, 256},
+    {DType::kQ6_K, 33, 1280, 5, 128, 6, true, false, false, 2, 2, 256},
 };
 
 const CaseLibrary* Library() {

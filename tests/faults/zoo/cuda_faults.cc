@@ -106,7 +106,7 @@ std::vector<CudaFault> All() {
       {"f08_as_many_logits_as_the_model_is_wide",
        Always,
        {},
-       InSource("head", RowsOfTheWidth),
+       InSource("head_", RowsOfTheWidth),
        "head",
        "did not write all of its output logits"},
       {"f10_cells_by_position",
