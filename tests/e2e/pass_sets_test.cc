@@ -73,12 +73,13 @@ std::vector<int32_t> Chosen(Forward& forward, const std::vector<int32_t>& prompt
 
 TEST_P(PassSetsTest, EachLeftOutAndAllLeftOut) {
   std::vector<nlohmann::json> records = ReadExactRecord(GetParam().record);
-  // The others reach the same nodes at more expense; of the larger model three are enough.
-  const size_t longest = GetParam().path == QwenCoder() ? 45 : 60;
-  std::erase_if(records, [longest](const nlohmann::json& record) {
-    return record["prompt_ids"].size() > longest;
-  });
+  // The others reach the same nodes at more expense.
+  constexpr size_t kLongest = 60;
+  std::erase_if(
+      records, [](const nlohmann::json& record) { return record["prompt_ids"].size() > kLongest; });
   ASSERT_GE(records.size(), 3u);
+  // Of the larger model, whose passes find the same shapes, one is enough.
+  if (GetParam().path == QwenCoder()) records.resize(1);
   const auto run = [&](PassSet set) {
     std::vector<std::vector<int32_t>> chosen;
     const std::unique_ptr<Forward> forward = Open(set);

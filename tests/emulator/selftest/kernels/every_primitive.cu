@@ -39,7 +39,7 @@ extern "C" __global__ void every_access(float* y, uint32_t* counter, const uint4
   LetNextKernelStart();
   const float4 d = LoadFromL2(reinterpret_cast<const float4*>(y));
   const float2 e = LoadFromL2(reinterpret_cast<const float2*>(y));
-  const float f = LoadFromL2(y);
+  const float f = LoadFromL2(y) + LoadFromL2If(counter[1] == 0, y, 1);
   ReduceAddRelease(counter, 1u);
   StoreRelease(counter + 1, AtomicAddAcquireRelease(counter, LoadAcquire(counter)));
   ThreadFence();
