@@ -304,7 +304,7 @@ TEST(GpuLowering, WgmmaForManyRows) {
 #include "codegen/kernels/matmul_wgmma.cuh"
 using namespace renga::kernels;
 struct Config {
-  using Weight = Packed<Q4_K, 256, 256>;
+  using Weight = Packed<Q4_K_FromMiddle, 256, 256>;
   static constexpr int kXParts = 2, kPitch = 256;
   static constexpr int kTileTokens = 64, kStages = 6, kSplits = 1;
 };
