@@ -84,7 +84,7 @@ std::vector<int64_t> WindowsOf(const Graph& graph) {
   std::set<int64_t> windows;
   for (ValueId id : graph.caches) {
     const std::vector<Dim>& shape = graph.value(id).type.shape;
-    const WindowName cells = SplitWindow(shape.empty() ? "" : shape[0].symbol);
+    const WindowName cells = SplitWindow(shape.empty() ? std::string_view() : shape[0].symbol);
     if (cells.base == "C" && cells.window > 0) windows.insert(cells.window);
   }
   return {windows.begin(), windows.end()};
@@ -95,7 +95,7 @@ absl::Status AddCaches(const Graph& graph, PlanBuilder& builder, plan::Plan& pla
   for (ValueId id : graph.caches) {
     const Value& value = graph.value(id);
     const std::vector<Dim>& shape = value.type.shape;
-    const WindowName cells = SplitWindow(shape.empty() ? "" : shape[0].symbol);
+    const WindowName cells = SplitWindow(shape.empty() ? std::string_view() : shape[0].symbol);
     if (shape.size() != 3 || cells.base != "C" || shape[1].is_symbol() || shape[2].is_symbol()) {
       return absl::InvalidArgumentError(StrCat(
           "cache ", RefText(value), ": expected [C,heads,head_dim], got ", ToString(value.type)));
