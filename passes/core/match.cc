@@ -5,6 +5,7 @@
 
 #include "ir/base/status.h"
 #include "passes/core/attempt.h"
+#include "passes/core/readers.h"
 
 namespace renga {
 
@@ -34,17 +35,12 @@ absl::StatusOr<Matcher> Matcher::Create(const Graph& graph, const OpDef& fused,
   }
   matcher.uses_ = ComputeUses(graph);
   matcher.used_.assign(graph.nodes.size(), false);
-  matcher.readers_.resize(graph.values.size());
+  matcher.readers_ = ReadersOf(graph);
   matcher.returned_.assign(graph.values.size(), false);
   for (ValueId id : graph.returns) matcher.returned_[id] = true;
   matcher.overwritten_by_.assign(graph.values.size(), -1);
   for (size_t n = 0; n < graph.nodes.size(); ++n) {
     const int node = static_cast<int>(n);
-    for (ValueId id : graph.nodes[n].operands) {
-      if (id == kNoValue) continue;
-      std::vector<int>& readers = matcher.readers_[id];
-      if (readers.empty() || readers.back() != node) readers.push_back(node);
-    }
     for (const Alias& alias : graph.nodes[n].op->aliases) {
       const ValueId id = graph.nodes[n].operands[alias.operand];
       if (id != kNoValue) matcher.overwritten_by_[id] = node;

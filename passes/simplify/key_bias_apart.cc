@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "ir/base/status.h"
+#include "passes/core/readers.h"
 
 namespace renga {
 namespace {
@@ -26,13 +27,7 @@ struct Keys {
 class Finder {
  public:
   explicit Finder(const Graph& graph)
-      : graph_(graph), uses_(ComputeUses(graph)), readers_(graph.values.size()) {
-    for (size_t n = 0; n < graph.nodes.size(); ++n) {
-      for (const ValueId id : graph.nodes[n].operands) {
-        if (id != kNoValue) readers_[id].push_back(static_cast<int>(n));
-      }
-    }
-  }
+      : graph_(graph), uses_(ComputeUses(graph)), readers_(ReadersOf(graph)) {}
 
   // What `keys`, of which `scores` is given, are; why there is no bias to take out otherwise.
   std::string Find(Keys& keys) const {

@@ -8,6 +8,7 @@
 
 #include "ir/base/status.h"
 #include "ir/base/windows.h"
+#include "passes/core/readers.h"
 
 namespace renga {
 namespace {
@@ -36,13 +37,7 @@ int64_t IntOf(const Node& node, std::string_view attr) {
 class Finder {
  public:
   explicit Finder(const Graph& graph)
-      : graph_(graph), uses_(ComputeUses(graph)), readers_(graph.values.size()) {
-    for (size_t n = 0; n < graph.nodes.size(); ++n) {
-      for (const ValueId id : graph.nodes[n].operands) {
-        if (id != kNoValue) readers_[id].push_back(static_cast<int>(n));
-      }
-    }
-  }
+      : graph_(graph), uses_(ComputeUses(graph)), readers_(ReadersOf(graph)) {}
 
   // The window that masks the scores of that node, 0: none. Only then Find has something to find.
   int64_t WindowOf(int scores) const {

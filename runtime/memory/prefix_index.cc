@@ -44,32 +44,13 @@ void PrefixIndex::Remove(int32_t page, std::vector<int32_t>* removed) {
     for (int32_t i = nodes_[gone].first_behind; i != kNone; i = nodes_[i].next) {
       removed->push_back(i);
     }
-    if (nodes_[gone].idle) SetHeld(gone);
+    if (idle_.Contains(gone)) idle_.Remove(gone);
     pages_.erase(KeyOf(gone));
     std::vector<int32_t> tokens = std::move(nodes_[gone].tokens);
     nodes_[gone] = Node();
     // Their memory is used again by the next page of that number.
     nodes_[gone].tokens = std::move(tokens);
   }
-}
-
-void PrefixIndex::SetIdle(int32_t page) {
-  Node& node = nodes_[page];
-  node.idle = true;
-  node.older = newest_;
-  node.newer = kNone;
-  (newest_ == kNone ? oldest_ : nodes_[newest_].newer) = page;
-  newest_ = page;
-  ++idle_pages_;
-}
-
-void PrefixIndex::SetHeld(int32_t page) {
-  Node& node = nodes_[page];
-  (node.older == kNone ? oldest_ : nodes_[node.older].newer) = node.newer;
-  (node.newer == kNone ? newest_ : nodes_[node.newer].older) = node.older;
-  node.older = node.newer = kNone;
-  node.idle = false;
-  --idle_pages_;
 }
 
 absl::Status PrefixIndex::CheckInvariants(absl::Span<const int32_t> references,
@@ -81,7 +62,7 @@ absl::Status PrefixIndex::CheckInvariants(absl::Span<const int32_t> references,
   for (int32_t page = 0; page < static_cast<int32_t>(nodes_.size()); ++page) {
     const Node& node = nodes_[page];
     if (!node.known) {
-      if (node.idle) return wrong(page, "is idle and cannot be found");
+      if (idle_.Contains(page)) return wrong(page, "is idle and cannot be found");
       if (node.first_behind != kNone) return wrong(page, "is not here, but pages behind it are");
       continue;
     }
@@ -91,11 +72,12 @@ absl::Status PrefixIndex::CheckInvariants(absl::Span<const int32_t> references,
       return wrong(page, StrCat("expected ", page_tokens, " tokens, got ", node.tokens.size()));
     }
     if (Find(node.before, node.tokens) != page) return wrong(page, "its tokens find another");
-    if (node.idle != (references[page] == 0)) {
+    const bool is_idle = idle_.Contains(page);
+    if (is_idle != (references[page] == 0)) {
       return wrong(
-          page, StrCat(node.idle ? "idle" : "not idle", " with ", references[page], " references"));
+          page, StrCat(is_idle ? "idle" : "not idle", " with ", references[page], " references"));
     }
-    if (node.idle) ++idle;
+    idle += is_idle;
     if (node.before == kNone) {
       ++firsts;
     } else if (!Contains(node.before)) {
@@ -113,17 +95,11 @@ absl::Status PrefixIndex::CheckInvariants(absl::Span<const int32_t> references,
     return absl::InternalError(StrCat("prefix index: expected ", pages(), " pages, got ", known,
                                       ", ", firsts, " first ones and ", behind, " behind others"));
   }
-  int32_t older = kNone;
-  int64_t listed = 0;
-  for (int32_t i = oldest_; i != kNone && listed <= idle; older = i, i = nodes_[i].newer) {
-    if (!nodes_[i].idle || nodes_[i].older != older) return wrong(i, "is listed as idle wrongly");
-    ++listed;
+  if (idle != idle_.size()) {
+    return absl::InternalError(
+        StrCat("prefix index: expected ", idle_.size(), " idle pages, got ", idle));
   }
-  if (listed != idle || idle != idle_pages_ || older != newest_) {
-    return absl::InternalError(StrCat("prefix index: expected ", idle_pages_, " idle pages, got ",
-                                      idle, ", ", listed, " of them listed"));
-  }
-  return absl::OkStatus();
+  return idle_.CheckInvariants();
 }
 
 }  // namespace renga

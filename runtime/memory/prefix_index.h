@@ -10,13 +10,14 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/status/status.h"
 #include "absl/types/span.h"
+#include "runtime/memory/idle_pages.h"
 
 namespace renga {
 
 // Not thread-safe. Pages are numbers; nothing is kept for those above the highest ever inserted.
 class PrefixIndex {
  public:
-  static constexpr int32_t kNone = -1;  // no page
+  static constexpr int32_t kNone = IdlePages::kNone;
 
   PrefixIndex() = default;
   PrefixIndex(PrefixIndex&&) = default;  // move-only: keys refer to tokens of nodes
@@ -41,14 +42,14 @@ class PrefixIndex {
   int32_t Before(int32_t page) const { return nodes_[page].before; }
 
   // For a page in the index that is not idle, and one that is.
-  void SetIdle(int32_t page);
-  void SetHeld(int32_t page);
+  void SetIdle(int32_t page) { idle_.Add(page); }
+  void SetHeld(int32_t page) { idle_.Remove(page); }
 
   int64_t pages() const { return static_cast<int64_t>(pages_.size()); }
-  int64_t idle_pages() const { return idle_pages_; }
+  int64_t idle_pages() const { return idle_.size(); }
 
   // The page that has been idle for the longest time; kNone without one.
-  int32_t LongestIdle() const { return oldest_; }
+  int32_t LongestIdle() const { return idle_.longest(); }
 
   // Each page is found by its tokens, the page before each is there, links agree, and exactly the
   // pages that nobody holds are idle: `references` are the holders of each page number. Internal
@@ -58,13 +59,10 @@ class PrefixIndex {
  private:
   struct Node {
     bool known = false;
-    bool idle = false;
     int32_t before = kNone;
     // The pages behind this one are a list: its first, and the neighbours of each.
     int32_t first_behind = kNone;
     int32_t previous = kNone, next = kNone;
-    // Neighbours among idle pages.
-    int32_t older = kNone, newer = kNone;
     std::vector<int32_t> tokens;
   };
 
@@ -85,8 +83,7 @@ class PrefixIndex {
 
   std::vector<Node> nodes_;  // by page
   absl::flat_hash_map<Key, int32_t> pages_;
-  int32_t oldest_ = kNone, newest_ = kNone;
-  int64_t idle_pages_ = 0;
+  IdlePages idle_;
 };
 
 }  // namespace renga

@@ -1,24 +1,15 @@
 #include "codegen/lower/memory_plan.h"
 
-#include <cstdlib>
-#include <iostream>
 #include <random>
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "runtime/plan/layout.h"
 #include "runtime/plan/validate.h"
+#include "tests/support/test_seed.h"
 
 namespace renga::codegen {
 namespace {
-
-uint32_t Seed() {
-  const char* given = std::getenv("RENGA_TEST_SEED");
-  const uint32_t seed =
-      given != nullptr ? std::strtoul(given, nullptr, 10) : std::random_device{}();
-  std::cout << "seed " << seed << " (RENGA_TEST_SEED repeats it)\n";
-  return seed;
-}
 
 TEST(PlaceBlocks, NothingNeedsNothing) { EXPECT_EQ(PlaceBlocks({}).bytes, 0u); }
 
@@ -40,7 +31,7 @@ TEST(PlaceBlocks, TakesTheSmallestGapThatFits) {
 
 // The law: blocks that live together never share a byte; the total is what the last one ends at.
 TEST(PlaceBlocks, RandomBlocksThatLiveTogetherNeverOverlap) {
-  std::mt19937 random(Seed());
+  std::mt19937 random(TestSeed());
   for (int round = 0; round < 300; ++round) {
     const int steps = 1 + random() % 40;
     std::vector<Block> blocks(random() % 60);
@@ -76,7 +67,7 @@ TEST(PlaceBlocks, RandomBlocksThatLiveTogetherNeverOverlap) {
 
 // Random programs with views and several readers; the validator replays who overwrites whom.
 TEST(PlaceBuffers, RandomProgramsPassTheValidator) {
-  std::mt19937 random(Seed());
+  std::mt19937 random(TestSeed());
   for (int round = 0; round < 200; ++round) {
     plan::Plan plan;
     plan.target = "cpu";

@@ -10,7 +10,6 @@
 #include "tests/faults/zoo/zoo.h"
 #include "tests/support/biased_keys_model.h"
 #include "tests/tools/process.h"
-#include "tools/trace_model.h"
 
 namespace renga::faults {
 namespace {
@@ -46,26 +45,6 @@ void ExpectNothing(TinyModel& model) {
   EXPECT_THAT(lint.out, Not(HasSubstr("likely  "))) << lint.out;
 }
 
-// A value of the run, on the interpreter.
-std::vector<float> ValueOf(TinyModel& model, const std::string& name) {
-  TraceModelOptions options;
-  options.open.device = "reference";
-  options.open.use_cache = false;
-  options.open.compile.only_passes.emplace();
-  options.ids = {1, 4, 2, 6, 3, 5};
-  const auto trace = TraceModel(model.Write(), options);
-  EXPECT_TRUE(trace.ok()) << trace.status();
-  const TracedValue* value = trace.ok() ? trace->Find(name) : nullptr;
-  EXPECT_NE(value, nullptr) << name;
-  return value == nullptr ? std::vector<float>() : AsFloats(*value);
-}
-
-float LargestOf(const std::vector<float>& values) {
-  float largest = 0;
-  for (const float x : values) largest = std::max(largest, std::abs(x));
-  return largest;
-}
-
 TinyModel Small(int64_t vocab = TinyModel().vocab) {
   TinyModel model;
   model.vocab = vocab;
@@ -86,7 +65,8 @@ TEST(Negatives, N29ProbabilitiesThatPrintAsZero) {
     Scale(model, "blk." + layer + ".attn_k.weight", 12);
   }
   float least = 1;
-  for (const float p : ValueOf(model, "0.probs")) least = p > 0 ? std::min(least, p) : least;
+  const std::vector<float> probs = ValueOf(model.Write(), "0.probs").value();
+  for (const float p : probs) least = p > 0 ? std::min(least, p) : least;
   EXPECT_LT(least, 1e-18f);
   ExpectNothing(model);
 }
@@ -101,8 +81,8 @@ TEST(Negatives, N30ALargeNorm) {
 TEST(Negatives, N31LargeQueriesAndScores) {
   TinyModel model = BiasedKeysModel();
   for (const std::string layer : {"0", "1"}) Scale(model, "blk." + layer + ".attn_q.bias", 34);
-  EXPECT_GT(LargestOf(ValueOf(model, "0.q")), 30);
-  EXPECT_GT(LargestOf(ValueOf(model, "0.scores")), 125);
+  EXPECT_GT(LargestOf(ValueOf(model.Write(), "0.q").value()), 30);
+  EXPECT_GT(LargestOf(ValueOf(model.Write(), "0.scores").value()), 125);
   ExpectNothing(model);
 }
 

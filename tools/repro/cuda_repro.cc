@@ -18,6 +18,7 @@
 #include "ir/trace/recorded.h"
 #include "ir/trace/run_params.h"
 #include "ir/trace/trace_graph.h"
+#include "ir/trace/verify.h"
 #include "runtime/device/cpu/cache_ops.h"
 #include "runtime/plan/launch.h"
 #include "runtime/plan/layout.h"
@@ -27,10 +28,6 @@
 
 namespace renga {
 namespace {
-
-// What a right kernel may differ by: it keeps activations in f16 where products of matrices read
-// them, which is 2^-11 of each.
-constexpr double kTolerance = 0.004;
 
 // Stands in packed arguments for the address of buffer b: to be found again.
 constexpr uint64_t kMark = 0xa5, kMarkShift = 56, kBufferShift = 40;
@@ -410,7 +407,7 @@ class CudaRepro {
     return text + "  return right ? 0 : 1;\n}\n";
   }
 
-  static double ToleranceOf(DType type) { return type == DType::kQ8_0 ? 0.01 : kTolerance; }
+  static double ToleranceOf(DType type) { return type == DType::kQ8_0 ? 0.01 : kHalfNodeTolerance; }
 
   static std::string CommentText(std::string text) {
     for (char& c : text) {

@@ -1,5 +1,7 @@
 #include "tests/faults/zoo/zoo.h"
 
+#include <algorithm>
+#include <cmath>
 #include <filesystem>
 #include <fstream>
 #include <memory>
@@ -8,6 +10,7 @@
 #include "frontend/gguf/gguf.h"
 #include "ir/base/status.h"
 #include "tools/step_devices.h"
+#include "tools/trace_model.h"
 
 namespace renga::faults {
 
@@ -73,6 +76,25 @@ absl::StatusOr<StepsVerdict> VerifyWith(const std::string& gguf, const Faults& f
   VerifyStepsOptions verify{options.ids, {}, options.quick, options.nodes};
   verify.nodes.threads = 1;
   return VerifySteps(*recorder, weights, verify);
+}
+
+absl::StatusOr<std::vector<float>> ValueOf(const std::string& gguf, const std::string& name) {
+  TraceModelOptions options;
+  options.open.device = "reference";
+  options.open.use_cache = false;
+  options.open.compile.only_passes.emplace();
+  options.ids = {1, 4, 2, 6, 3, 5};
+  options.keep = [&name](std::string_view value) { return value == name; };
+  RENGA_ASSIGN_OR_RETURN(const Trace trace, TraceModel(gguf, options));
+  const TracedValue* value = trace.Find(name);
+  if (value == nullptr) return absl::NotFoundError(StrCat(gguf, ": no value ", name));
+  return AsFloats(*value);
+}
+
+float LargestOf(const std::vector<float>& values) {
+  float largest = 0;
+  for (const float x : values) largest = std::max(largest, std::abs(x));
+  return largest;
 }
 
 std::map<std::string, std::string> Named(const Verdict& verdict) {

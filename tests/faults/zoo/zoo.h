@@ -48,6 +48,11 @@ absl::StatusOr<std::string> WithZeros(const std::string& gguf,
                                       const std::vector<std::string>& tensors,
                                       const TempFolder& folder);
 
+// A value of a run of the model in `gguf` on the interpreter, no pass having run. Errors as
+// TraceModel, NotFound where it has none of that name.
+absl::StatusOr<std::vector<float>> ValueOf(const std::string& gguf, const std::string& name);
+float LargestOf(const std::vector<float>& values);
+
 // Bad values and what is said of each.
 std::map<std::string, std::string> Named(const Verdict& verdict);
 

@@ -1,8 +1,6 @@
 // Plans that somebody changed and sealed again: what the validator accepts is executed, and
 // whatever it computes, it must stay inside its memory (run under ASan) and end.
-#include <cstdlib>
 #include <cstring>
-#include <iostream>
 #include <random>
 
 #include "gmock/gmock.h"
@@ -13,17 +11,10 @@
 #include "runtime/plan/serialize.h"
 #include "runtime/plan/validate.h"
 #include "tests/runtime/exec/small_model.h"
+#include "tests/support/test_seed.h"
 
 namespace renga {
 namespace {
-
-uint32_t Seed() {
-  const char* given = std::getenv("RENGA_TEST_SEED");
-  const uint32_t seed =
-      given != nullptr ? std::strtoul(given, nullptr, 10) : std::random_device{}();
-  std::cout << "seed " << seed << " (RENGA_TEST_SEED repeats it)\n";
-  return seed;
-}
 
 bool IsUserError(const absl::Status& status) {
   switch (status.code()) {
@@ -73,7 +64,7 @@ INSTANTIATE_TEST_SUITE_P(Graphs, PlanMutation, ::testing::Values(kSmallGraph, kS
                          });
 
 TEST_P(PlanMutation, OfBytes) {
-  std::mt19937 random(Seed());
+  std::mt19937 random(TestSeed());
   const SmallModel model(GetParam());
   const std::string file = plan::Serialize(model.plan()).value();
   const std::string body = file.substr(0, file.size() - plan::kTrailerBytes);
@@ -145,7 +136,7 @@ void Mutate(std::mt19937& random, plan::Plan& plan) {
 }
 
 TEST_P(PlanMutation, OfConsistentPlans) {
-  std::mt19937 random(Seed());
+  std::mt19937 random(TestSeed());
   const SmallModel model(GetParam());
   Outcome outcome;
   for (int i = 0; i < 3000; ++i) {

@@ -3,7 +3,6 @@
 #include <sys/resource.h>
 
 #include <algorithm>
-#include <cstdlib>
 #include <cstring>
 #include <fstream>
 #include <map>
@@ -15,6 +14,7 @@
 #include "ir/base/strings.h"
 #include "runtime/plan/layout.h"
 #include "tests/runtime/memory/kv_plan.h"
+#include "tests/support/test_seed.h"
 
 namespace renga {
 namespace {
@@ -159,10 +159,7 @@ TEST(KvArena, UntouchedMemoryCostsNothing) {
 using Tokens = std::vector<int>;
 
 TEST(KvArena, RandomOperationsKeepEverySequencesContent) {
-  const char* given = std::getenv("RENGA_TEST_SEED");
-  const uint32_t seed =
-      given != nullptr ? std::strtoul(given, nullptr, 10) : std::random_device{}();
-  std::cout << "seed " << seed << " (RENGA_TEST_SEED repeats it)\n";
+  const uint32_t seed = TestSeed();
   std::mt19937 random(seed);
   KvArena arena = ArenaOf(PlanOf(24, 5, 17));
   std::map<int, Tokens> model;

@@ -3,7 +3,6 @@
 // sequence reading its own history.
 
 #include <bit>
-#include <cstdlib>
 #include <iostream>
 #include <optional>
 #include <random>
@@ -11,6 +10,7 @@
 #include "gtest/gtest.h"
 #include "runtime/memory/kv_pages.h"
 #include "tests/runtime/memory/kv_plan.h"
+#include "tests/support/test_seed.h"
 
 namespace renga {
 namespace {
@@ -288,10 +288,7 @@ class Model {
 class KvPagesModelTest : public testing::TestWithParam<Config> {};
 
 TEST_P(KvPagesModelTest, EverySequenceReadsItsOwnHistory) {
-  const char* given = std::getenv("RENGA_TEST_SEED");
-  const uint32_t seed =
-      given != nullptr ? std::strtoul(given, nullptr, 10) : std::random_device{}();
-  std::cout << "seed " << seed << " (RENGA_TEST_SEED repeats it)\n";
+  const uint32_t seed = TestSeed();
   Model model(GetParam(), seed);
   for (int i = 0; i < kOperations && !HasFailure(); ++i) {
     SCOPED_TRACE(i);

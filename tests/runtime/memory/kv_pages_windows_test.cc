@@ -2,7 +2,6 @@
 // and what was published is found again for as long as all of it is there.
 
 #include <algorithm>
-#include <cstdlib>
 #include <iostream>
 #include <optional>
 #include <random>
@@ -15,6 +14,7 @@
 #include "runtime/memory/kv_arena.h"
 #include "runtime/memory/kv_pages.h"
 #include "tests/runtime/memory/kv_plan.h"
+#include "tests/support/test_seed.h"
 
 namespace renga {
 namespace {
@@ -405,10 +405,7 @@ class Model {
 class KvPagesWindowsModel : public testing::TestWithParam<Config> {};
 
 TEST_P(KvPagesWindowsModel, EveryTokenSeesItsWindow) {
-  const char* given = std::getenv("RENGA_TEST_SEED");
-  const uint32_t seed =
-      given != nullptr ? std::strtoul(given, nullptr, 10) : std::random_device{}();
-  std::cout << "seed " << seed << " (RENGA_TEST_SEED repeats it)\n";
+  const uint32_t seed = TestSeed();
   Model model(GetParam(), seed);
   for (int i = 0; i < kOperations && !HasFailure(); ++i) {
     SCOPED_TRACE(i);

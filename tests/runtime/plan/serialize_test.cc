@@ -1,6 +1,5 @@
 #include "runtime/plan/serialize.h"
 
-#include <cstdlib>
 #include <filesystem>
 #include <random>
 
@@ -9,6 +8,7 @@
 #include "ir/base/output_file.h"
 #include "ir/base/strings.h"
 #include "tests/runtime/plan/sample_plan.h"
+#include "tests/support/test_seed.h"
 
 namespace renga::plan {
 namespace {
@@ -202,16 +202,8 @@ TEST(LoadPlan, ReadsAFileAndNamesIt) {
   std::filesystem::remove(path);
 }
 
-// A seed of the environment repeats a failure; every run tries others.
-uint32_t Seed() {
-  const char* given = std::getenv("RENGA_TEST_SEED");
-  return given != nullptr ? static_cast<uint32_t>(std::strtoul(given, nullptr, 10))
-                          : std::random_device{}();
-}
-
 TEST(Deserialize, SurvivesDamagedFiles) {
-  const uint32_t seed = Seed();
-  std::cout << "seed " << seed << " (RENGA_TEST_SEED repeats it)\n";
+  const uint32_t seed = TestSeed();
   std::mt19937 random(seed);
   const std::string file = Sealed(SamplePlan());
   for (int i = 0; i < 1000; ++i) {
@@ -231,8 +223,7 @@ TEST(Deserialize, SurvivesDamagedFiles) {
 
 // The digest is no defence against malice: everything behind it is checked on its own.
 TEST(Deserialize, SurvivesMutationsUnderARightDigest) {
-  const uint32_t seed = Seed();
-  std::cout << "seed " << seed << " (RENGA_TEST_SEED repeats it)\n";
+  const uint32_t seed = TestSeed();
   std::mt19937 random(seed);
   const std::string file = Sealed(SamplePlan());
   const std::string body = file.substr(0, file.size() - kTrailerBytes);
