@@ -19,6 +19,7 @@
 #include "tests/faults/zoo/editable_gguf.h"
 #include "tests/support/test_data.h"
 #include "tools/lint/lint.h"
+#include "tools/trace_model.h"
 
 namespace renga::faults {
 namespace {
