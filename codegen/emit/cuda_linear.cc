@@ -73,7 +73,8 @@ absl::Status EmitCudaLinear(const Node& node, std::string_view kernel, PlanBuild
                  Pointer("residual", step.operand("residual")), Pointer("y", step.result(0)),
                  Int32("tokens", step.rows())},
     });
-    step.EndVariant(rows, StrCat(DecodeReason(rows, wanted), XPartsReason(x_parts)));
+    step.EndVariant(rows, StrCat(DecodeReason(rows, wanted), XPartsReason(x_parts)),
+                    AlikeRows(rows, x_parts));
   }
   return EmitManyRows(step, way, rows, {&weight}, x_parts,
                       [&](const ManyRows& many, const HalfRowsOf& x) {
@@ -118,7 +119,8 @@ absl::Status EmitCudaGateUp(const Node& node, std::string_view kernel, PlanBuild
                  Pointer("up_bias", step.operand("up_bias")), Pointer("y", step.result(0)),
                  Int32("tokens", step.rows())},
     });
-    step.EndVariant(rows, StrCat(DecodeReason(rows, wanted), XPartsReason(x_parts)));
+    step.EndVariant(rows, StrCat(DecodeReason(rows, wanted), XPartsReason(x_parts)),
+                    AlikeRows(rows, x_parts));
   }
   if (rows >= step.max_rows()) return absl::OkStatus();
   RENGA_ASSIGN_OR_RETURN(const int32_t gate_y, step.RowScratch("gate", DType::kF32, gate.rows));

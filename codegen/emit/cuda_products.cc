@@ -226,6 +226,10 @@ int64_t ProductBlocks(const GpuLimits& gpu, int64_t tiles) {
   return CeilDiv(tiles, waves);
 }
 
+int64_t AlikeRows(int64_t rows, int64_t x_parts) {
+  return x_parts == 1 ? rows : std::min(rows, kDecodeRows / x_parts);
+}
+
 plan::Expr SharedBytes(const TokenBytes& bytes, const plan::Expr& rows) {
   return plan::Constant(bytes.fixed) + rows * plan::Constant(bytes.per_token);
 }

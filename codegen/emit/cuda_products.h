@@ -63,6 +63,10 @@ int64_t StreamedRows(const GpuLimits& gpu, std::string_view way, int64_t most, S
 // Why a kernel that streams weights past `rows` rows serves no more.
 std::string DecodeReason(int64_t rows, int64_t wanted);
 
+// Of how many of `rows` rows a kernel for a few gives each what it gives it alone: where an mma has
+// columns for those in `x_parts` parts, the sums have two chains (codegen/kernels/matvec.cuh).
+int64_t AlikeRows(int64_t rows, int64_t x_parts);
+
 // How many f16 the products of a step by `weights` take a number of x as, and what that adds to
 // the reason of a variant.
 int64_t XParts(absl::Span<const ProductWeight* const> weights);

@@ -204,7 +204,8 @@ absl::Status AddFused(CudaStep& step, const Qkv& qkv, int64_t rows) {
                Int32("tokens", step.rows())},
   });
   step.EndVariant(
-      rows, StrCat(DecodeReason(rows, qkv.decode_rows(step.gpu())), XPartsReason(qkv.x_parts())));
+      rows, StrCat(DecodeReason(rows, qkv.decode_rows(step.gpu())), XPartsReason(qkv.x_parts())),
+      AlikeRows(rows, qkv.x_parts()));
   return absl::OkStatus();
 }
 

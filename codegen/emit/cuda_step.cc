@@ -121,8 +121,9 @@ int32_t CudaStep::Persistent(std::string_view name, int64_t bytes) {
 
 void CudaStep::Launch(CudaLaunch launch) { launches_.push_back(std::move(launch)); }
 
-void CudaStep::EndVariant(int64_t last, std::string reason) {
+void CudaStep::EndVariant(int64_t last, std::string reason, int64_t alike) {
   last = std::min(last, max_rows());
+  if (served_ == 0 && alike < max_rows()) builder_.LimitInvariantTokens(alike);
   if (last > served_) {
     const std::string range =
         StrCat(builder_.plan().symbols[symbol_].name, " = ", served_ + 1, "..", last);

@@ -5,6 +5,7 @@
 #include <initializer_list>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -77,7 +78,10 @@ class CudaStep {
   // Adds to the variant that is next.
   void Launch(CudaLaunch launch);
   // Ends that variant: it serves up to `last` rows, and nothing where the one before does already.
-  void EndVariant(int64_t last, std::string reason);
+  // `alike`, at most `last`: of so many rows each is to the bit what it is alone, in the first
+  // variant (plan::Geometry::invariant_tokens).
+  void EndVariant(int64_t last, std::string reason) { EndVariant(last, std::move(reason), last); }
+  void EndVariant(int64_t last, std::string reason, int64_t alike);
 
   // Those of the operands that are there are f32, as all values that kernels compute with are; the
   // error names the first that is not.

@@ -1,6 +1,7 @@
 // The part of a plan that emitters write: buffers, kernels and steps.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -60,6 +61,12 @@ class PlanBuilder {
   plan::Step& AddStep(const Node& node, std::string_view kernel, std::vector<plan::Attr> attrs);
 
   plan::Step& step(size_t index) { return plan_.steps[index]; }
+
+  // Of more tokens a step's results are not those of each alone.
+  void LimitInvariantTokens(int64_t most) {
+    int64_t& tokens = plan_.geometry.invariant_tokens;
+    tokens = std::min(tokens, most);
+  }
 
   // For GPUs. A buffer that only one step will use, by a name that no other has. Errors as
   // MaxBytes.

@@ -178,6 +178,7 @@ absl::StatusOr<plan::Plan> Lower(LowerInput input) {
   plan.files = std::move(input.files);
   plan.ignored = std::move(input.ignored);
   plan.geometry = input.geometry;
+  plan.geometry.invariant_tokens = plan.geometry.max_step_tokens;  // steps lower it
   plan.source_ir = std::move(input.source_ir);
   plan.ir = std::move(input.ir);
   plan.passes = std::move(input.passes);

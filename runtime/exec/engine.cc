@@ -14,8 +14,8 @@ Engine::Engine(std::unique_ptr<StepRunner> runner, const Tokenizer& tokenizer,
       pages_(runner_->plan()),
       step_tokens_(options.step_tokens),
       max_rows_(MaxRows(runner_->plan())),
-      share_prefixes_(options.share_prefixes && !options.one_at_a_time),
-      one_at_a_time_(options.one_at_a_time),
+      share_prefixes_(options.share_prefixes && !options.deterministic),
+      deterministic_(options.deterministic),
       run_ahead_(options.run_ahead && runner_->runs_ahead()),
       timeline_(options.timeline) {
   const plan::Geometry& geometry = runner_->plan().geometry;
@@ -115,11 +115,11 @@ absl::StatusOr<RequestId> Engine::Fork(RequestId parent_id, int64_t kept, Genera
   }
   const int64_t shared = std::min(parent->computed, static_cast<int64_t>(child->tokens.size()) - 1);
   // The last token of a prompt, computed by itself, may differ from what it is in a longer piece.
-  const bool as_alone = !one_at_a_time_ || kept > 0;
+  const bool as_alone = !deterministic_ || kept > 0;
   const bool at_once = parent->sequence >= 0 && shared > 0 && running() < max_running_ &&
                        !child->completion.options().prompt_top && as_alone &&
                        pages_.CanTruncate(parent->sequence, shared) &&
-                       (!one_at_a_time_ || Fits(*child, 0));
+                       (!deterministic_ || Fits(*child, 0));
   if (!at_once) {
     waiting_[child->id] = child;
     return child->id;

@@ -34,11 +34,11 @@ struct EngineOptions {
   int64_t max_running = 0;  // sequences in a step; 0: as many as the plan allows
   int64_t step_tokens = 0;  // at most, in a step; 0: as many as the plan allows
   bool share_prefixes = true;
-  // For devices whose results depend on what else is in a step: each step takes tokens of one
-  // request, in the pieces that it would have alone, and nothing is computed twice. So every
-  // result is bit by bit that of the request alone, at the price of steps in common. Prefixes are
-  // not shared then.
-  bool one_at_a_time = false;
+  // For plans whose results depend on what else is in a step (plan::Geometry::invariant_tokens):
+  // every result is bit by bit that of the request alone. A step takes a piece of one prompt, as
+  // long as it would be alone, or single tokens of so many requests that none changes another's;
+  // nothing is computed twice, and prefixes are not shared.
+  bool deterministic = false;
   bool run_ahead = true;         // where the device does
   Timeline* timeline = nullptr;  // where there is one, it has when steps were put together
 };
@@ -173,6 +173,7 @@ class Engine {
 
   // Which of their tokens a step takes.
   void Schedule();
+  void ScheduleAlike();
   void SchedulePiece(Request& request);
   bool Append(Request& request, int64_t tokens);
   bool MakeRoomFor(const Request& request);
@@ -203,9 +204,9 @@ class Engine {
   const Tokenizer& tokenizer_;
   KvPages pages_;
   int64_t max_running_, step_tokens_, max_rows_;
-  bool share_prefixes_, one_at_a_time_, run_ahead_;
+  bool share_prefixes_, deterministic_, run_ahead_;
   Timeline* timeline_;
-  RequestId last_served_ = -1;  // where steps take one request
+  RequestId last_served_ = -1;  // where results are to be those of each request alone
   RequestId next_id_ = 0;
   std::map<RequestId, std::unique_ptr<Request>> requests_;  // that were not taken
   std::map<RequestId, Request*> waiting_, running_;

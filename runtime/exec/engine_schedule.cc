@@ -88,7 +88,7 @@ bool Engine::Fits(const Request& request, int64_t known) const {
 bool Engine::FitsIn(int group, const Request& request, int64_t known) const {
   const int64_t page = pages_.page_tokens();
   const int64_t tokens = static_cast<int64_t>(request.tokens.size());
-  if (one_at_a_time_) {
+  if (deterministic_) {
     // Nobody may have to go again.
     int64_t most = MostPages(request, group);
     for (const auto& [id, other] : running_) most += MostPages(*other, group);
@@ -140,13 +140,7 @@ void Engine::Schedule() {
   while (true) {
     pieces_.clear();
     batch_.Clear();
-    if (one_at_a_time_ && !running_.empty()) {
-      auto next = running_.upper_bound(last_served_);
-      if (next == running_.end()) next = running_.begin();
-      last_served_ = next->first;
-      SchedulePiece(*next->second);
-      return;
-    }
+    if (deterministic_) return ScheduleAlike();
     // Younger ones may be preempted on the way.
     for (const auto& [id, request] : running_) {
       if (request->pending() == 1) SchedulePiece(*request);
@@ -157,6 +151,23 @@ void Engine::Schedule() {
     if (!pieces_.empty() || running_.empty()) return;
     // All wait for pages that the others hold; alone, each has enough.
     Preempt(*running_.rbegin()->second);
+  }
+}
+
+// In turn, up to the first that would not be what it is alone: a piece of a prompt, or more tokens
+// than the plan's kernels keep apart. Each has its pages (FitsIn).
+void Engine::ScheduleAlike() {
+  const int64_t most =
+      std::min({runner_->plan().geometry.invariant_tokens, step_tokens_, max_rows_});
+  auto next = running_.upper_bound(last_served_);
+  for (int64_t left = running(); left > 0; --left, ++next) {
+    if (next == running_.end()) next = running_.begin();
+    Request& request = *next->second;
+    const bool single = request.pending() == 1;
+    if (!pieces_.empty() && (!single || batch_.tokens() >= most)) return;
+    SchedulePiece(request);
+    last_served_ = next->first;
+    if (!single) return;
   }
 }
 

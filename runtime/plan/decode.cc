@@ -334,9 +334,12 @@ class Reader {
     plan.tokenizer = ReadTokenizer(*table.tokenizer());
     plan.files = Tables(table.files(), &Reader::ReadFile);
     plan.ignored = Tables(table.ignored(), &Reader::ReadIgnored);
-    plan.geometry = {table.geometry()->page_tokens(), table.geometry()->context(),
-                     table.geometry()->max_sequences(), table.geometry()->max_step_tokens(),
-                     Numbers<int64_t>(table.geometry()->windows())};
+    plan.geometry = {table.geometry()->page_tokens(),
+                     table.geometry()->context(),
+                     table.geometry()->max_sequences(),
+                     table.geometry()->max_step_tokens(),
+                     Numbers<int64_t>(table.geometry()->windows()),
+                     table.geometry()->invariant_tokens()};
     plan.symbols = Tables(table.symbols(), &Reader::ReadSymbol);
     plan.inputs = Texts(table.inputs());
     plan.outputs = Texts(table.outputs());

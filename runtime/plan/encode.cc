@@ -319,7 +319,7 @@ absl::StatusOr<PlanEnds> SerializeEnds(const Plan& plan) {
   Offset<flatbuffers::Vector<int64_t>> windows;
   if (!of.windows.empty()) windows = builder.CreateVector(of.windows);
   const auto geometry = fb::CreateGeometry(builder, of.page_tokens, of.context, of.max_sequences,
-                                           of.max_step_tokens, windows);
+                                           of.max_step_tokens, windows, of.invariant_tokens);
   const auto symbols = Tables(builder, plan.symbols, MakeSymbol);
   const auto inputs = MakeTexts(builder, plan.inputs);
   const auto outputs = MakeTexts(builder, plan.outputs);

@@ -146,6 +146,10 @@ struct Geometry {
   // sees the last windows[i] keys, its own too: inputs and symbol with that number
   // (ir/base/windows.h), as `cells.w512`, `pages.w512` and C_w512. Rising.
   std::vector<int64_t> windows = {};
+  // Of a step of up to so many tokens every result is bit by bit what it is in a step of its token
+  // alone (T is 1, and R): batch-invariant. 1 or more; max_step_tokens where no result ever depends
+  // on what else is in a step.
+  int64_t invariant_tokens = 1;
   friend bool operator==(const Geometry&, const Geometry&) = default;
 };
 

@@ -40,7 +40,7 @@ void AppendHeader(const Plan& plan, std::string* text) {
             model.head_dim, "  vocab ", model.vocab, "  ", model.file_type, "\n");
   StrAppend(text, "geometry  context ", geometry.context, "  page ", geometry.page_tokens,
             " tokens  sequences ", geometry.max_sequences, "  step ", geometry.max_step_tokens,
-            " tokens\n");
+            " tokens  batch-invariant ", geometry.invariant_tokens, "\n");
   for (const Symbol& symbol : plan.symbols) {
     StrAppend(text, "dim ", symbol.name, " = 1..", symbol.max, "\n");
   }

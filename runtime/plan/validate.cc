@@ -55,6 +55,8 @@ absl::Status CheckGeometry(const Geometry& geometry) {
       CheckRange("geometry: max_sequences", geometry.max_sequences, 1, int64_t{1} << 20));
   RENGA_RETURN_IF_ERROR(
       CheckRange("geometry: max_step_tokens", geometry.max_step_tokens, 1, kMaxSize));
+  RENGA_RETURN_IF_ERROR(CheckRange("geometry: invariant_tokens", geometry.invariant_tokens, 1,
+                                   geometry.max_step_tokens));
   if (geometry.windows.size() > kMaxWindows) {
     return Mismatch("geometry: windows", StrCat("at most ", kMaxWindows),
                     static_cast<int64_t>(geometry.windows.size()));

@@ -111,7 +111,7 @@ TEST_F(LowerTest, AGraphBecomesThisPlan) {
   ASSERT_TRUE(plan.ok()) << plan.status();
   EXPECT_EQ(plan::PrintPlan(*plan), R"(plan 5 for cpu, by renga 0.1.0
 model  ""  0 layers  0 wide  0/0 heads x 0  vocab 10  
-geometry  context 32  page 4 tokens  sequences 1  step 8 tokens
+geometry  context 32  page 4 tokens  sequences 1  step 8 tokens  batch-invariant 8
 dim T = 1..8
 dim S = 1..1
 dim R = 1..8

@@ -124,7 +124,8 @@ void AddRunFlags(CLI::App& app, RunFlags* flags) {
   app.add_flag(
       "--deterministic", flags->deterministic,
       "with --parallel: each text is bit by bit what it is alone. On the cpu it is anyway; "
-      "on a GPU steps then take one prompt at a time, which costs what they had in common");
+      "on a GPU a step then takes a piece of one prompt or the next tokens of a few texts, as many "
+      "as its kernels keep apart (dump --stage plan: batch-invariant)");
 }
 
 }  // namespace renga

@@ -90,7 +90,8 @@ class Many {
     options.max_running = AtATime(flags_);
     options.timeline = timeline_;
     // Elsewhere a result never depends on what else is in the step.
-    options.one_at_a_time = flags_.deterministic && model_.runner->device().substr(0, 4) == "cuda";
+    options.deterministic =
+        flags_.deterministic && plan.geometry.invariant_tokens < plan.geometry.max_step_tokens;
     RENGA_ASSIGN_OR_RETURN(engine_,
                            Engine::Create(std::move(model_.runner), *model_.tokenizer, options));
     for (size_t i = 0; i < tasks_.size(); ++i) {

@@ -39,7 +39,7 @@ INSTANTIATE_TEST_SUITE_P(All, EngineSizes,
                          ::testing::Values(EngineOptions{}, EngineOptions{.max_running = 1},
                                            EngineOptions{.max_running = 3, .step_tokens = 4},
                                            EngineOptions{.share_prefixes = false},
-                                           EngineOptions{.one_at_a_time = true}));
+                                           EngineOptions{.deterministic = true}));
 
 TEST_F(EngineTest, ManyAreFewSteps) {
   const std::unique_ptr<Engine> engine = Open();
@@ -136,12 +136,19 @@ class Noting : public StepRunner {
   std::unique_ptr<StepRunner> runner_;
 };
 
+// A plan whose results depend on what else is in a step beyond so many tokens.
+std::unique_ptr<Noting> OpenInvariant(const SmallModel& model, int64_t tokens) {
+  auto plan = std::make_shared<plan::Plan>(*model.shared_plan());
+  plan->geometry.invariant_tokens = tokens;
+  return std::make_unique<Noting>(CpuRunner::Create(std::move(plan), {}).value());
+}
+
 // Pieces are those that each would have alone, whatever the pages: 9 tokens, then one by one.
-TEST_F(EngineTest, OneAtATimeTheStepsAreThoseOfEachAlone) {
+TEST_F(EngineTest, DeterministicStepsAreThoseOfEachAlone) {
   const SmallModel few(ForMany(7));
-  auto runner = std::make_unique<Noting>(CpuRunner::Create(few.shared_plan(), {}).value());
+  auto runner = OpenInvariant(few, 1);
   const auto& steps = runner->steps;
-  auto engine = Engine::Create(std::move(runner), *tokenizer_, {.one_at_a_time = true});
+  auto engine = Engine::Create(std::move(runner), *tokenizer_, {.deterministic = true});
   ASSERT_TRUE(engine.ok()) << engine.status();
   GenerateOptions options;
   options.max_tokens = 3;
@@ -156,6 +163,39 @@ TEST_F(EngineTest, OneAtATimeTheStepsAreThoseOfEachAlone) {
   EXPECT_THAT(steps, testing::UnorderedElementsAreArray(all));
   EXPECT_EQ((*engine)->counters().preemptions, 0);
   EXPECT_EQ((*engine)->counters().reused_tokens, 0);
+}
+
+// Single tokens of as many as change nothing of each other, pieces of prompts by themselves; in
+// turn, so that a prompt that comes later is begun while others write.
+TEST_F(EngineTest, DeterministicStepsTakeSingleTokensTogether) {
+  const SmallModel model(ForMany(24));
+  auto runner = OpenInvariant(model, 3);
+  const auto& steps = runner->steps;
+  auto engine = Engine::Create(std::move(runner), *tokenizer_, {.deterministic = true});
+  ASSERT_TRUE(engine.ok()) << engine.status();
+  GenerateOptions options;
+  options.max_tokens = 4;
+  options.ignore_eos = true;
+  const std::vector<int32_t> prompt = {1, 2, 3, 4, 5, 6, 7, 8, 9, 0, 1};
+  const int running = static_cast<int>((*engine)->max_running());
+  ASSERT_GE(running, 4);
+  for (int i = 0; i < running; ++i) ASSERT_TRUE((*engine)->Add(prompt, options).ok());
+  RunAll(**engine);
+  int64_t most = 0, in_prompts = 0, alone = 0;
+  for (const auto& [tokens, sequences] : steps) {
+    if (sequences == 1 && tokens > 1) {
+      in_prompts += static_cast<int64_t>(tokens);
+      continue;
+    }
+    EXPECT_EQ(static_cast<int64_t>(tokens), sequences);
+    most = std::max(most, sequences);
+    alone += sequences;
+  }
+  EXPECT_EQ(most, 3);
+  EXPECT_EQ(in_prompts, 11 * running);
+  EXPECT_EQ(alone, 3 * running);
+  // As full as can be but where the round of those that write comes to one that reads or its end.
+  EXPECT_LE(static_cast<int64_t>(steps.size()), 3 * running + 3);
 }
 
 TEST_F(EngineTest, AKnownBeginningIsNotComputedAgain) {

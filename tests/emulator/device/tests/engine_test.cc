@@ -54,23 +54,28 @@ class EngineOnEmulator : public testing::Test {
     options.max_sequences = 8;
     const auto plan = PlanFor(RENGA_SOURCE_DIR "/tests/data/stories260K.gguf", options);
     ASSERT_TRUE(plan.ok()) << plan.status();
-    DeviceOptions device;
-    const plan::Plan* const plans[] = {plan->get()};
+    plan_ = *plan;
+    const plan::Plan* const plans[] = {plan_.get()};
     auto kernels = CompilePlans(plans, KernelOptions());
     ASSERT_TRUE(kernels.ok()) << kernels.status();
-    device.kernels.push_back(*std::move(kernels));
+    device_.kernels.push_back(*std::move(kernels));
     auto tokenizer = Tokenizer::Create((*plan)->tokenizer);
     ASSERT_TRUE(tokenizer.ok()) << tokenizer.status();
     tokenizer_ = *std::move(tokenizer);
-    auto runner = EmulatorRunner::Create(*plan, device);
+    options_.sampling.temperature = 0;
+    options_.max_tokens = kTokens;
+    Open({});
+  }
+
+  // A new engine, with caches of its own.
+  void Open(const EngineOptions& options) {
+    auto runner = EmulatorRunner::Create(plan_, device_);
     ASSERT_TRUE(runner.ok()) << runner.status();
     auto engine = Engine::Create(
         std::make_unique<LateRunner>(*std::move(runner), /*seed=*/5, /*refuses=*/false),
-        *tokenizer_, {});
+        *tokenizer_, options);
     ASSERT_TRUE(engine.ok()) << engine.status();
     engine_ = *std::move(engine);
-    options_.sampling.temperature = 0;
-    options_.max_tokens = kTokens;
   }
 
   void RunAll() {
@@ -81,6 +86,8 @@ class EngineOnEmulator : public testing::Test {
     }
   }
 
+  SharedPlan plan_;
+  DeviceOptions device_;
   std::unique_ptr<Tokenizer> tokenizer_;
   std::unique_ptr<Engine> engine_;
   GenerateOptions options_;
@@ -113,6 +120,43 @@ TEST_F(EngineOnEmulator, ForksCopyWhatTheyShare) {
   const std::vector<int32_t> branch = engine_->Take(2)->ids;
   EXPECT_EQ(branch[1], greedy[1]);
   EXPECT_NE(branch[2], greedy[2]);
+}
+
+// All logits that are reported, which other kernels would change in their last digits.
+std::vector<TopIds> TopOf(const GenerateResult& result) {
+  std::vector<TopIds> top;
+  for (const GeneratedToken& token : result.tokens) top.push_back(token.top);
+  return top;
+}
+
+TEST_F(EngineOnEmulator, DeterministicLogitsAreThoseOfEachAloneToTheBit) {
+  std::vector<std::vector<int32_t>> prompts = Prompts();
+  prompts.resize(static_cast<size_t>(plan_->geometry.invariant_tokens) + 1);
+  options_.top_logits = 20;
+  options_.max_tokens = 3;
+  std::vector<std::vector<TopIds>> alone;
+  Open({.max_running = 1, .share_prefixes = false});
+  for (const auto& prompt : prompts) {
+    const RequestId id = engine_->Add(prompt, options_).value();
+    RunAll();
+    alone.push_back(TopOf(*engine_->Take(id)));
+  }
+  const int64_t steps_alone = engine_->counters().steps;
+  for (const bool deterministic : {true, false}) {
+    Open({.share_prefixes = false, .deterministic = deterministic});
+    for (const auto& prompt : prompts) ASSERT_TRUE(engine_->Add(prompt, options_).ok());
+    RunAll();
+    size_t same = 0;
+    for (size_t i = 0; i < prompts.size(); ++i) {
+      same += TopOf(*engine_->Take(static_cast<RequestId>(i))) == alone[i];
+    }
+    if (deterministic) {
+      EXPECT_EQ(same, prompts.size());
+      EXPECT_LT(engine_->counters().steps, steps_alone);
+    } else {
+      EXPECT_LT(same, prompts.size()) << "then there was nothing to be seen";
+    }
+  }
 }
 
 }  // namespace

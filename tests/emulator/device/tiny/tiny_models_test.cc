@@ -1,5 +1,7 @@
 // Every tiny model, which between them hold every type of weights and every feature, as a plan for
 // a GPU on the emulator, against llama.cpp's record of the same weights dequantised to F32.
+#include <cstring>
+#include <numeric>
 #include <string_view>
 
 #include "tests/emulator/device/step_reference.h"
@@ -60,6 +62,44 @@ TEST_P(TinyOnEmulatorTest, LogitsAreCloseToTheRecord) {
   EXPECT_LT(error, 0.01);
   const std::vector<std::string> left = NeverLaunched((*forward)->emulator());
   EXPECT_TRUE(left.empty()) << "never launched: " << StrJoin(left, " ");
+}
+
+// Of the tokens in steps of `chunk`, one logits row each.
+absl::StatusOr<std::vector<float>> LogitsInSteps(EmulatorForward& forward,
+                                                 absl::Span<const int32_t> tokens, size_t chunk) {
+  RENGA_RETURN_IF_ERROR(forward.Truncate(0));
+  std::vector<float> logits, part;
+  for (size_t begin = 0; begin < tokens.size(); begin += chunk) {
+    const auto taken = tokens.subspan(begin, chunk);
+    std::vector<int32_t> rows(taken.size());
+    std::iota(rows.begin(), rows.end(), 0);
+    RENGA_RETURN_IF_ERROR(forward.Run(taken, rows, &part));
+    logits.insert(logits.end(), part.begin(), part.end());
+  }
+  return logits;
+}
+
+// What --deterministic lives on. Pages of 16 and tiles of up to 128 keys: some tokens of a step see
+// one tile of keys more than others.
+TEST_P(TinyOnEmulatorTest, StepsOfAsManyTokensAsThePlanSaysChangeNoBit) {
+  if (HasNoKernels(GetParam())) return;
+  const TinyRecord record = TinyRecord::Read(GetParam());
+  renga::CompileOptions options = GpuOptions(record.context);
+  options.max_rows = 24;
+  const auto plan = PlanFor(record.path, options);
+  ASSERT_TRUE(plan.ok()) << plan.status();
+  const int64_t alike = (*plan)->geometry.invariant_tokens;
+  EXPECT_GE(alike, 4);
+  EXPECT_LE(alike, 8);
+  const auto forward = OpenOnEmulator(*plan);
+  ASSERT_TRUE(forward.ok()) << forward.status();
+  const auto tokens = absl::MakeConstSpan(record.prompt).first(static_cast<size_t>(alike) + 2);
+  const auto alone = LogitsInSteps(**forward, tokens, 1);
+  const auto together = LogitsInSteps(**forward, tokens, static_cast<size_t>(alike));
+  ASSERT_TRUE(alone.ok() && together.ok()) << alone.status() << together.status();
+  ASSERT_EQ(alone->size(), together->size());
+  EXPECT_EQ(std::memcmp(alone->data(), together->data(), alone->size() * sizeof(float)), 0)
+      << RelativeError(*together, *alone);
 }
 
 INSTANTIATE_TEST_SUITE_P(All, TinyOnEmulatorTest, testing::ValuesIn(TinyRecord::Names()),
