@@ -63,15 +63,22 @@ class CudaStepDevice final : public StepDevice {
 
 }  // namespace
 
+absl::StatusOr<std::unique_ptr<StepDevice>> OpenCpuDevice(const OpenedPlan& opened,
+                                                          const ExecutorOptions& options) {
+  RENGA_ASSIGN_OR_RETURN(std::unique_ptr<Executor> executor,
+                         Executor::Create(opened.plan, options));
+  return std::make_unique<CpuDevice>(std::move(executor));
+}
+
 absl::StatusOr<std::unique_ptr<StepRecorder>> OpenCpuSteps(const OpenedPlan& opened,
                                                            const CpuStepOptions& options) {
   ExecutorOptions executor_options;
   executor_options.threads = options.threads;
   executor_options.plan_path = opened.path;
   executor_options.find_kernel = options.find_kernel;
-  RENGA_ASSIGN_OR_RETURN(std::unique_ptr<Executor> executor,
-                         Executor::Create(opened.plan, executor_options));
-  return StepRecorder::Create(std::make_unique<CpuDevice>(std::move(executor)), options.record);
+  RENGA_ASSIGN_OR_RETURN(std::unique_ptr<StepDevice> device,
+                         OpenCpuDevice(opened, executor_options));
+  return StepRecorder::Create(std::move(device), options.record);
 }
 
 absl::StatusOr<OpenedCudaDevice> OpenCudaSteps(const OpenedPlan& opened, const CudaDevice& device,

@@ -7,11 +7,16 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "runtime/exec/executor.h"
 #include "tools/cuda_device.h"
 #include "tools/open_model.h"
 #include "tools/step_recorder.h"
 
 namespace renga {
+
+// Errors as Executor::Create.
+absl::StatusOr<std::unique_ptr<StepDevice>> OpenCpuDevice(const OpenedPlan& opened,
+                                                          const ExecutorOptions& options);
 
 struct CpuStepOptions {
   int threads = 1;

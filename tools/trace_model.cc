@@ -5,6 +5,7 @@
 #include <map>
 #include <memory>
 #include <numeric>
+#include <optional>
 #include <set>
 #include <thread>
 #include <utility>
@@ -17,8 +18,11 @@
 #include "ir/trace/trace_graph.h"
 #include "runtime/exec/executor.h"
 #include "runtime/exec/step_batch.h"
+#include "runtime/memory/kv_pages.h"
 #include "runtime/plan/layout.h"
+#include "tools/cuda_device.h"
 #include "tools/file_weights.h"
+#include "tools/step_devices.h"
 #include "tools/value_recorder.h"
 
 namespace renga {
@@ -69,37 +73,46 @@ absl::StatusOr<Trace> TraceOnReference(const OpenedPlan& opened, const Graph& gr
   return trace;
 }
 
-absl::StatusOr<Trace> TraceOnCpu(const OpenedPlan& opened, const Graph& graph, int threads,
-                                 const TraceModelOptions& options) {
-  ExecutorOptions executor_options;
-  executor_options.threads = threads;
-  executor_options.plan_path = opened.path;
-  RENGA_ASSIGN_OR_RETURN(const std::unique_ptr<Executor> executor,
-                         Executor::Create(opened.plan, executor_options));
-  KvArena& kv = executor->kv();
-  RENGA_ASSIGN_OR_RETURN(const int sequence, kv.NewSequence());
+absl::StatusOr<std::unique_ptr<StepDevice>> OpenDevice(const OpenedPlan& opened,
+                                                       const std::optional<CudaDevice>& cuda,
+                                                       int threads) {
+  if (cuda) {
+    RENGA_ASSIGN_OR_RETURN(OpenedCudaDevice found, OpenCudaSteps(opened, *cuda, threads));
+    if (!found.differences.empty()) return found.differences[0].wrong;
+    return std::move(found.device);
+  }
+  ExecutorOptions options;
+  options.threads = threads;
+  options.plan_path = opened.path;
+  return OpenCpuDevice(opened, options);
+}
+
+absl::StatusOr<Trace> TraceOnDevice(StepDevice& device, const Graph& graph,
+                                    const TraceModelOptions& options) {
+  const plan::Plan& plan = device.memory().plan();
+  KvPages pages(plan);
+  RENGA_ASSIGN_OR_RETURN(const int sequence, pages.NewSequence());
   const int64_t tokens = static_cast<int64_t>(options.ids.size());
   std::vector<int32_t> cells, positions(tokens), sequences(tokens, 0);
-  RENGA_RETURN_IF_ERROR(kv.Append(sequence, tokens, &cells));
+  RENGA_RETURN_IF_ERROR(pages.Append(sequence, tokens, &cells));
   std::iota(positions.begin(), positions.end(), 0);
   StepInputs inputs;
   inputs.tokens = options.ids;
   inputs.positions = positions;
   const std::vector<int32_t> rows =
-      RowsAsked(tokens, options.positions, plan::SymbolMax(*opened.plan, "R", tokens));
+      RowsAsked(tokens, options.positions, plan::SymbolMax(plan, "R", tokens));
   inputs.rows = rows;
   inputs.sequences = sequences;
   inputs.cells = absl::MakeConstSpan(cells).first(options.ids.size());
-  inputs.pages = kv.pages(sequence);
-  const std::vector<WindowInputs> windows = WindowsOf(kv, sequence, options.ids.size(), cells);
+  inputs.pages = pages.pages(sequence);
+  const std::vector<WindowInputs> windows = WindowsOf(pages, sequence, options.ids.size(), cells);
   inputs.windows = windows;
   Trace trace;
-  trace.run = RunOf(*opened.plan, options);
-  trace.run.device = "cpu";
-  const CpuMemory memory(*executor);
-  ValueRecorder recorder(memory, graph, tokens, options.keep, options.cancel, &trace);
-  RENGA_RETURN_IF_ERROR(
-      executor->Run(inputs, [&recorder](int step) { return recorder.AfterStep(step); }));
+  trace.run = RunOf(plan, options);
+  trace.run.device = std::string(device.name());
+  ValueRecorder recorder(device.memory(), graph, tokens, options.keep, options.cancel, &trace);
+  RENGA_RETURN_IF_ERROR(device.Run(
+      inputs, {.before = nullptr, .after = [&](int step) { return recorder.AfterStep(step); }}));
   recorder.SortValues();
   return trace;
 }
@@ -116,16 +129,16 @@ std::string DigestOfWeights(const plan::Plan& plan) {
 
 absl::StatusOr<Trace> TraceModel(const std::string& model, const TraceModelOptions& options) {
   const std::string& device = options.open.device;
+  OpenOptions open = options.open;
+  std::optional<CudaDevice> cuda;
   if (device.rfind("cuda", 0) == 0) {
-    return absl::UnavailableError(
-        StrCat("--device ", device,
-               ": traces are of the cpu and the interpreter; verify looks at a GPU's values"));
-  }
-  if (device != "auto" && device != "cpu" && device != "reference") {
+    RENGA_ASSIGN_OR_RETURN(const int ordinal, CudaOrdinal(device));
+    RENGA_ASSIGN_OR_RETURN(cuda, OpenCuda(ordinal));
+    open.compile.target = cuda->target;
+  } else if (device != "auto" && device != "cpu" && device != "reference") {
     return absl::InvalidArgumentError(
         StrCat("--device: expected auto, cpu, cuda or reference, got ", device));
   }
-  OpenOptions open = options.open;
   const int64_t tokens = static_cast<int64_t>(options.ids.size());
   open.compile.max_step_tokens = std::max(MaxStepTokens(open.compile), tokens);
   open.compile.max_rows = open.compile.max_step_tokens;
@@ -148,12 +161,29 @@ absl::StatusOr<Trace> TraceModel(const std::string& model, const TraceModelOptio
           StrCat("token id: expected 0..", opened.plan->model.vocab - 1, ", got ", id));
     }
   }
+  const bool for_gpus = !opened.plan->gpu.targets.empty();
+  if (for_gpus && device == "auto") {
+    absl::StatusOr<CudaDevice> first = OpenCuda(0);
+    if (!first.ok()) {
+      return absl::UnavailableError(StrCat(
+          model, ": compiled for ", opened.plan->target, ", which needs such a GPU; ",
+          Reason(first.status()), "; --device reference traces the plan's graph without one"));
+    }
+    cuda = *std::move(first);
+  }
+  if (device != "reference" && for_gpus != cuda.has_value()) {
+    return absl::InvalidArgumentError(StrCat(model, ": compiled for ", opened.plan->target,
+                                             "; trace it with --device ", for_gpus ? "cuda" : "cpu",
+                                             " or --device reference"));
+  }
   RENGA_ASSIGN_OR_RETURN(const Graph graph, Parse(opened.plan->ir, "the plan's graph"));
   const int threads = open.threads > 0
                           ? open.threads
                           : static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
-  return device == "reference" ? TraceOnReference(opened, graph, threads, options)
-                               : TraceOnCpu(opened, graph, threads, options);
+  if (device == "reference") return TraceOnReference(opened, graph, threads, options);
+  RENGA_ASSIGN_OR_RETURN(const std::unique_ptr<StepDevice> steps,
+                         OpenDevice(opened, cuda, threads));
+  return TraceOnDevice(*steps, graph, options);
 }
 
 }  // namespace renga

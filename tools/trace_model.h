@@ -15,7 +15,8 @@
 namespace renga {
 
 struct TraceModelOptions {
-  OpenOptions open;                                 // device auto is the cpu
+  OpenOptions open;                                 // device auto is the cpu; on a GPU each step
+                                                    // is waited for
   std::vector<int32_t> ids;                         // at least one; run at once, from position 0
   std::string prompt;                               // the text they are, for TraceRun
   std::vector<int32_t> positions;                   // whose rows to keep, ascending; empty: all

@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/strings/match.h"
 #include "ir/base/status.h"
 #include "ir/diff/graph_diff.h"
 #include "ir/text/parse.h"
@@ -45,6 +46,11 @@ absl::StatusOr<Graph> GraphOfRun(const TraceRun& run, std::string_view which) {
 
 }  // namespace
 
+double DeviceTolerance(std::string_view device) {
+  if (device == "reference") return 0;
+  return absl::StartsWith(device, "cuda") ? kHalfDeviceTolerance : kDeviceTolerance;
+}
+
 Tolerance DefaultTolerance(const TraceRun& a, const TraceRun& b) {
   double roundoff = 0;
   for (const TraceRun* run : {&a, &b}) {
@@ -55,8 +61,10 @@ Tolerance DefaultTolerance(const TraceRun& a, const TraceRun& b) {
   // below each other.
   Tolerance tolerance = {1e-5,
                          "both on the reference interpreter, which rounds each result to f32 once"};
-  if (a.device != "reference" || b.device != "reference") {
-    tolerance = {kDeviceTolerance, "sums in f32"};
+  if (const double device = std::max(DeviceTolerance(a.device), DeviceTolerance(b.device));
+      device > 0) {
+    tolerance = {device,
+                 device > kDeviceTolerance ? "products of f16, sums in f32" : "sums in f32"};
     // A number close to the middle between two of the type rounds the other way: all of u.
     if (2 * roundoff > tolerance.rtol) tolerance = {2 * roundoff, "sums in f32, caches below it"};
   }

@@ -25,6 +25,12 @@ struct CompareTracesOptions {
 // it (stories260K: 6e-7).
 inline constexpr double kDeviceTolerance = 5e-4;
 
+// The same where it rounds the operands of products to f16: kHalfNodeTolerance (verify.h).
+inline constexpr double kHalfDeviceTolerance = 4e-3;
+
+// By the name of a device; the interpreter's is 0, since it is what others are held against.
+double DeviceTolerance(std::string_view device);
+
 // The relative RMS error that a node may add without being worth a word.
 struct Tolerance {
   double rtol = 0;

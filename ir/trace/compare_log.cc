@@ -331,7 +331,7 @@ double LogTolerance(std::string_view device, DType type) {
   // The log's sums are f32 in f32; with the interpreter's, which are double, every value of the
   // logs of tests/data/eval-callback agrees within 2e-5, a fifth of this. Two f32 computations
   // differ as DefaultTolerance says.
-  return std::max(device == "reference" ? 1e-4 : kDeviceTolerance, Roundoff(type));
+  return std::max({1e-4, DeviceTolerance(device), Roundoff(type)});
 }
 
 absl::StatusOr<LogComparison> CompareWithLog(const Trace& trace, const LlamaLog& log) {

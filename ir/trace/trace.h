@@ -51,7 +51,7 @@ struct TracedValue {
 struct TraceRun {
   std::string model;         // file name without folders
   std::string model_digest;  // of all weights' digests; empty: unknown (random weights)
-  std::string device;        // "reference", "cpu"
+  std::string device;        // "reference", "cpu", "cuda:0 H100 80GB HBM3"
   std::string target;        // of the plan; empty for a graph alone
   std::string producer;      // "renga 0.1.0"
   std::string prompt;        // text where there was one

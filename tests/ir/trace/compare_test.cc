@@ -5,6 +5,7 @@
 
 #include "ir/text/parse.h"
 #include "ir/trace/error_sources.h"
+#include "ir/trace/verify.h"
 #include "tests/ir/trace/make_trace.h"
 
 namespace renga {
@@ -184,7 +185,7 @@ TEST(CompareTest, NamesABrokenGraph) {
 }
 
 TEST(CompareTest, ToleranceFollowsDeviceAndCaches) {
-  TraceRun reference, cpu, half;
+  TraceRun reference, cpu, half, gpu;
   reference.device = "reference";
   reference.k_type = reference.v_type = "f32";
   cpu = half = reference;
@@ -192,6 +193,10 @@ TEST(CompareTest, ToleranceFollowsDeviceAndCaches) {
   half.v_type = "bf16";
   EXPECT_EQ(DefaultTolerance(reference, reference).rtol, 1e-5);
   EXPECT_EQ(DefaultTolerance(reference, cpu).rtol, kDeviceTolerance);
+  gpu = reference;
+  gpu.device = "cuda:0 H100 80GB HBM3";
+  EXPECT_EQ(DefaultTolerance(reference, gpu).rtol, kHalfNodeTolerance);
+  EXPECT_THAT(DefaultTolerance(cpu, gpu).reason, HasSubstr("f16"));
   EXPECT_EQ(DefaultTolerance(half, half).rtol, 1e-5);
   EXPECT_EQ(DefaultTolerance(cpu, half).rtol, 0x1p-6);
   EXPECT_THAT(DefaultTolerance(cpu, half).reason, HasSubstr("k=f32,v=f32 and k=f32,v=bf16"));
