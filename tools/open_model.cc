@@ -17,7 +17,6 @@
 #include "runtime/device/cuda/plan_code.h"
 #include "runtime/exec/cpu_runner.h"
 #include "runtime/exec/cpu_timeline.h"
-#include "runtime/exec/cuda_runner.h"
 #include "runtime/exec/sequence_forward.h"
 #include "runtime/exec/timeline_runner.h"
 #include "runtime/memory/weights.h"
@@ -26,6 +25,7 @@
 #include "tools/cache_folder.h"
 #include "tools/cuda_device.h"
 #include "tools/nvrtc.h"
+#include "tools/open_on_cuda.h"
 #include "tools/own_file.h"
 #include "tools/reference_runner.h"
 #include "tools/step_watch.h"
@@ -147,24 +147,9 @@ absl::StatusOr<std::unique_ptr<StepRunner>> OpenRunner(const OpenedPlan& opened,
     return OpenReference(opened.plan, std::make_shared<const WeightStore>(std::move(store)),
                          threads, std::move(observer));
   }
-  if (device.kind == Device::kCuda && open.check) {
-    return absl::UnimplementedError(
-        "--check: looks at values on the cpu and the reference interpreter; for a GPU's steps that "
-        "fail or hang there is --check-steps, for its results verify");
-  }
   if (device.kind == Device::kCuda) {
-    CudaOptions options;
-    options.plan_path = opened.path;
-    options.threads = threads;
-    options.progress = open.progress;
-    options.check_steps = open.check_steps;
-    options.paranoid = open.paranoid;
-    options.timeline = open.timeline;
-    RENGA_ASSIGN_OR_RETURN(
-        std::unique_ptr<CudaRunner> runner,
-        CudaRunner::Create(opened.plan, device.cuda.context, options, device.cuda.name));
-    *kernels_compiled =
-        kernels_compiled->value_or(0) + runner->executor().counters().kernels_compiled;
+    RENGA_ASSIGN_OR_RETURN(std::unique_ptr<StepRunner> runner,
+                           OpenOnCuda(opened, device.cuda, threads, open, kernels_compiled));
     return Noted(std::move(runner), open.timeline);
   }
   ExecutorOptions options;
@@ -174,9 +159,12 @@ absl::StatusOr<std::unique_ptr<StepRunner>> OpenRunner(const OpenedPlan& opened,
   RENGA_ASSIGN_OR_RETURN(std::unique_ptr<CpuRunner> runner,
                          CpuRunner::Create(opened.plan, options));
   if (open.check) {
-    RENGA_RETURN_IF_ERROR(StepWatch::Attach(
-        &runner->executor(),
-        {.plan_path = opened.path, .folder = open.check_folder, .threads = threads}));
+    RENGA_ASSIGN_OR_RETURN(
+        StepHooks hooks,
+        StepWatch::Hooks(
+            std::make_shared<CpuMemory>(runner->executor()),
+            {.plan_path = opened.path, .folder = open.check_folder, .threads = threads}));
+    runner->executor().SetHooks(std::move(hooks));
   }
   if (open.timeline != nullptr) NoteSteps(&runner->executor(), open.timeline);
   return Noted(std::move(runner), open.timeline);

@@ -28,10 +28,11 @@ struct OpenOptions {
   bool use_cache = true;        // compiled plans under $XDG_CACHE_HOME/renga/plans
   bool check_steps = false;     // see CudaOptions
   bool paranoid = false;        // likewise; elsewhere digests are of the bytes in use anyway
-  // On cpu and reference: every value is looked at, and NaN, infinity and outputs that a step left
-  // unwritten end the run (tools/step_watch.h).
+  // Every value is looked at, and NaN, infinity and outputs that a step left unwritten end the run
+  // (tools/step_watch.h). On a GPU steps are then waited for as with check_steps.
   bool check = false;
   std::string check_folder;  // where what was found is kept; empty: nowhere
+  double patience_seconds = 60;  // see CudaOptions
   // Of a plan for other GPUs: its kernels are compiled here from their sources. The file stays as
   // it is.
   bool recompile = false;

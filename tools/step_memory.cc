@@ -13,14 +13,6 @@
 namespace renga {
 namespace {
 
-std::vector<int64_t> ShapeOf(const StepMemory& memory, int32_t buffer) {
-  std::vector<int64_t> shape;
-  for (const plan::Dim& dim : memory.plan().buffers[static_cast<size_t>(buffer)].type.shape) {
-    shape.push_back(dim.symbol < 0 ? dim.value : memory.sizes()[static_cast<size_t>(dim.symbol)]);
-  }
-  return shape;
-}
-
 int64_t Count(absl::Span<const int64_t> shape) {
   int64_t count = 1;
   for (const int64_t size : shape) count *= size;
@@ -124,6 +116,14 @@ absl::Span<const uint8_t> BytesOf(absl::Span<const int32_t> values) {
 
 }  // namespace
 
+std::vector<int64_t> ShapeOf(const StepMemory& memory, int32_t buffer) {
+  std::vector<int64_t> shape;
+  for (const plan::Dim& dim : memory.plan().buffers[static_cast<size_t>(buffer)].type.shape) {
+    shape.push_back(dim.symbol < 0 ? dim.value : memory.sizes()[static_cast<size_t>(dim.symbol)]);
+  }
+  return shape;
+}
+
 absl::Status CpuMemory::Read(int32_t buffer, uint64_t offset, absl::Span<uint8_t> to) const {
   if (!to.empty()) std::memcpy(to.data(), executor_.tensor(buffer).data + offset, to.size());
   return absl::OkStatus();
@@ -157,6 +157,26 @@ absl::StatusOr<HostTensor> ReadTensor(const StepMemory& memory, int32_t buffer, 
   }
   RENGA_ASSIGN_OR_RETURN(tensor.f, Unpacked(stored));
   return tensor;
+}
+
+absl::StatusOr<std::string> CellBytes(const plan::Plan& plan, const plan::Cache& cache,
+                                      const HostTensor& tensor) {
+  const std::optional<cpu::CacheOps> ops = cpu::FindCacheOps(cache.dtype);
+  if (!ops) return absl::UnimplementedError(StrCat("cannot round numbers to ", Name(cache.dtype)));
+  const int64_t cells = tensor.shape.empty() ? 0 : tensor.shape[0], width = cache.head_dim;
+  const int64_t row_bytes = RowBytes(cache.dtype, width);
+  std::string bytes(static_cast<size_t>(cells) * cache.cell_bytes, '\0');
+  auto* const blocks = reinterpret_cast<uint8_t*>(bytes.data());
+  for (int64_t row = 0; row < cells * cache.heads; ++row) {
+    ops->store(tensor.f.data() + row * width, width, blocks + row * row_bytes);
+  }
+  const uint64_t scales = plan::ScalesOffset(plan, cache);
+  if (scales == 0) return bytes;
+  const Parts parts(cache, cells);
+  std::string apart(static_cast<size_t>(scales) + parts.blocks * parts.scale_bytes, '\0');
+  auto* const quants = reinterpret_cast<uint8_t*>(apart.data());
+  parts.Part(blocks, quants, quants + scales);
+  return apart;
 }
 
 absl::Status WriteTensor(const StepMemory& memory, int32_t buffer, const HostTensor& tensor,

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -61,6 +62,9 @@ class CudaMemory final : public StepMemory {
   CudaExecutor& executor_;
 };
 
+// Of a buffer, at the sizes of the run.
+std::vector<int64_t> ShapeOf(const StepMemory& memory, int32_t buffer);
+
 // A buffer's elements, dense and row-major, as its type stores them; those of types of blocks as
 // f32.
 struct StoredTensor {
@@ -74,6 +78,11 @@ absl::StatusOr<StoredTensor> ReadStored(const StepMemory& memory, int32_t buffer
 
 // The same as the interpreter holds it.
 absl::StatusOr<HostTensor> ReadTensor(const StepMemory& memory, int32_t buffer, int64_t cells);
+
+// What cells from the first on are in the memory of a cache of the plan, as its type rounds: up to
+// the last of their bytes, zeros between them. The tensor is [cells, heads, head_dim].
+absl::StatusOr<std::string> CellBytes(const plan::Plan& plan, const plan::Cache& cache,
+                                      const HostTensor& tensor);
 
 // Into the buffer, as its type rounds; of a cache those of `cells`, which the tensor must have.
 // InvalidArgument for other sizes or another kind of type.

@@ -25,6 +25,8 @@ class StepValues {
   StepValues(StepValues&&) = default;  // nodes stay where they are
 
   const Graph& graph() const { return graph_; }
+  const plan::Plan& plan() const { return memory_->plan(); }
+  const StepMemory& memory() const { return *memory_; }
 
   // The node that step `step` computes; nullptr where the graph has none of its name.
   const Node* NodeOf(int step) const { return nodes_[static_cast<size_t>(step)]; }
@@ -40,6 +42,9 @@ class StepValues {
   // Sizes of this run, by name; C counts the cells that Read gives.
   absl::StatusOr<SymbolValues> Sizes() const;
 
+  // What this run has in the plan's input of that name; empty where the plan has none.
+  absl::StatusOr<std::vector<int32_t>> Input(const std::string& name) const;
+
   // What step `step` computes, out of what it reads, as `graph` has it: the plan's own graph or
   // another of the same model, in which the values that the step reads have the same names and
   // types. InvalidArgument where they have not.
@@ -48,10 +53,8 @@ class StepValues {
  private:
   explicit StepValues(std::shared_ptr<const StepMemory> memory) : memory_(std::move(memory)) {}
 
-  const plan::Plan& plan() const { return memory_->plan(); }
   absl::StatusOr<int64_t> Cells(int64_t window) const;
   int64_t WindowOf(int32_t buffer) const;  // of a cache's group, else 0
-  absl::StatusOr<std::vector<int32_t>> Input(const std::string& name) const;
 
   std::shared_ptr<const StepMemory> memory_;
   Graph graph_;                             // of the plan, without packing

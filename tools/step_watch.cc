@@ -2,11 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdint>
-#include <cstring>
 #include <memory>
 #include <utility>
-#include <vector>
 
 #include "ir/base/status.h"
 #include "ir/base/windows.h"
@@ -14,120 +11,49 @@
 #include "ir/text/parse.h"
 #include "ir/trace/axis_names.h"
 #include "ir/trace/value_error.h"
+#include "runtime/plan/cache_layout.h"
 #include "runtime/plan/layout.h"
-#include "tools/repro/captured_node.h"
+#include "tools/repro/cuda_repro.h"
 #include "tools/repro/write_repro.h"
 
 namespace renga {
 namespace {
 
-// Signalling NaNs, which arithmetic never gives; as i32 a number beyond every id.
-constexpr uint32_t kPoison32 = 0x7fa5a5a5;
-constexpr uint16_t kPoison16OfHalf = 0x7da5, kPoison16OfBFloat = 0x7fa5;
+// Elements that are filled or looked at a piece at a time: of a long prompt's logits there are
+// hundreds of megabytes.
+constexpr int64_t kMostElements = int64_t{1} << 18;
 
-struct Poison {
-  DType type;
-  int64_t bytes;  // of an element
-  uint32_t pattern;
-  uint32_t infinite;  // bits of the exponent, all of which NaN and infinity have; 0: an integer
-};
-constexpr Poison kPoisons[] = {
-    {DType::kF32, 4, kPoison32, 0x7f800000},
-    {DType::kI32, 4, kPoison32, 0},
-    {DType::kF16, 2, kPoison16OfHalf, 0x7c00},
-    {DType::kBF16, 2, kPoison16OfBFloat, 0x7f80},
-};
-
-const Poison* FindPoison(DType type) {
-  for (const Poison& poison : kPoisons) {
-    if (poison.type == type) return &poison;
-  }
-  return nullptr;
-}
-
-struct Range {
-  uint8_t* data = nullptr;
-  int64_t elements = 0;
-  int64_t first = 0;  // index of the range's first element in the tensor
-};
-
-int64_t ElementsOf(const cpu::TensorRef& tensor) {
+int64_t Count(const std::vector<int64_t>& shape) {
   int64_t count = 1;
-  for (int axis = 0; axis < tensor.rank; ++axis) count *= tensor.dims[axis];
+  for (const int64_t size : shape) count *= size;
   return count;
 }
 
-template <typename T>
-void FillRange(const Range& range, T pattern) {
-  std::fill_n(reinterpret_cast<T*>(range.data), range.elements, pattern);
+int64_t BytesOf(const StepMemory& memory, int32_t buffer) {
+  const std::vector<int64_t> shape = ShapeOf(memory, buffer);
+  const int64_t width = std::max<int64_t>(shape.empty() ? 1 : shape.back(), 1);
+  return Count(shape) / width *
+         RowBytes(memory.plan().buffers[static_cast<size_t>(buffer)].type.dtype, width);
 }
 
-// What a range holds that it should not: of unwritten and of not finite elements how many, and the
-// first of the tensor.
-struct Odd {
-  int64_t unwritten = 0, not_finite = 0;
-  int64_t first_unwritten = -1, first_not_finite = -1;
-};
+const plan::Buffer& OwnerOf(const plan::Plan& plan, int32_t buffer) {
+  const plan::Buffer& of = plan.buffers[static_cast<size_t>(buffer)];
+  return of.view_of < 0 ? of : plan.buffers[static_cast<size_t>(of.view_of)];
+}
 
-template <typename T>
-void Scan(const Range& range, const Poison& poison, Odd* odd) {
-  const T* const data = reinterpret_cast<const T*>(range.data);
-  const T pattern = static_cast<T>(poison.pattern), infinite = static_cast<T>(poison.infinite);
-  // The poison is no finite number either, so that one comparison an element is enough.
-  const T mask = infinite != 0 ? infinite : static_cast<T>(~T{0});
-  const T wanted = infinite != 0 ? infinite : pattern;
-  int64_t hits = 0;
-  for (int64_t k = 0; k < range.elements; ++k) hits += (data[k] & mask) == wanted;
-  if (hits == 0) return;
-  for (int64_t k = 0; k < range.elements; ++k) {
-    if ((data[k] & mask) != wanted) continue;
-    const bool unwritten = data[k] == pattern;
-    int64_t& first = unwritten ? odd->first_unwritten : odd->first_not_finite;
-    if (first < 0) first = range.first + k;
-    ++(unwritten ? odd->unwritten : odd->not_finite);
+// Whether two buffers have bytes in common at the sizes of the run. (Where a device has one of them
+// elsewhere, they have fewer.)
+bool Overlap(const StepMemory& memory, int32_t a, int32_t b) {
+  const plan::Buffer& one = OwnerOf(memory.plan(), a);
+  const plan::Buffer& other = OwnerOf(memory.plan(), b);
+  if (one.space != other.space) return false;
+  if (one.space != plan::Space::kArena && one.space != plan::Space::kPersistent) {
+    return one.index == other.index;
   }
-}
-
-bool Overlap(const uint8_t* a, int64_t a_bytes, const uint8_t* b, int64_t b_bytes) {
-  return a < b + b_bytes && b < a + a_bytes;
-}
-
-int64_t BytesOf(const cpu::TensorRef& tensor) {
-  const int64_t width = tensor.rank == 0 ? 1 : tensor.dims[tensor.rank - 1];
-  return ElementsOf(tensor) / std::max<int64_t>(width, 1) * RowBytes(tensor.dtype, width);
-}
-
-// Parts of output `index` of a step that the step must write in this run.
-std::vector<Range> RangesOf(const Executor& executor, absl::Span<const int32_t> cells, int step,
-                            size_t index) {
-  const plan::Plan& plan = executor.plan();
-  const plan::Step& of = plan.steps[static_cast<size_t>(step)];
-  const int32_t buffer = of.outputs[index];
-  const cpu::TensorRef tensor = executor.tensor(buffer);
-  const Poison* const poison = FindPoison(tensor.dtype);
-  if (poison == nullptr || ElementsOf(tensor) == 0) return {};
-  if (plan.buffers[static_cast<size_t>(buffer)].space != plan::Space::kCache) {
-    return {{tensor.data, ElementsOf(tensor), 0}};
-  }
-  std::vector<Range> ranges;
-  const int64_t width = ElementsOf(tensor) / tensor.dims[0];
-  for (const int32_t cell : cells) {
-    const int64_t first = cell * width;
-    ranges.push_back({tensor.data + first * poison->bytes, width, first});
-  }
-  return ranges;
-}
-
-// Whether an output has memory of its own: what a step works on in place must not be touched.
-bool IsApart(const Executor& executor, const plan::Step& step, int32_t output) {
-  const cpu::TensorRef to = executor.tensor(output);
-  const plan::Buffer& buffer = executor.plan().buffers[static_cast<size_t>(output)];
-  if (buffer.space == plan::Space::kCache) return true;  // its new cells are nobody's input
-  return std::none_of(step.inputs.begin(), step.inputs.end(), [&](int32_t input) {
-    if (input < 0) return false;
-    const cpu::TensorRef from = executor.tensor(input);
-    return Overlap(to.data, BytesOf(to), from.data, BytesOf(from));
-  });
+  const auto end = [&](const plan::Buffer& of, int32_t buffer) {
+    return of.offset + static_cast<uint64_t>(BytesOf(memory, buffer));
+  };
+  return one.offset < end(other, b) && other.offset < end(one, a);
 }
 
 std::string PlaceText(const TensorType& type, const std::vector<int64_t>& shape, int64_t index) {
@@ -137,117 +63,10 @@ std::string PlaceText(const TensorType& type, const std::vector<int64_t>& shape,
   return CoordinatesText(value, index);
 }
 
-// That the step writes to: all its caches are of one group.
-absl::Span<const int32_t> CellsOf(const Executor& executor, int step) {
-  const plan::Plan& plan = executor.plan();
-  int group = 0;
-  for (const int32_t output : plan.steps[static_cast<size_t>(step)].outputs) {
-    const plan::Buffer& buffer = plan.buffers[static_cast<size_t>(output)];
-    if (buffer.space == plan::Space::kCache) group = plan.caches[buffer.index].group;
-  }
-  const std::string name = WindowInput("cells", plan::WindowOf(plan, group));
-  for (size_t i = 0; i < plan.buffers.size(); ++i) {
-    if (plan.buffers[i].name != name || plan.buffers[i].space != plan::Space::kInput) continue;
-    const cpu::TensorRef cells = executor.tensor(static_cast<int32_t>(i));
-    return absl::MakeConstSpan(cells.as<int32_t>(), static_cast<size_t>(ElementsOf(cells)));
-  }
-  return {};
-}
-
-}  // namespace
-
-std::string NotFinite(const HostTensor& tensor, const TensorType& type) {
-  int64_t first = -1, count = 0;
-  for (size_t k = 0; k < tensor.f.size(); ++k) {
-    if (std::isfinite(tensor.f[k])) continue;
-    if (count++ == 0) first = static_cast<int64_t>(k);
-  }
-  if (count == 0) return "";
-  const float value = tensor.f[static_cast<size_t>(first)];
-  return StrCat(std::isnan(value) ? "NaN"
-                : value > 0       ? "inf"
-                                  : "-inf",
-                " at ", PlaceText(type, tensor.shape, first), "; ", count, " of ",
-                tensor.elements(), " elements are no finite numbers");
-}
-
-absl::Status StepWatch::Attach(Executor* executor, const StepWatchOptions& options) {
-  RENGA_ASSIGN_OR_RETURN(StepValues values,
-                         StepValues::Create(std::make_shared<CpuMemory>(*executor)));
-  const std::shared_ptr<const StepWatch> watch(new StepWatch(executor, options, std::move(values)));
-  executor->SetHooks({.before = [watch](int step) -> absl::StatusOr<bool> {
-                        watch->Before(step);
-                        return false;
-                      },
-                      .after = [watch](int step) { return watch->After(step); }});
-  return absl::OkStatus();
-}
-
-void StepWatch::Before(int step) const {
-  const plan::Step& of = executor_.plan().steps[static_cast<size_t>(step)];
-  const absl::Span<const int32_t> cells = CellsOf(executor_, step);
-  for (size_t i = 0; i < of.outputs.size(); ++i) {
-    if (!IsApart(executor_, of, of.outputs[i])) continue;
-    const Poison* const poison = FindPoison(executor_.tensor(of.outputs[i]).dtype);
-    for (const Range& range : RangesOf(executor_, cells, step, i)) {
-      if (poison->bytes == 4) {
-        FillRange(range, poison->pattern);
-      } else {
-        FillRange(range, static_cast<uint16_t>(poison->pattern));
-      }
-    }
-  }
-}
-
-absl::Status StepWatch::After(int step) const {
-  const plan::Step& of = executor_.plan().steps[static_cast<size_t>(step)];
-  const absl::Span<const int32_t> cells = CellsOf(executor_, step);
-  for (size_t i = 0; i < of.outputs.size(); ++i) {
-    const cpu::TensorRef tensor = executor_.tensor(of.outputs[i]);
-    const Poison* const poison = FindPoison(tensor.dtype);
-    if (poison == nullptr) {
-      // Blocks, of a cache: what cannot be stored becomes NaN.
-      RENGA_ASSIGN_OR_RETURN(const HostTensor values, values_.Read(of.outputs[i]));
-      const Node* const node = values_.NodeOf(step);
-      if (node == nullptr) continue;
-      const std::string what = NotFinite(values, values_.graph().value(node->results[i]).type);
-      if (!what.empty()) return Found(step, i, what);
-      continue;
-    }
-    Odd odd;
-    int64_t elements = 0;
-    for (const Range& range : RangesOf(executor_, cells, step, i)) {
-      elements += range.elements;
-      if (poison->bytes == 4) {
-        Scan<uint32_t>(range, *poison, &odd);
-      } else {
-        Scan<uint16_t>(range, *poison, &odd);
-      }
-    }
-    if (odd.unwritten + odd.not_finite == 0) continue;
-    const Node* const node = values_.NodeOf(step);
-    const TensorType type =
-        node == nullptr ? TensorType() : values_.graph().value(node->results[i]).type;
-    const std::vector<int64_t> shape(tensor.dims, tensor.dims + tensor.rank);
-    if (odd.unwritten > 0) {
-      return Found(step, i,
-                   StrCat(odd.unwritten, " of ", elements, " elements were not written, the first ",
-                          "at ", PlaceText(type, shape, odd.first_unwritten)));
-    }
-    RENGA_ASSIGN_OR_RETURN(const HostTensor values, values_.Read(of.outputs[i]));
-    const float value = values.f[static_cast<size_t>(odd.first_not_finite)];
-    return Found(step, i,
-                 StrCat(std::isnan(value) ? "NaN"
-                        : value > 0       ? "inf"
-                                          : "-inf",
-                        " at ", PlaceText(type, shape, odd.first_not_finite), "; ", odd.not_finite,
-                        " of ", elements, " elements are no finite numbers"));
-  }
-  return absl::OkStatus();
-}
+std::string NameOf(float value) { return std::isnan(value) ? "NaN" : value > 0 ? "inf" : "-inf"; }
 
 // Whether the fault was there before: in what the step reads or in the model's own weights.
-std::string StepWatch::AboutInputs(const NodeCase& own, const WeightBytes& weights) const {
+std::string AboutInputs(const NodeCase& own, const WeightBytes& weights) {
   for (size_t i = 0; i < own.params.size(); ++i) {
     const Value& value = own.graph.value(own.graph.params[i]);
     if (const std::string what = NotFinite(own.params[i], value.type); !what.empty()) {
@@ -274,28 +93,207 @@ std::string StepWatch::AboutInputs(const NodeCase& own, const WeightBytes& weigh
   return "; all that it reads is finite";
 }
 
+}  // namespace
+
+std::string NotFinite(const HostTensor& tensor, const TensorType& type) {
+  int64_t first = -1, count = 0;
+  for (size_t k = 0; k < tensor.f.size(); ++k) {
+    if (std::isfinite(tensor.f[k])) continue;
+    if (count++ == 0) first = static_cast<int64_t>(k);
+  }
+  if (count == 0) return "";
+  const float value = tensor.f[static_cast<size_t>(first)];
+  return StrCat(NameOf(value), " at ", PlaceText(type, tensor.shape, first), "; ", count, " of ",
+                tensor.elements(), " elements are no finite numbers");
+}
+
+absl::StatusOr<StepHooks> StepWatch::Hooks(std::shared_ptr<const StepMemory> memory,
+                                           const StepWatchOptions& options) {
+  RENGA_ASSIGN_OR_RETURN(StepValues values, StepValues::Create(std::move(memory)));
+  const std::shared_ptr<StepWatch> watch(new StepWatch(options, std::move(values)));
+  const auto annotated = [watch](int step, const absl::Status& status) {
+    if (absl::IsDataLoss(status)) return status;  // what was found
+    return Annotate(status, StrCat("step ", step, " (", watch->plan().steps[step].name, ")"));
+  };
+  return StepHooks{.before = [=](int step) -> absl::StatusOr<bool> {
+                     RENGA_RETURN_IF_ERROR(annotated(step, watch->Before(step)));
+                     return false;
+                   },
+                   .after = [=](int step) { return annotated(step, watch->After(step)); }};
+}
+
+// Whether an output has memory of its own: what a step works on in place must not be touched.
+bool StepWatch::IsApart(const plan::Step& step, int32_t output) const {
+  // The new cells of a cache are nobody's input.
+  if (plan().buffers[static_cast<size_t>(output)].space == plan::Space::kCache) return true;
+  return std::none_of(step.inputs.begin(), step.inputs.end(), [&](int32_t input) {
+    return input >= 0 && Overlap(values_.memory(), output, input);
+  });
+}
+
+absl::Status StepWatch::FindRanges(const plan::Step& step) {
+  ranges_.assign(step.outputs.size(), {});
+  std::vector<int32_t> cells;  // that the run writes; all caches of a step are of one group
+  for (size_t i = 0; i < step.outputs.size(); ++i) {
+    const plan::Buffer& buffer = plan().buffers[static_cast<size_t>(step.outputs[i])];
+    const Poison* const poison = FindPoison(buffer.type.dtype);
+    if (poison == nullptr) continue;
+    if (buffer.space != plan::Space::kCache) {
+      const int64_t count = Count(ShapeOf(values_.memory(), step.outputs[i]));
+      if (count > 0) ranges_[i].push_back({0, count, 0});
+      continue;
+    }
+    const plan::Cache& cache = plan().caches[static_cast<size_t>(buffer.index)];
+    if (cells.empty()) {
+      RENGA_ASSIGN_OR_RETURN(
+          cells, values_.Input(WindowInput("cells", plan::WindowOf(plan(), cache.group))));
+    }
+    const int64_t width = cache.heads * cache.head_dim;
+    for (const int32_t cell : cells) {
+      const plan::ByteRange place = plan::CellRanges(plan(), cache, cell)[0];
+      if (!ranges_[i].empty()) {
+        Range& last = ranges_[i].back();
+        if (last.offset + static_cast<uint64_t>(last.elements * poison->bytes) == place.offset) {
+          last.elements += width;
+          continue;
+        }
+      }
+      ranges_[i].push_back({place.offset, width, cell * width});
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status StepWatch::FillRanges(const Poison& poison, size_t output, int32_t buffer) {
+  for (const Range& range : ranges_[output]) {
+    for (int64_t done = 0; done < range.elements; done += kMostElements) {
+      const size_t bytes =
+          static_cast<size_t>(std::min(kMostElements, range.elements - done) * poison.bytes);
+      if (filled_with_ == nullptr || filled_with_->pattern != poison.pattern ||
+          filled_with_->bytes != poison.bytes || fill_.size() < bytes) {
+        fill_ = Poisoned(poison, static_cast<int64_t>(bytes) / poison.bytes);
+        filled_with_ = &poison;
+      }
+      RENGA_RETURN_IF_ERROR(
+          values_.memory().Write(buffer, range.offset + static_cast<uint64_t>(done * poison.bytes),
+                                 absl::MakeConstSpan(fill_).first(bytes)));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<Odd> StepWatch::ScanRanges(const Poison& poison, size_t output, int32_t buffer) {
+  Odd odd;
+  for (const Range& range : ranges_[output]) {
+    for (int64_t done = 0; done < range.elements; done += kMostElements) {
+      const size_t bytes =
+          static_cast<size_t>(std::min(kMostElements, range.elements - done) * poison.bytes);
+      if (read_.size() < bytes) read_.resize(bytes);
+      const absl::Span<uint8_t> piece = absl::MakeSpan(read_).first(bytes);
+      RENGA_RETURN_IF_ERROR(values_.memory().Read(
+          buffer, range.offset + static_cast<uint64_t>(done * poison.bytes), piece));
+      AddOdd(poison, piece, range.first + done, &odd);
+    }
+  }
+  return odd;
+}
+
+absl::Status StepWatch::Before(int step) {
+  const plan::Step& of = plan().steps[static_cast<size_t>(step)];
+  RENGA_RETURN_IF_ERROR(FindRanges(of));
+  for (size_t i = 0; i < of.outputs.size(); ++i) {
+    if (ranges_[i].empty() || !IsApart(of, of.outputs[i])) continue;
+    const DType type = plan().buffers[static_cast<size_t>(of.outputs[i])].type.dtype;
+    RENGA_RETURN_IF_ERROR(FillRanges(*FindPoison(type), i, of.outputs[i]));
+  }
+  return absl::OkStatus();
+}
+
+// Blocks, of a cache: what cannot be stored becomes NaN.
+absl::Status StepWatch::CheckBlocks(int step, size_t output) const {
+  const Node* const node = values_.NodeOf(step);
+  if (node == nullptr) return absl::OkStatus();
+  const int32_t buffer = plan().steps[static_cast<size_t>(step)].outputs[output];
+  RENGA_ASSIGN_OR_RETURN(const HostTensor values, values_.Read(buffer));
+  const std::string what = NotFinite(values, values_.graph().value(node->results[output]).type);
+  return what.empty() ? absl::OkStatus() : Found(step, output, what);
+}
+
+absl::Status StepWatch::After(int step) {
+  const plan::Step& of = plan().steps[static_cast<size_t>(step)];
+  for (size_t i = 0; i < of.outputs.size(); ++i) {
+    const int32_t buffer = of.outputs[i];
+    const Poison* const poison = FindPoison(plan().buffers[static_cast<size_t>(buffer)].type.dtype);
+    if (poison == nullptr) {
+      RENGA_RETURN_IF_ERROR(CheckBlocks(step, i));
+      continue;
+    }
+    RENGA_ASSIGN_OR_RETURN(const Odd odd, ScanRanges(*poison, i, buffer));
+    if (odd.unwritten + odd.not_finite == 0) continue;
+    int64_t elements = 0;
+    for (const Range& range : ranges_[i]) elements += range.elements;
+    const Node* const node = values_.NodeOf(step);
+    const TensorType type =
+        node == nullptr ? TensorType() : values_.graph().value(node->results[i]).type;
+    const std::vector<int64_t> shape = ShapeOf(values_.memory(), buffer);
+    if (odd.unwritten > 0) {
+      return Found(step, i,
+                   StrCat(odd.unwritten, " of ", elements, " elements were not written, the first ",
+                          "at ", PlaceText(type, shape, odd.first_unwritten)));
+    }
+    RENGA_ASSIGN_OR_RETURN(const HostTensor values, values_.Read(buffer));
+    const float value = values.f[static_cast<size_t>(odd.first_not_finite)];
+    return Found(step, i,
+                 StrCat(NameOf(value), " at ", PlaceText(type, shape, odd.first_not_finite), "; ",
+                        odd.not_finite, " of ", elements, " elements are no finite numbers"));
+  }
+  return absl::OkStatus();
+}
+
 absl::Status StepWatch::Found(int step, size_t output, std::string what) const {
-  const plan::Step& of = executor_.plan().steps[static_cast<size_t>(step)];
+  const plan::Step& of = plan().steps[static_cast<size_t>(step)];
   const Node* const node = values_.NodeOf(step);
   const std::string name =
       node == nullptr ? of.name : values_.graph().value(node->results[output]).name;
   std::string text = StrCat("step ", step, " (", of.name, "), result ", name, ": ", what);
-  auto weights = PlanWeights::Open(
-      std::shared_ptr<const plan::Plan>(std::shared_ptr<void>(), &executor_.plan()),
-      options_.plan_path, options_.threads);
-  if (!weights.ok()) return absl::DataLossError(text);
-  const auto captured =
-      CaptureStep(executor_, values_, values_.graph(), step, *weights, options_.threads);
-  if (!captured.ok()) return absl::DataLossError(text);
-  text += AboutInputs(captured->own, (*weights)->bytes());
-  if (options_.folder.empty()) {
-    text += "; --repro FOLDER keeps the step and its inputs";
-  } else if (const absl::Status kept = WriteRepro(options_.folder, *captured, text); kept.ok()) {
-    StrAppend(&text, "; kept in ", options_.folder);
-  } else {
-    StrAppend(&text, "; could not be kept: ", ToStd(kept.message()));
+  auto captured = [&]() -> absl::StatusOr<CapturedNode> {
+    RENGA_ASSIGN_OR_RETURN(
+        const auto weights,
+        PlanWeights::Open(std::shared_ptr<const plan::Plan>(std::shared_ptr<void>(), &plan()),
+                          options_.plan_path, options_.threads));
+    return CaptureStep(values_, values_.graph(), step, weights, options_.threads);
+  }();
+  if (!captured.ok()) {
+    if (!options_.folder.empty()) {
+      StrAppend(&text, "; could not be kept: ", ToStd(captured.status().message()));
+    }
+    return absl::DataLossError(text);
   }
+  text += AboutInputs(captured->own, captured->weights->bytes());
+  text += Kept(step, *captured, text);
   return absl::DataLossError(text);
+}
+
+// Keeps the step where that was asked for, and says so.
+std::string StepWatch::Kept(int step, const CapturedNode& node, const std::string& found) const {
+  const std::string& folder = options_.folder;
+  if (folder.empty()) return "; --repro FOLDER keeps the step and its inputs";
+  if (const absl::Status kept = WriteRepro(folder, node, found); !kept.ok()) {
+    return StrCat("; could not be kept: ", ToStd(kept.message()));
+  }
+  std::string text = StrCat("; kept in ", folder);
+  if (plan().gpu.targets.empty()) return text;
+  CudaReproOptions options;
+  options.node = plan().steps[static_cast<size_t>(step)].name;
+  options.plan_path = options_.plan_path;
+  options.threads = options_.threads;
+  options.found = found;
+  const std::string kernels = StrCat(folder, "/cuda");
+  const absl::Status kept =
+      WriteCudaRepro(kernels, plan(), {node, values_.memory().sizes()}, options);
+  StrAppend(&text, kept.ok() ? StrCat(", its kernels in ", kernels)
+                             : StrCat(", without its kernels: ", ToStd(kept.message())));
+  return text;
 }
 
 absl::StatusOr<Observer> WatchInterpreter(const std::string& ir) {

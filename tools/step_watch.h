@@ -1,45 +1,69 @@
-// Watches the steps of a run on the cpu for what no right step gives: NaN, infinity, and elements
-// that it does not write. What it finds first ends the run.
+// Watches the steps of a run, on any device, for what no right step gives: NaN, infinity, and
+// elements that it does not write. What it finds first ends the run.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "ir/reference/interpreter.h"
-#include "runtime/exec/executor.h"
+#include "runtime/exec/step_hooks.h"
+#include "tools/poison.h"
+#include "tools/repro/captured_node.h"
 #include "tools/step_values.h"
 
 namespace renga {
 
 struct StepWatchOptions {
   std::string plan_path;  // see WeightOptions
-  std::string folder;  // where a step that gave such a number is kept (write_repro.h); empty: not
+  // Where a step that gave such a number is kept: its numbers (write_repro.h), and of a plan for
+  // GPUs its kernels in `cuda` there (cuda_repro.h). Empty: nowhere.
+  std::string folder;
   int threads = 1;
 };
 
 // Before each step its outputs are filled with a number that no step writes, unless they share
 // memory with its inputs; of caches the cells that the run writes, in types without blocks. After
-// the step its outputs are read once. Costs what reading and writing them costs.
+// the step its outputs are read once. Costs what reading and writing them costs, on a GPU copies to
+// it and back.
 class StepWatch {
  public:
-  // Hooks a watch into the executor, which then owns it: a run that finds something is DataLoss,
-  // saying step, result and place.
-  static absl::Status Attach(Executor* executor, const StepWatchOptions& options);
+  // For the executor behind `memory`, which keeps the watch by them: a run that finds something is
+  // DataLoss, saying step, result and place.
+  static absl::StatusOr<StepHooks> Hooks(std::shared_ptr<const StepMemory> memory,
+                                         const StepWatchOptions& options);
 
  private:
-  StepWatch(Executor* executor, StepWatchOptions options, StepValues values)
-      : executor_(*executor), options_(std::move(options)), values_(std::move(values)) {}
+  // Elements of an output, one after another, that the step writes in this run.
+  struct Range {
+    uint64_t offset = 0;  // bytes from the buffer's start
+    int64_t elements = 0;
+    int64_t first = 0;  // index of the range's first element in the tensor
+  };
 
-  void Before(int step) const;
-  absl::Status After(int step) const;
+  StepWatch(StepWatchOptions options, StepValues values)
+      : options_(std::move(options)), values_(std::move(values)) {}
+
+  const plan::Plan& plan() const { return values_.plan(); }
+  absl::Status Before(int step);
+  absl::Status After(int step);
+  absl::Status FindRanges(const plan::Step& step);
+  bool IsApart(const plan::Step& step, int32_t output) const;
+  absl::Status FillRanges(const Poison& poison, size_t output, int32_t buffer);
+  absl::StatusOr<Odd> ScanRanges(const Poison& poison, size_t output, int32_t buffer);
+  absl::Status CheckBlocks(int step, size_t output) const;
   absl::Status Found(int step, size_t output, std::string what) const;
-  std::string AboutInputs(const NodeCase& own, const WeightBytes& weights) const;
+  std::string Kept(int step, const CapturedNode& node, const std::string& found) const;
 
-  Executor& executor_;
   const StepWatchOptions options_;
   const StepValues values_;
+  std::vector<std::vector<Range>> ranges_;  // of the step's outputs
+  // Kept for their memory.
+  std::vector<uint8_t> fill_, read_;
+  const Poison* filled_with_ = nullptr;  // what fill_ has
 };
 
 // The same for the interpreter, whose values all are written: DataLoss at the first result that

@@ -28,6 +28,10 @@ absl::StatusOr<OpenOptions> ModelFlags::Options() const {
   options.check_steps = check_steps;
   options.check = check;
   options.check_folder = repro;
+  if (!repro.empty() && !check && !check_steps) {
+    return absl::InvalidArgumentError(
+        StrCat("--repro ", repro, ": expected --check or --check-steps, whose finds it keeps"));
+  }
   options.paranoid = paranoid;
   options.recompile = recompile;
   return options;
@@ -76,8 +80,9 @@ void AddDeviceFlags(CLI::App& app, ModelFlags* flags) {
 void AddCheckFlags(CLI::App& app, ModelFlags* flags) {
   app.add_flag(
       "--check", flags->check,
-      "look at every value on cpu and reference: the first NaN, infinity or element that a "
-      "step leaves unwritten ends the run with exit code 1");
+      "look at every value, on every device: the first NaN, infinity or element that a step "
+      "leaves unwritten ends the run with exit code 1; a GPU's steps are waited for as with "
+      "--check-steps, and their results copied");
   app.add_option("--repro", flags->repro,
                  "folder for what --check finds: the step with its inputs, as a program");
 }

@@ -18,33 +18,6 @@
 namespace renga {
 namespace {
 
-// Relative error in the root mean square; infinite where only one side is a number.
-double ErrorOf(const HostTensor& expected, const HostTensor& got) {
-  constexpr double kInfinity = std::numeric_limits<double>::infinity();
-  if (expected.shape != got.shape || expected.f.size() != got.f.size()) return kInfinity;
-  if (!expected.i.empty()) return expected.i == got.i ? 0 : kInfinity;
-  double error = 0, size = 0;
-  for (size_t k = 0; k < expected.f.size(); ++k) {
-    const double a = expected.f[k], b = got.f[k];
-    if (a == b || (std::isnan(a) && std::isnan(b))) {
-      if (std::isfinite(a)) size += a * a;
-      continue;
-    }
-    if (!std::isfinite(a) || !std::isfinite(b)) return kInfinity;
-    error += (a - b) * (a - b);
-    size += a * a;
-  }
-  if (error == 0) return 0;
-  return size == 0 ? kInfinity : std::sqrt(error / size);
-}
-
-// As docs/verify.md derives it; the last two are of numbers kept in steps.
-double ToleranceOf(DType type) {
-  if (type == DType::kQ8_0) return 0.005;
-  if (type == DType::kQ4_0) return 0.02;
-  return std::max(kNodeTolerance, Roundoff(type));
-}
-
 // Largest share of what is allowed.
 double ShareOf(const CapturedNode& node) {
   double share = 0;
@@ -56,14 +29,10 @@ double ShareOf(const CapturedNode& node) {
 
 class Capturer {
  public:
-  Capturer(const CaptureOptions& options, const Executor& executor, const StepValues& values,
-           const Graph& good, std::shared_ptr<const PlanWeights> weights)
-      : options_(options),
-        executor_(executor),
-        values_(values),
-        good_(good),
-        weights_(std::move(weights)) {
-    const std::vector<plan::Step>& steps = executor.plan().steps;
+  Capturer(const CaptureOptions& options, const StepValues& values, const Graph& good,
+           std::shared_ptr<const PlanWeights> weights)
+      : options_(options), values_(values), good_(good), weights_(std::move(weights)) {
+    const std::vector<plan::Step>& steps = values.plan().steps;
     for (size_t i = 0; i < steps.size(); ++i) {
       const Node* const node = values.NodeOf(static_cast<int>(i));
       if (node == nullptr) continue;
@@ -80,8 +49,8 @@ class Capturer {
     if (wanted == wanted_.end() || (wanted->second && wanted->second->wrong())) {
       return absl::OkStatus();
     }
-    RENGA_ASSIGN_OR_RETURN(CapturedNode node, CaptureStep(executor_, values_, good_, step, weights_,
-                                                          options_.threads));
+    RENGA_ASSIGN_OR_RETURN(CapturedNode node,
+                           CaptureStep(values_, good_, step, weights_, options_.threads));
     if (!wanted->second || node.wrong() || ShareOf(node) > ShareOf(*wanted->second)) {
       wanted->second = std::move(node);
     }
@@ -107,7 +76,6 @@ class Capturer {
   }
 
   const CaptureOptions& options_;
-  const Executor& executor_;
   const StepValues& values_;
   const Graph& good_;
   const std::shared_ptr<const PlanWeights> weights_;
@@ -134,6 +102,25 @@ absl::Status RunThrough(Forward& forward, const CaptureOptions& options, const C
 
 }  // namespace
 
+double RelativeError(const HostTensor& expected, const HostTensor& got) {
+  constexpr double kInfinity = std::numeric_limits<double>::infinity();
+  if (expected.shape != got.shape || expected.f.size() != got.f.size()) return kInfinity;
+  if (!expected.i.empty()) return expected.i == got.i ? 0 : kInfinity;
+  double error = 0, size = 0;
+  for (size_t k = 0; k < expected.f.size(); ++k) {
+    const double a = expected.f[k], b = got.f[k];
+    if (a == b || (std::isnan(a) && std::isnan(b))) {
+      if (std::isfinite(a)) size += a * a;
+      continue;
+    }
+    if (!std::isfinite(a) || !std::isfinite(b)) return kInfinity;
+    error += (a - b) * (a - b);
+    size += a * a;
+  }
+  if (error == 0) return 0;
+  return size == 0 ? kInfinity : std::sqrt(error / size);
+}
+
 absl::StatusOr<std::shared_ptr<const PlanWeights>> PlanWeights::Open(
     std::shared_ptr<const plan::Plan> plan, const std::string& plan_path, int threads) {
   auto self = std::make_shared<PlanWeights>();
@@ -157,18 +144,25 @@ bool CapturedNode::wrong() const {
 
 bool CapturedNode::graph_is_right() const {
   for (size_t i = 0; i < expected.size(); ++i) {
-    if (!(ErrorOf(expected[i], as_written[i]) <= tolerances[i])) return false;
+    if (!(RelativeError(expected[i], as_written[i]) <= tolerances[i])) return false;
   }
   return true;
 }
 
-absl::StatusOr<CapturedNode> CaptureStep(const Executor& executor, const StepValues& values,
-                                         const Graph& good, int step,
+double ToleranceOf(const plan::Plan& plan, DType type) {
+  const bool gpu = !plan.gpu.targets.empty();
+  // Numbers kept in steps: some are moved by one.
+  if (type == DType::kQ8_0) return gpu ? 0.01 : 0.005;
+  if (type == DType::kQ4_0) return 0.02;
+  return std::max(gpu ? kHalfNodeTolerance : kNodeTolerance, Roundoff(type));
+}
+
+absl::StatusOr<CapturedNode> CaptureStep(const StepValues& values, const Graph& good, int step,
                                          std::shared_ptr<const PlanWeights> weights, int threads) {
-  const plan::Step& of = executor.plan().steps[static_cast<size_t>(step)];
+  const plan::Step& of = values.plan().steps[static_cast<size_t>(step)];
   CapturedNode node;
   node.name = of.name;
-  node.device = executor.plan().target;
+  node.device = values.plan().target;
   node.weights = std::move(weights);
   RENGA_ASSIGN_OR_RETURN(node.own, values.CutOutStep(values.graph(), step));
   node.op = std::string(values.NodeOf(step)->op->name);
@@ -181,8 +175,8 @@ absl::StatusOr<CapturedNode> CaptureStep(const Executor& executor, const StepVal
   node.as_written.resize(of.outputs.size());
   for (size_t i = 0; i < of.outputs.size(); ++i) {
     RENGA_ASSIGN_OR_RETURN(node.got.emplace_back(), values.Read(of.outputs[i]));
-    node.errors.push_back(ErrorOf(node.expected[i], node.got[i]));
-    node.tolerances.push_back(ToleranceOf(node.expected[i].dtype));
+    node.errors.push_back(RelativeError(node.expected[i], node.got[i]));
+    node.tolerances.push_back(ToleranceOf(values.plan(), node.expected[i].dtype));
   }
   return node;
 }
@@ -204,7 +198,7 @@ absl::StatusOr<std::vector<CapturedNode>> CaptureNodes(
     RENGA_ASSIGN_OR_RETURN(good, Parse(options.good_ir, "the good graph"));
     RemovePacking(good);
   }
-  Capturer capturer(options, executor, values, good, weights);
+  Capturer capturer(options, values, good, weights);
   if (capturer.Done()) return std::vector<CapturedNode>();  // none is a step
   executor.SetHooks({.after = [&capturer](int step) { return capturer.After(step); }});
   SequenceForward forward(std::move(runner));

@@ -1,4 +1,4 @@
-// One node of a run on the cpu with everything around it: what it read, what it gave, what it
+// One node of a run with everything around it: what it read, what it gave, what it
 // should have given. What a repro folder is written from.
 #pragma once
 
@@ -47,10 +47,15 @@ struct CapturedNode {
   bool graph_is_right() const;
 };
 
-// Step `step` of the executor behind `values`, which has just run. `good` as for CutOutStep; where
+// Relative error in the root mean square; infinite where only one side is a number.
+double RelativeError(const HostTensor& expected, const HostTensor& got);
+
+// Relative error that a result of that type may have on a plan's device (docs/verify.md).
+double ToleranceOf(const plan::Plan& plan, DType type);
+
+// Step `step` of the device behind `values`, which has just run. `good` as for CutOutStep; where
 // that graph does not have the values that the step reads and gives, `own` stands for it.
-absl::StatusOr<CapturedNode> CaptureStep(const Executor& executor, const StepValues& values,
-                                         const Graph& good, int step,
+absl::StatusOr<CapturedNode> CaptureStep(const StepValues& values, const Graph& good, int step,
                                          std::shared_ptr<const PlanWeights> weights, int threads);
 
 struct CaptureOptions {

@@ -18,13 +18,13 @@
 #include "ir/trace/recorded.h"
 #include "ir/trace/run_params.h"
 #include "ir/trace/trace_graph.h"
-#include "ir/trace/verify.h"
 #include "runtime/device/cpu/cache_ops.h"
 #include "runtime/plan/launch.h"
 #include "runtime/plan/layout.h"
 #include "tools/repro/captured_node.h"
 #include "tools/repro/standalone_text.h"
 #include "tools/repro/write_repro.h"
+#include "tools/step_memory.h"
 
 namespace renga {
 namespace {
@@ -58,17 +58,25 @@ std::string BytesOfTensor(const HostTensor& tensor, DType type) {
 
 class CudaRepro {
  public:
-  CudaRepro(const plan::Plan& plan, const CudaReproOptions& options)
-      : plan_(plan), options_(options) {}
+  // `given` may be null: then the interpreter runs the plan's graph.
+  CudaRepro(const plan::Plan& plan, const GivenValues* given, const CudaReproOptions& options)
+      : plan_(plan), given_(given), options_(options) {}
 
   absl::Status Prepare() {
     RENGA_RETURN_IF_ERROR(FindStep());
-    RENGA_RETURN_IF_ERROR(Interpret());
+    RENGA_ASSIGN_OR_RETURN(graph_, Parse(plan_.ir, "the plan's graph"));
+    RemovePacking(graph_);
+    RENGA_ASSIGN_OR_RETURN(const Node* const node, FindNode());
+    if (given_ == nullptr) {
+      RENGA_RETURN_IF_ERROR(Interpret(*node));
+    } else {
+      node_ = given_->node;
+    }
     BindSizes();
     variant_ = plan::ChooseVariant(*step_, sizes_);
     if (variant_ == nullptr) {
       return absl::InvalidArgumentError(
-          StrCat("step ", step_->name, ": starts nothing for ", options_.ids.size(), " tokens"));
+          StrCat("step ", step_->name, ": starts nothing for ", Tokens(), " tokens"));
     }
     for (const plan::Launch& launch : variant_->launches) {
       RENGA_RETURN_IF_ERROR(AddLaunch(launch));
@@ -127,10 +135,31 @@ class CudaRepro {
                                       "lists them"));
   }
 
+  int64_t Tokens() const {
+    const int32_t tokens = plan::FindSymbol(plan_, "T");
+    return tokens < 0 ? 0 : sizes_[static_cast<size_t>(tokens)];
+  }
+
+  // The step's node, and what its operands are.
+  absl::StatusOr<const Node*> FindNode() {
+    for (const Node& node : graph_.nodes) {
+      if (NodeName(graph_, node) != step_->name) continue;
+      if (node.operands.size() != step_->inputs.size() ||
+          node.results.size() != step_->outputs.size()) {
+        break;
+      }
+      for (size_t i = 0; i < node.operands.size(); ++i) {
+        if (node.operands[i] != kNoValue)
+          values_[step_->inputs[i]] = graph_.value(node.operands[i]).name;
+      }
+      return &node;
+    }
+    return absl::InvalidArgumentError(StrCat(
+        "step ", step_->name, ": expected a node of the graph that reads and gives as much"));
+  }
+
   // The whole plan up to here on the interpreter; then the node, cut out.
-  absl::Status Interpret() {
-    RENGA_ASSIGN_OR_RETURN(graph_, Parse(plan_.ir, "the plan's graph"));
-    RemovePacking(graph_);
+  absl::Status Interpret(const Node& of) {
     const auto shared = std::shared_ptr<const plan::Plan>(std::shared_ptr<void>(), &plan_);
     RENGA_ASSIGN_OR_RETURN(node_.weights,
                            PlanWeights::Open(shared, options_.plan_path, options_.threads));
@@ -140,45 +169,34 @@ class CudaRepro {
     RENGA_ASSIGN_OR_RETURN(const Trace trace,
                            TraceGraph(graph_, node_.weights->bytes(), trace_options));
     absl::flat_hash_map<ValueId, const TracedValue*> values;
-    const Node* of = nullptr;
     for (const Node& node : graph_.nodes) {
-      if (NodeName(graph_, node) == step_->name) of = &node;
       for (const ValueId id : node.results) {
         const TracedValue* const value = trace.Find(graph_.value(id).name);
         if (value != nullptr) values.emplace(id, value);
       }
     }
-    if (of == nullptr || of->operands.size() != step_->inputs.size() ||
-        of->results.size() != step_->outputs.size()) {
-      return absl::InvalidArgumentError(StrCat(
-          "step ", step_->name, ": expected a node of the graph that reads and gives as much"));
-    }
-    for (size_t i = 0; i < of->operands.size(); ++i) {
-      if (of->operands[i] != kNoValue)
-        values_[step_->inputs[i]] = graph_.value(of->operands[i]).name;
-    }
     std::map<std::string, ValueId, std::less<>> reads;  // values by name
-    for (const ValueId id : of->operands) {
+    for (const ValueId id : of.operands) {
       if (id != kNoValue && graph_.value(id).kind != ValueKind::kWeight) {
         reads[graph_.value(id).name] = id;
       }
     }
     for (const ValueId id : graph_.params) reads.emplace(graph_.value(id).name, id);
     const Recorded recorded(graph_, trace.run, std::move(values));
-    RENGA_ASSIGN_OR_RETURN(
-        node_.own, CutOut(
-                       graph_, of->results, [&recorded](ValueId id) { return recorded(id); },
-                       recorded.symbols()));
+    RENGA_ASSIGN_OR_RETURN(node_.own,
+                           CutOut(
+                               graph_, of.results, [&recorded](ValueId id) { return recorded(id); },
+                               recorded.symbols()));
     node_.part = node_.own;
     if (!options_.good_ir.empty()) {
-      RENGA_RETURN_IF_ERROR(FindGoodPart(*of, reads, recorded));
+      RENGA_RETURN_IF_ERROR(FindGoodPart(of, reads, recorded));
     }
     node_.name = step_->name;
-    node_.op = std::string(of->op->name);
+    node_.op = std::string(of.op->name);
     node_.device = plan_.target;
     RENGA_ASSIGN_OR_RETURN(node_.expected,
                            Evaluate(node_.part, node_.weights->bytes(), options_.threads));
-    node_.expected.resize(of->results.size());
+    node_.expected.resize(of.results.size());
     return absl::OkStatus();
   }
 
@@ -210,12 +228,14 @@ class CudaRepro {
 
   void BindSizes() {
     const SymbolValues run = RunSymbols(graph_, options_.ids);
-    for (const plan::Symbol& symbol : plan_.symbols) {
+    for (size_t i = 0; i < plan_.symbols.size(); ++i) {
+      const plan::Symbol& symbol = plan_.symbols[i];
       const auto own = node_.own.symbols.find(symbol.name);
       const auto of_run = run.find(symbol.name);
       int64_t size = own != node_.own.symbols.end() ? own->second
                      : of_run != run.end()          ? of_run->second
                                                     : symbol.max;
+      if (given_ != nullptr) size = given_->sizes[i];
       // As the executor has them: the whole page table, all cells.
       if (symbol.name == "P" || SplitWindow(symbol.name).base == "C") size = symbol.max;
       sizes_.push_back(std::min(size, symbol.max));
@@ -237,7 +257,7 @@ class CudaRepro {
     for (const plan::Arg& arg : launch.args) {
       if (arg.kind != plan::ArgKind::kTensorMap) continue;
       return absl::UnimplementedError(
-          StrCat("step ", step_->name, ": for ", options_.ids.size(), " tokens its kernel takes a ",
+          StrCat("step ", step_->name, ": for ", Tokens(), " tokens its kernel takes a ",
                  "tensor map, which only the driver can make; take up to 8 tokens, or a plan for ",
                  "sm_80"));
     }
@@ -302,6 +322,12 @@ class CudaRepro {
       }
       const HostTensor* const tensor = Given(memory.buffer);
       if (tensor == nullptr) continue;
+      if (buffer.space == plan::Space::kCache) {
+        RENGA_ASSIGN_OR_RETURN(
+            memory.start,
+            CellBytes(plan_, plan_.caches[static_cast<size_t>(buffer.index)], *tensor));
+        continue;
+      }
       memory.start = BytesOfTensor(*tensor, buffer.type.dtype);
       if (SplitWindow(buffer.name).base == "pages") {
         // Nothing behind the last page.
@@ -325,12 +351,16 @@ class CudaRepro {
   static std::string HostLine() { return "g++ -O1 -std=c++20 -x c++ repro.cu -o repro && ./repro"; }
 
   std::string Readme() const {
-    return StrCat(node_.op, " ", node_.name, " for ", plan_.target, "\n", options_.found,
-                  "\n\nIn this folder, on a machine with a GPU of that kind:\n  ", NvccLine(),
-                  "\nor the same kernels on any host, thread by thread:\n  ", HostLine(),
-                  "\nExit code 1: the kernels give something else than expected-*.bin, which the ",
-                  "reference interpreter made of the same inputs. 0: they do not. 2: it cannot be ",
-                  "run so.\n");
+    return StrCat(
+        node_.op, " ", node_.name, " for ", plan_.target, "\n", options_.found,
+        "\n\nIn this folder, on a machine with a GPU of that kind:\n  ", NvccLine(),
+        "\nor the same kernels on any host, thread by thread:\n  ", HostLine(),
+        "\nExit code 1: the kernels give something else than expected-*.bin, which the ",
+        "reference interpreter made of the same inputs. 0: they do not. 2: it cannot be ",
+        "run so.\n",
+        options_.again.empty()
+            ? ""
+            : StrCat("\nBy Renga, on the GPU, with nothing before it:\n  ", options_.again, "\n"));
   }
 
   std::string Program() const {
@@ -402,12 +432,10 @@ class CudaRepro {
       StrAppend(&text, "  right &= repro::Compare(\"", CommentText(of.name),
                 "\",\n      repro::Load(", "folder + \"/expected-", i, ".bin\", \"", plain, "\", ",
                 shape, "),\n      repro::ReadBack(m", memory, ", \"", Name(of.type.dtype), "\", ",
-                shape, "), ", absl::StrFormat("%g", ToleranceOf(of.type.dtype)), ");\n");
+                shape, "), ", absl::StrFormat("%g", ToleranceOf(plan_, of.type.dtype)), ");\n");
     }
     return text + "  return right ? 0 : 1;\n}\n";
   }
-
-  static double ToleranceOf(DType type) { return type == DType::kQ8_0 ? 0.01 : kHalfNodeTolerance; }
 
   static std::string CommentText(std::string text) {
     for (char& c : text) {
@@ -417,6 +445,7 @@ class CudaRepro {
   }
 
   const plan::Plan& plan_;
+  const GivenValues* const given_;
   const CudaReproOptions& options_;
   const plan::Step* step_ = nullptr;
   const plan::Variant* variant_ = nullptr;
@@ -429,17 +458,27 @@ class CudaRepro {
   std::set<int32_t> kernels_;
 };
 
-}  // namespace
-
-absl::Status WriteCudaRepro(const std::string& folder, const plan::Plan& plan,
-                            const CudaReproOptions& options) {
+absl::Status Write(const std::string& folder, const plan::Plan& plan, const GivenValues* given,
+                   const CudaReproOptions& options) {
   if (plan.gpu.targets.empty()) {
     return absl::InvalidArgumentError(
         StrCat("expected a plan for GPUs, got one for ", plan.target));
   }
-  CudaRepro repro(plan, options);
+  CudaRepro repro(plan, given, options);
   RENGA_RETURN_IF_ERROR(repro.Prepare());
   return repro.Write(folder);
+}
+
+}  // namespace
+
+absl::Status WriteCudaRepro(const std::string& folder, const plan::Plan& plan,
+                            const CudaReproOptions& options) {
+  return Write(folder, plan, nullptr, options);
+}
+
+absl::Status WriteCudaRepro(const std::string& folder, const plan::Plan& plan,
+                            const GivenValues& given, const CudaReproOptions& options) {
+  return Write(folder, plan, &given, options);
 }
 
 }  // namespace renga

@@ -7,17 +7,26 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/types/span.h"
 #include "runtime/plan/plan.h"
+#include "tools/repro/captured_node.h"
 
 namespace renga {
 
 struct CudaReproOptions {
   std::string node;          // of the plan: a step's name
   std::string good_ir;       // see CaptureOptions
-  std::vector<int32_t> ids;  // what the plan is run on, in one step
+  std::vector<int32_t> ids;  // what the plan is run on, in one step; not where values are given
   std::string plan_path;     // see WeightOptions
   int threads = 1;           // of the interpreter
   std::string found;         // for people
+  std::string again;         // command that runs the step by Renga, for people; empty: none
+};
+
+// What the step found in some run.
+struct GivenValues {
+  const CapturedNode& node;         // `got` is not looked at
+  absl::Span<const int64_t> sizes;  // of the plan's symbols in that run
 };
 
 // Writes into `folder`, which is made where it is not there: repro.cu (the step's kernels with
@@ -28,5 +37,9 @@ struct CudaReproOptions {
 // encode.
 absl::Status WriteCudaRepro(const std::string& folder, const plan::Plan& plan,
                             const CudaReproOptions& options);
+
+// The same on the values of another run, a device's or the interpreter's.
+absl::Status WriteCudaRepro(const std::string& folder, const plan::Plan& plan,
+                            const GivenValues& given, const CudaReproOptions& options);
 
 }  // namespace renga

@@ -99,18 +99,19 @@ TEST_F(StepWatchTest, AnOutputThatIsNotWritten) {
   auto plan = std::make_shared<plan::Plan>(std::move(compiled->plan));
   auto executor = Executor::Create(plan, {});
   ASSERT_TRUE(executor.ok()) << executor.status();
-  ASSERT_TRUE(StepWatch::Attach(executor->get(), {}).ok());
+  const absl::StatusOr<StepHooks> watch =
+      StepWatch::Hooks(std::make_shared<CpuMemory>(**executor), {});
+  ASSERT_TRUE(watch.ok()) << watch.status();
   // A kernel that writes nothing.
   const auto gate = std::find_if(plan->steps.begin(), plan->steps.end(),
                                  [](const plan::Step& step) { return step.name == "1.act"; });
   ASSERT_NE(gate, plan->steps.end());
   const int number = static_cast<int>(gate - plan->steps.begin());
-  const StepHooks watch = (*executor)->hooks();
   (*executor)->SetHooks({.before = [&](int step) -> absl::StatusOr<bool> {
-                           RENGA_RETURN_IF_ERROR(watch.before(step).status());
+                           RENGA_RETURN_IF_ERROR(watch->before(step).status());
                            return step == number;
                          },
-                         .after = watch.after});
+                         .after = watch->after});
   const std::vector<int32_t> ids = {1, 4, 2}, positions = {0, 1, 2}, sequences = {0, 0, 0};
   const std::vector<int32_t> pages = {0}, rows = {2};
   const absl::Status status = (*executor)->Run({.tokens = ids,
