@@ -24,6 +24,7 @@
 #include "tools/auto_context.h"
 #include "tools/cache_folder.h"
 #include "tools/cuda_device.h"
+#include "tools/given_steps.h"
 #include "tools/nvrtc.h"
 #include "tools/open_on_cuda.h"
 #include "tools/own_file.h"
@@ -313,6 +314,7 @@ absl::StatusOr<RunnableModel> OpenToRun(const std::string& model, const OpenOpti
       !cuda::HasCodeFor(*opened.plan.plan, device.cuda.context->gpu().sm)) {
     RENGA_RETURN_IF_ERROR(
         RecompileHere(device.cuda, threads, &opened.plan, &opened.kernels_compiled));
+    if (options.given != nullptr) options.given->recompiled = true;
   }
   auto runner = OpenRunner(opened.plan, device, threads, options, &opened.kernels_compiled);
   if (opened.plan.origin == PlanOrigin::kCached &&

@@ -16,6 +16,8 @@
 
 namespace renga {
 
+struct GivenSteps;
+
 // Bytes of weights loaded, and all of them.
 using LoadProgress = std::function<void(int64_t done, int64_t total)>;
 
@@ -32,6 +34,9 @@ struct OpenOptions {
   // (tools/step_watch.h). On a GPU steps are then waited for as with check_steps.
   bool check = false;
   std::string check_folder;  // where what was found is kept; empty: nowhere
+  // On a GPU with check or check_steps, where there is one: it has what a step that fails there was
+  // given (tools/given_steps.h).
+  GivenSteps* given = nullptr;
   double patience_seconds = 60;  // see CudaOptions
   // Of a plan for other GPUs: its kernels are compiled here from their sources. The file stays as
   // it is.

@@ -4,6 +4,7 @@
 
 #include "ir/base/status.h"
 #include "runtime/exec/cuda_runner.h"
+#include "tools/given_steps.h"
 #include "tools/step_watch.h"
 
 namespace renga {
@@ -31,7 +32,10 @@ absl::StatusOr<std::unique_ptr<StepRunner>> OpenOnCuda(const OpenedPlan& opened,
                                                               .threads = threads}));
     RENGA_RETURN_IF_ERROR(executor.SetHooks(std::move(hooks)));
   }
-  return runner;
+  if (open.given == nullptr || !options.check_steps) return runner;
+  open.given->plan = opened;
+  open.given->device = device.name.substr(0, device.name.find(' '));
+  return NoteGiven(std::move(runner), open.given);
 }
 
 }  // namespace renga

@@ -12,7 +12,7 @@
 
 namespace renga {
 
-// As `options` say: with check a StepWatch. Kernels that the
+// As `options` say: with check a StepWatch, with given a note of what it is given. Kernels that the
 // driver compiled are added to `kernels_compiled`. Errors as CudaRunner::Create and
 // StepWatch::Hooks.
 absl::StatusOr<std::unique_ptr<StepRunner>> OpenOnCuda(const OpenedPlan& opened,

@@ -14,7 +14,18 @@
 namespace renga {
 namespace {
 
-// What a step of `plan` with these inputs is given: all of StepState but the caches.
+TraceRun RunOfStep(const plan::Plan& plan, const StepInputs& inputs, std::string_view device) {
+  TraceRun run;
+  run.device = std::string(device);
+  run.target = plan.target;
+  run.producer = plan.producer;
+  run.ids.assign(inputs.tokens.begin(), inputs.tokens.end());
+  run.ir = plan.ir;
+  return run;
+}
+
+}  // namespace
+
 StepState StateOf(const plan::Plan& plan, const Graph& graph, const StepInputs& inputs,
                   int64_t cells) {
   StepState state;
@@ -37,18 +48,6 @@ StepState StateOf(const plan::Plan& plan, const Graph& graph, const StepInputs& 
   }
   return state;
 }
-
-TraceRun RunOfStep(const plan::Plan& plan, const StepInputs& inputs, std::string_view device) {
-  TraceRun run;
-  run.device = std::string(device);
-  run.target = plan.target;
-  run.producer = plan.producer;
-  run.ids.assign(inputs.tokens.begin(), inputs.tokens.end());
-  run.ir = plan.ir;
-  return run;
-}
-
-}  // namespace
 
 StepRecorder::StepRecorder(std::unique_ptr<StepDevice> device, Graph graph, RecordOptions options)
     : device_(std::move(device)), graph_(std::move(graph)), options_(std::move(options)) {}

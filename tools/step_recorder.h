@@ -33,6 +33,11 @@ class StepDevice {
   virtual absl::Status Forget() = 0;
 };
 
+// What a step of `plan`, whose graph is `graph`, is given with these inputs: all of StepState but
+// the caches, of which there are `cells` cells.
+StepState StateOf(const plan::Plan& plan, const Graph& graph, const StepInputs& inputs,
+                  int64_t cells);
+
 struct RecordedStep {
   Trace trace;  // of caches the first cells, as many as the state has
   StepState state;

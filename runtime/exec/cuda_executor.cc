@@ -312,10 +312,12 @@ absl::Status CudaExecutor::StartSteps() {
           status, StrCat("step ", i, " (", step.name, "), ", plan_->symbols[step.chosen_by].name,
                          " = ", sizes_[step.chosen_by]));
       if (!options_.check_steps) return status;
+      failed_step_ = static_cast<int>(i);
       return absl::Status(status.code(),
                           StrCat(status.message(), plan::LaunchesText(*plan_, step, sizes_),
                                  "\n  `renga bisect PLAN --node ", step.name,
-                                 "` keeps the step as a program of its own"));
+                                 "` keeps the step as a program of its own, --repro FOLDER with ",
+                                 "what it was given here"));
     }
   }
   return absl::OkStatus();

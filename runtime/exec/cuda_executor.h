@@ -100,6 +100,10 @@ class CudaExecutor {
   // FailedPrecondition unless the executor waits for each step (CudaOptions::check_steps).
   absl::Status SetHooks(StepHooks hooks);
 
+  // The step, by index into Plan::steps, in which the GPU failed or that has not ended; -1 where
+  // there is none, or the executor does not wait for each.
+  int failed_step() const { return failed_step_; }
+
   // As if nothing had ever been stored in any cache.
   absl::Status ForgetCaches();
 
@@ -208,7 +212,8 @@ class CudaExecutor {
   StepHooks hooks_;
   bool starting_ = false;    // steps are being started: run number started_ is the one under way
   absl::Status hook_error_;  // which ends a run and nothing else
-  absl::Status failed_;      // the error after which the GPU is of no use
+  int failed_step_ = -1;
+  absl::Status failed_;  // the error after which the GPU is of no use
 };
 
 }  // namespace renga

@@ -14,6 +14,7 @@
 #include "ir/base/status.h"
 #include "tools/bisect/bisect.h"
 #include "tools/cuda_device.h"
+#include "tools/renga/bisect_alone.h"
 #include "tools/renga/command.h"
 #include "tools/renga/errors.h"
 #include "tools/renga/interrupt.h"
@@ -42,6 +43,7 @@ struct Flags {
   std::optional<double> kl;
   std::string command;
   std::string node;
+  std::string alone;
   std::string target = "cpu";
   std::string folder = "renga-bisect";
   int most = 4;
@@ -361,10 +363,24 @@ absl::Status KeepOne(const Flags& flags, std::vector<int32_t> ids) {
   return WriteStdout(flags.json ? JsonText(json) : StrCat(EscapeForTerminal(KeptText(node)), "\n"));
 }
 
+// No search either: a step that a GPU failed at, by itself.
+absl::Status RunKept(const Flags& flags) {
+  RENGA_ASSIGN_OR_RETURN(const Side side,
+                         ParseSide("--bad", flags.bad, flags.model, flags.threads));
+  if (!IsCuda(side.open)) {
+    return absl::InvalidArgumentError(StrCat("--alone ", flags.alone,
+                                             ": expected --bad \"--device cuda\", got --device ",
+                                             side.open.device, "; repro.cu there needs no GPU"));
+  }
+  RENGA_ASSIGN_OR_RETURN(const OpenedPlan opened, PlanOf("--bad", side));
+  return PrintAlone(opened, side.open.device, flags.alone, Threads(flags), flags.json);
+}
+
 absl::Status Run(const Flags& flags) {
   if (flags.tokens < 1 || flags.most < 1 || (flags.kl && !(*flags.kl >= 0))) {
     return absl::InvalidArgumentError("-n, --most: expected 1 or more; --kl: 0 or more");
   }
+  if (!flags.alone.empty()) return RunKept(flags);
   InterruptScope interrupt;
   BisectOptions options;
   Question& question = options.question;
@@ -425,6 +441,10 @@ RunFn Add(CLI::App& app) {
       "$RENGA_PLAN; 125: cannot be told");
   app.add_option("--node", flags->node,
                  "no search: keep this step of the plan as a program, for GPUs as repro.cu");
+  app.add_option("--alone", flags->alone,
+                 "no search: run the step that --repro of `run --check-steps` kept in this folder, "
+                 "by itself, on the GPU of --bad \"--device cuda\"; exit code 1 where it gives "
+                 "something else, 3 where it fails");
   app.add_option("--target", flags->target,
                  "with --node or --run: GPUs that a GGUF is compiled for; none is needed here");
   app.add_option("--most", flags->most, "culprits to look for, one after another (default 4)");

@@ -4,6 +4,7 @@
 
 #include "ir/base/status.h"
 #include "tools/renga/errors.h"
+#include "tools/renga/failed_step.h"
 #include "tools/renga/text.h"
 
 namespace renga {
@@ -32,12 +33,16 @@ absl::StatusOr<OpenOptions> ModelFlags::Options() const {
     return absl::InvalidArgumentError(
         StrCat("--repro ", repro, ": expected --check or --check-steps, whose finds it keeps"));
   }
+  if (!repro.empty()) options.given = given.get();
   options.paranoid = paranoid;
   options.recompile = recompile;
   return options;
 }
 
 absl::Status ModelFlags::CheckedAnswer(const absl::Status& status) const {
+  if (given->failed_step >= 0 && absl::IsUnavailable(status)) {
+    return WithKeptStep(status, *given, repro, threads);
+  }
   if (!check || !absl::IsDataLoss(status)) return status;
   fprintf(stderr, "check: %s\n", EscapeForTerminal(ToStd(status.message())).c_str());
   return AnswerIsNo();
@@ -84,7 +89,9 @@ void AddCheckFlags(CLI::App& app, ModelFlags* flags) {
       "leaves unwritten ends the run with exit code 1; a GPU's steps are waited for as with "
       "--check-steps, and their results copied");
   app.add_option("--repro", flags->repro,
-                 "folder for what --check finds: the step with its inputs, as a program");
+                 "folder for the step with its inputs, as a program: what --check finds, or what "
+                 "fails or hangs on a GPU under --check or --check-steps, which is then run again "
+                 "by itself");
 }
 
 }  // namespace renga

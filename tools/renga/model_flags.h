@@ -1,10 +1,12 @@
 // Flags of the verbs that open a model, GGUF or plan.
 #pragma once
 
+#include <memory>
 #include <string>
 
 #include "CLI/CLI.hpp"
 #include "absl/status/statusor.h"
+#include "tools/given_steps.h"
 #include "tools/open_model.h"
 #include "tools/renga/compile_flags.h"
 
@@ -17,16 +19,18 @@ struct ModelFlags {
   bool no_cache = false;
   bool check_steps = false;
   bool check = false;
-  std::string repro;  // folder for what --check finds
+  std::string repro;  // folder for what --check finds, and for a GPU's step that fails
   bool paranoid = false;
   bool recompile = false;
   CompileFlags compile;
+  // What a step was given that failed on a GPU; where `repro` asks for it.
+  std::shared_ptr<GivenSteps> given = std::make_shared<GivenSteps>();
 
   // Checks the flags against what the file is. Errors also as IsPlan.
   absl::StatusOr<OpenOptions> Options() const;
 
   // What the verb returns: where --check found something, that is said on stderr and the answer is
-  // no.
+  // no. An error of a GPU's step stays what it is, and says where the step is kept.
   absl::Status CheckedAnswer(const absl::Status& status) const;
 
   // Tokens that a sequence may hold: what the model was compiled for, or less where -c asks for

@@ -300,6 +300,20 @@ class CudaRepro {
     return nullptr;
   }
 
+  // Tables as wide as a GPU has them, nothing behind the last page.
+  std::string WidePages(const HostTensor& pages) const {
+    const size_t width = static_cast<size_t>(plan::SymbolMax(plan_, "P", 1));
+    const size_t has = static_cast<size_t>(pages.shape.back());
+    HostTensor wide = pages;
+    wide.i.clear();
+    for (size_t row = 0; row * has < pages.i.size(); ++row) {
+      const auto from = pages.i.begin() + static_cast<int64_t>(row * has);
+      wide.i.insert(wide.i.end(), from, from + static_cast<int64_t>(std::min(has, width)));
+      wide.i.resize((row + 1) * width, -1);
+    }
+    return BytesOfTensor(wide, DType::kI32);
+  }
+
   absl::Status FillMemory() {
     WeightOptions options;
     options.plan_path = options_.plan_path;
@@ -328,15 +342,9 @@ class CudaRepro {
             CellBytes(plan_, plan_.caches[static_cast<size_t>(buffer.index)], *tensor));
         continue;
       }
-      memory.start = BytesOfTensor(*tensor, buffer.type.dtype);
-      if (SplitWindow(buffer.name).base == "pages") {
-        // Nothing behind the last page.
-        const int32_t none = -1;
-        const int64_t width = plan::SymbolMax(plan_, "P", 1);
-        while (memory.start.size() < static_cast<size_t>(width) * sizeof(none)) {
-          memory.start.append(reinterpret_cast<const char*>(&none), sizeof(none));
-        }
-      }
+      memory.start = SplitWindow(buffer.name).base == "pages"
+                         ? WidePages(*tensor)
+                         : BytesOfTensor(*tensor, buffer.type.dtype);
       memory.bytes = std::max<uint64_t>(memory.bytes, memory.start.size());
     }
     return absl::OkStatus();

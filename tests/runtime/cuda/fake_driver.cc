@@ -9,6 +9,8 @@
 //   FAKE_FAIL_AT=N     the call with that number (from 1) fails,
 //   FAKE_FAIL_WITH=N   with that result (719: a kernel failed),
 //   FAKE_LOST=1        and so do all calls after it, as on a GPU that is lost
+//   FAKE_FAIL_KERNEL=NAME   once a kernel with that in its name is launched, all calls fail so
+//   FAKE_HANG_KERNEL=NAME   once one is launched, nothing is ever done
 //   FAKE_DEVICES=N, FAKE_SM=90, FAKE_MEMORY=BYTES   the GPUs, all alike
 //   FAKE_QUERY_MS=N    asking whether a stream is done takes so long
 //   FAKE_TOUCH=FILE    made when a graph is launched for the third time
@@ -44,6 +46,8 @@ struct State {
   size_t memory = size_t{1} << 30;
   bool lost = false, hung = false;
   std::string failed, blocked;
+  std::string fail_kernel, hang_kernel;           // parts of names; empty: none
+  int broken = 0;                                 // what all calls give since a kernel failed
   std::vector<const char*> trace;                 // of all calls
   std::map<void*, const char*> live;              // and what made it
   std::map<int, std::pair<void*, int>> contexts;  // by device, and how often it was retained
@@ -70,6 +74,11 @@ int64_t Variable(const char* name, int64_t otherwise) {
   return text == nullptr ? otherwise : strtoll(text, nullptr, 10);
 }
 
+std::string Text(const char* name) {
+  const char* text = getenv(name);
+  return text == nullptr ? "" : text;
+}
+
 State FromEnvironment() {
   State from;
   from.fail_at = static_cast<int>(Variable("FAKE_FAIL_AT", 0));
@@ -80,6 +89,8 @@ State FromEnvironment() {
   from.memory = static_cast<size_t>(Variable("FAKE_MEMORY", static_cast<int64_t>(from.memory)));
   from.query_ms = static_cast<int>(Variable("FAKE_QUERY_MS", 0));
   from.fresh = static_cast<int>(Variable("FAKE_FRESH", from.fresh));
+  from.fail_kernel = Text("FAKE_FAIL_KERNEL");
+  from.hang_kernel = Text("FAKE_HANG_KERNEL");
   return from;
 }
 
@@ -155,6 +166,10 @@ int Call(const char* name) {
   const Lock lock(state_mutex);
   state.trace.push_back(name);
   if (++state.calls == state.fail_at) state.failed = name;
+  if (state.broken != 0) {
+    if (state.failed.empty()) state.failed = name;
+    return state.broken;
+  }
   const bool fails = state.lost ? !state.failed.empty() : state.calls == state.fail_at;
   return fails ? state.fail_with : 0;
 }
@@ -283,6 +298,11 @@ int Launch(const LaunchConfig* config, void* function, void** arguments, void**)
     Queue(reinterpret_cast<void*>(config->stream),
           [=] { state.on_launch(function, copy.data(), grid); });
   }
+  const auto is = [&](const std::string& part) {
+    return !part.empty() && state.names[function].find(part) != std::string::npos;
+  };
+  if (is(state.fail_kernel)) state.broken = state.fail_with;
+  if (is(state.hang_kernel)) state.hung = true;
   state.config = *config;
   ++state.launches;
   for (unsigned i = 0; i < config->attribute_count; ++i) {
@@ -425,6 +445,10 @@ void fake_reset() {
   state = FromEnvironment();
 }
 void fake_fail_at(int call, int result) { state.fail_at = call, state.fail_with = result; }
+void fake_fail_kernel(const char* name, int result) {
+  state.fail_kernel = name, state.fail_with = result;
+}
+void fake_hang_kernel(const char* name) { state.hang_kernel = name; }
 void fake_set_devices(int count) { state.devices = count; }
 void fake_set_sm(int sm) { state.sm = sm; }
 void fake_set_fresh(int byte) { state.fresh = byte; }

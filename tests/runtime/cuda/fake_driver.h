@@ -28,6 +28,12 @@ class FakeDriver {
 
   // From now on the call with this number (from 1) gives `result` and does nothing.
   void FailAt(int call, int result) { Find<void(int, int)>("fake_fail_at")(call, result); }
+  // Once a kernel is launched that has this in its name, all calls give `result`.
+  void FailKernel(const char* name, int result) {
+    Find<void(const char*, int)>("fake_fail_kernel")(name, result);
+  }
+  // Once one is launched, no stream is ever done.
+  void HangKernel(const char* name) { Find<void(const char*)>("fake_hang_kernel")(name); }
   void SetDevices(int count) { Find<void(int)>("fake_set_devices")(count); }
   void SetSm(int sm) { Find<void(int)>("fake_set_sm")(sm); }
   // What each byte of memory has when it is allocated.
