@@ -48,7 +48,6 @@ class Executor {
   // From the next run on; the hooks then decide whether a run can fail. `after` comes before the
   // observer that Run is given; both reach buffers through `tensor`.
   void SetHooks(StepHooks hooks) { hooks_ = std::move(hooks); }
-  const StepHooks& hooks() const { return hooks_; }
 
   // Index of the output of that name; -1 when the plan has none.
   int FindOutput(std::string_view name) const;
