@@ -5,7 +5,6 @@
 #include <string_view>
 
 #include "absl/container/flat_hash_map.h"
-#include "absl/strings/match.h"
 #include "ir/base/status.h"
 #include "ir/diff/graph_diff.h"
 #include "ir/text/parse.h"
@@ -48,7 +47,7 @@ absl::StatusOr<Graph> GraphOfRun(const TraceRun& run, std::string_view which) {
 
 double DeviceTolerance(std::string_view device) {
   if (device == "reference") return 0;
-  return absl::StartsWith(device, "cuda") ? kHalfDeviceTolerance : kDeviceTolerance;
+  return device.starts_with("cuda") ? kHalfDeviceTolerance : kDeviceTolerance;
 }
 
 Tolerance DefaultTolerance(const TraceRun& a, const TraceRun& b) {

@@ -4,7 +4,6 @@
 #include <vector>
 
 #include "absl/strings/ascii.h"
-#include "absl/strings/match.h"
 #include "ir/trace/compare.h"
 #include "tests/cuda/support.h"
 #include "tests/support/test_data.h"
@@ -34,7 +33,7 @@ TEST_P(CudaTraceTest, IsTheInterpreters) {
   for (const bool fused : {false, true}) {
     SCOPED_TRACE(fused);
     const Trace cuda = TraceOn("cuda", fused), reference = TraceOn("reference", fused);
-    EXPECT_TRUE(absl::StartsWith(cuda.run.device, "cuda:0 ")) << cuda.run.device;
+    EXPECT_TRUE(cuda.run.device.starts_with("cuda:0 ")) << cuda.run.device;
     const auto compared = CompareTraces(reference, cuda);
     ASSERT_TRUE(compared.ok()) << compared.status();
     for (const int index : compared->unexplained) {
