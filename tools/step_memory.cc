@@ -137,7 +137,7 @@ absl::Status CpuMemory::Write(int32_t buffer, uint64_t offset,
 
 absl::StatusOr<StoredTensor> ReadStored(const StepMemory& memory, int32_t buffer, int64_t cells) {
   RENGA_ASSIGN_OR_RETURN(StoredTensor stored, ReadRaw(memory, buffer, cells));
-  if (Info(stored.dtype).block_elements == 1) return stored;
+  if (!IsCoarse(stored.dtype)) return stored;
   RENGA_ASSIGN_OR_RETURN(const std::vector<float> numbers, Unpacked(stored));
   stored.dtype = DType::kF32;
   stored.bytes.resize(numbers.size() * sizeof(float));

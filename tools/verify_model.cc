@@ -211,11 +211,11 @@ class ModelVerifier {
     const int64_t tokens = static_cast<int64_t>(text.size());
     if (report_.device == "reference" || tokens == 0) return absl::OkStatus();
     // The graph as the frontend wrote it, so that a pass that changed its meaning shows; caches
-    // have the same types. Where those are of blocks, a pass decides what is rounded
+    // have the same types. Where those are coarse, a pass decides what is rounded
     // (passes/simplify/key_bias_apart.h): then the plan's own graph.
     auto plain = std::make_shared<plan::Plan>(*device.plan.plan);
     const bool blocks = std::any_of(plain->caches.begin(), plain->caches.end(),
-                                    [](const auto& c) { return Info(c.dtype).block_elements > 1; });
+                                    [](const auto& c) { return IsCoarse(c.dtype); });
     if (!plain->source_ir.empty() && !blocks) plain->ir = plain->source_ir;
     std::shared_ptr<const plan::Plan> right = plain;
     std::shared_ptr<const WeightStore> store;

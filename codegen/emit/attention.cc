@@ -33,10 +33,10 @@ absl::Status EmitAttention(const Node& node, std::string_view kernel, PlanBuilde
   std::string usual(kernel), reason;
   bool has_direct = false;
   const std::string sharing = StrCat(shared, " query heads share a key head");
-  const auto in_blocks = [&](size_t operand) {
-    return Info(graph.value(node.operands[operand]).type.dtype).block_elements > 1;
+  const auto is_coarse = [&](size_t operand) {
+    return IsCoarse(graph.value(node.operands[operand]).type.dtype);
   };
-  if (in_blocks(kKeys) || in_blocks(kValues)) {
+  if (is_coarse(kKeys) || is_coarse(kValues)) {
     reason = "a cache is quantised: unpacking it once serves all query heads";
   } else if (node.operands[kKeyBias] != kNoValue) {
     reason = "the bias of keys is added to them once for all query heads";

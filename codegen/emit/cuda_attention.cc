@@ -29,7 +29,10 @@ absl::StatusOr<Heads> HeadsOf(const CudaStep& step) {
   RENGA_ASSIGN_OR_RETURN(heads.k_cache, CacheOf(step, "k_cache"));
   RENGA_ASSIGN_OR_RETURN(heads.v_cache, CacheOf(step, "v_cache"));
   RENGA_ASSIGN_OR_RETURN(heads.k_bias, KeyBiasOf(step));
-  if (heads.k_bias.there()) heads.k_cache.parts = 2;  // more digits than the cache has
+  if (heads.k_bias.there()) {
+    heads.k_cache.parts = 2;  // more digits than the cache has
+    heads.k_cache.copied = false;
+  }
   RENGA_ASSIGN_OR_RETURN(heads.q, step.ConstSize("q", 1));
   RENGA_ASSIGN_OR_RETURN(heads.dim, step.ConstSize("q", 2));
   RENGA_ASSIGN_OR_RETURN(heads.kv, step.ConstSize("k_cache", 1));
@@ -53,7 +56,7 @@ std::optional<AttentionShape> FittingShape(const CudaStep& step, const Heads& he
       {1, 8, 128, 2}, {1, 8, 128, 1}, {1, 4, 64, 1}, {1, 2, 32, 1}, {1, 1, 16, 1}};
   constexpr Size kPrefill[] = {{4, 1, 32, 2}, {4, 1, 32, 1}, {2, 1, 32, 1}, {1, 1, 16, 1}};
   // What is rounded on its way to shared memory is there at once: a second stage gains nothing.
-  const bool copied = heads.k_cache.parts == 1 && heads.v_cache.parts == 1;
+  const bool copied = heads.k_cache.copied && heads.v_cache.copied;
   // A few tokens are mostly of as many sequences, whose keys one block should not read in turn.
   for (const Size& size : decode ? absl::MakeConstSpan(kDecode) : absl::MakeConstSpan(kPrefill)) {
     if (size.stages > 1 && !copied) continue;

@@ -13,12 +13,12 @@ struct CacheType {
   DType type;
   std::string_view element;
   int parts;
+  bool copied;
 };
-constexpr CacheType kTypes[] = {{DType::kF16, "Half", 1},
-                                {DType::kBF16, "Bfloat16", 1},
-                                {DType::kF32, "float", 2},
-                                {DType::kQ8_0, "Q8", 2},
-                                {DType::kQ4_0, "Q4", 2}};
+constexpr CacheType kTypes[] = {
+    {DType::kF16, "Half", 1, true},   {DType::kBF16, "Bfloat16", 1, true},
+    {DType::kF32, "float", 2, false}, {DType::kQ8_0, "Q8", 2, false},
+    {DType::kQ4_0, "Q4", 2, false},   {DType::kF8_E4M3, "E4m3", 1, false}};
 
 constexpr auto kDTypes = [] {
   std::array<DType, std::size(kTypes)> types;
@@ -43,12 +43,16 @@ absl::StatusOr<CudaCache> CacheOf(const CudaStep& step, std::string_view name) {
       std::find_if(std::begin(kTypes), std::end(kTypes),
                    [type](const CacheType& candidate) { return candidate.type == type; });
   if (found == std::end(kTypes)) {
+    std::vector<std::string_view> names;
+    for (const DType known : kDTypes) names.push_back(Name(known));
     return absl::UnimplementedError(
         StrCat(RefText(step.value(name)), ": type ", Name(type),
-               " has no kernel on GPUs; supported: f16 bf16 f32 q8_0 q4_0 (--kv-type)"));
+               " has no kernel on GPUs; supported: ", StrJoin(names, " "), " (--kv-type)"));
   }
-  CudaCache cache = {
-      .element = std::string(found->element), .parts = found->parts, .buffer = step.operand(name)};
+  CudaCache cache = {.element = std::string(found->element),
+                     .parts = found->parts,
+                     .copied = found->copied,
+                     .buffer = step.operand(name)};
   if (Info(type).quantized) {
     const plan::Buffer& buffer = step.plan().buffers[cache.buffer];
     if (buffer.space != plan::Space::kCache) {

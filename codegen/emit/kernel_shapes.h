@@ -88,7 +88,7 @@ constexpr int64_t MatmulWgmmaShared(int64_t tile_tokens, int64_t stages, int64_t
 }
 
 // What the Config of attention says about sizes. `key_parts` and `value_parts` are 1 for caches in
-// f16 and bf16, 2 for f32, q8_0 and q4_0.
+// f16, bf16 and f8_e4m3, 2 for f32, q8_0 and q4_0, and for keys whose bias is added.
 struct AttentionShape {
   int64_t q_heads, kv_heads, head_dim;
   int64_t row_warps, key_warps, tile_tokens, tile_keys, stages, max_splits;

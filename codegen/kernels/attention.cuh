@@ -13,9 +13,9 @@
 // split without keys ends at once.
 //
 // 16-bit operands of any range: the rows of q enter as a sum of two numbers, for f16 after a power
-// of two, so a cache in f16 or bf16 costs no digits beyond its own. Caches in f32 or q8_0 become
-// sums of two bf16, and keys in f16 whose bias is added here sums of two f16. Weights of the sum
-// (at most 1) are f16, or two bf16.
+// of two, so a cache in f16, bf16 or f8_e4m3 (which becomes f16) costs no digits beyond its own.
+// Caches in f32 or q8_0 become sums of two bf16, and keys in f16 whose bias is added here sums of
+// two f16. Weights of the sum (at most 1) are f16, or two bf16.
 #pragma once
 
 #include "codegen/kernels/attention_join.cuh"

@@ -1,7 +1,7 @@
-// Caches of keys and values: [cells, kv_heads, head_dim] of Half, Bfloat16 or float, or one of two
-// quantised kinds, with a scale in f16 for each 32 numbers beside them, [cells, kv_heads, head_dim
-// / 32]. Q8: a signed byte a number. Q4: 16 bytes for 32 numbers, number i and number i + 16 in the
-// halves of byte i, of what the turn of cache_rounding.h (ir/core) makes of the 32.
+// Caches of keys and values: [cells, kv_heads, head_dim] of Half, Bfloat16, float or E4m3, or one
+// of two quantised kinds, with a scale in f16 for each 32 numbers beside them, [cells, kv_heads,
+// head_dim / 32]. Q8: a signed byte a number. Q4: 16 bytes for 32 numbers, number i and number i +
+// 16 in the halves of byte i, of what the turn of cache_rounding.h (ir/core) makes of the 32.
 #pragma once
 
 #include "codegen/kernels/numbers.cuh"
@@ -15,6 +15,11 @@ struct Q4 {};
 template <class Element>
 inline constexpr bool kIsQuantised = kIsSame<Element, Q8> || kIsSame<Element, Q4>;
 
+// A number of f8_e4m3 (ir/base/dtype.h): a sign, 4 bits of exponent with bias 7 and 3 of mantissa.
+struct E4m3 {
+  uint8_t bits;
+};
+
 template <class Element>
 struct Cache {
   Element* values;
@@ -24,6 +29,44 @@ struct Cache {
 __device__ __forceinline__ void ConvertTo(float x, Half& to) { to = ToHalf(x); }
 __device__ __forceinline__ void ConvertTo(float x, Bfloat16& to) { to = ToBfloat16(x); }
 __device__ __forceinline__ void ConvertTo(float x, float& to) { to = x; }
+
+// To nearest, ties to even, and to 448 beyond that, infinity too; NaN stays NaN, signs stay.
+__device__ __forceinline__ void ConvertTo(float x, E4m3& to) {
+  constexpr uint32_t kInfinity = 0x7f800000, kMost = 0x43e00000, kLeastNormal = 0x3c800000;  // 2^-6
+  const uint32_t bits = BitsOf(x), size = bits & 0x7fffffffu;
+  uint32_t code;
+  if (size < kLeastNormal) {
+    code = BitsOf(FloatOfBits(size) + 16384.0f) - BitsOf(16384.0f);  // whose last digit is 2^-9
+  } else {
+    // Less 120 of the exponent, and the 20 last of 23 digits rounded off.
+    code = (size - 0x3c000000 + 0x7ffff + (size >> 20 & 1)) >> 20;
+  }
+  if (size >= kMost) code = size > kInfinity ? 0x7f : 0x7e;
+  to = E4m3{static_cast<uint8_t>(code | (bits >> 24 & 0x80))};
+}
+
+// The same bits in the places of f16 are 2^-8 of the number, exactly, subnormals too. NaN has a
+// place of its own there, above 448.
+__device__ __forceinline__ float ToFloat(E4m3 x) {
+  const uint32_t size = x.bits & 0x7fu;
+  if (size == 0x7f) return FloatOfBits(0x7fc00000);
+  return ToFloat(Half{static_cast<uint16_t>((x.bits & 0x80u) << 8 | size << 7)}) * 256.0f;
+}
+
+// Four of them, at increasing addresses from the lowest byte on, as f16.
+__device__ __forceinline__ void ToHalfPairs(uint32_t four, Half2& first, Half2& second) {
+  constexpr uint32_t kFirst = 0x1404, kSecond = 0x3424;  // the upper bytes of two f16
+  const auto place = [](uint32_t bytes) {
+    const Half2 small = {(bytes & 0x80008000u) | (bytes & 0x7f007f00u) >> 1};
+    return Mul(small, Half2{0x5c005c00});  // 256
+  };
+  first = place(BytePermute(four, 0, kFirst));
+  second = place(BytePermute(four, 0, kSecond));
+  const uint32_t nans = ((four & 0x7f7f7f7fu) + 0x01010101u) & 0x80808080u;
+  if (nans == 0) return;
+  first.bits |= (BytePermute(nans, 0, kFirst) >> 15) * 0x7c00u;  // 480 has more bits than those
+  second.bits |= (BytePermute(nans, 0, kSecond) >> 15) * 0x7c00u;
+}
 
 // The symmetric Hadamard matrix over sqrt(32), by which 32 numbers are turned and turned back.
 inline constexpr float kTurnScale = 0.17677669529663687f;  // 1 / sqrt(32)

@@ -12,16 +12,18 @@ struct AddNothing {
   __device__ __forceinline__ void Add(int, int, float (&)[kCount]) const {}
 };
 
-// kParts numbers of 16 bits whose sum is a value: f16 (one) for a cache in f16, bf16 (one) for
-// bf16, two bf16 for f32, Q8 and Q4. So nothing overflows, whatever the cache holds. What is added
-// to on its way (kAdded) has more digits than its cache: then also f16 and bf16 are two, and in f16
-// the sum has to fit it, as it would in the cache.
+// kParts numbers of 16 bits whose sum is a value: f16 (one) for a cache in f16 or E4m3, bf16 (one)
+// for bf16, two bf16 for f32, Q8 and Q4. So nothing overflows, whatever the cache holds. What is
+// added to on its way (kAdded) has more digits than its cache: then also f16 and bf16 are two, and
+// in f16 the sum has to fit it, as it would in the cache. Of E4m3 the sum is two bf16.
 template <class Element, int kKeys, int kHeadDim, bool kAdded = false>
 class KvTile {
  public:
-  static constexpr bool kHalf = kIsSame<Element, Half>;
-  static constexpr bool kCopied = !kAdded && (kHalf || kIsSame<Element, Bfloat16>);
-  static constexpr int kParts = kCopied ? 1 : 2;
+  // Becomes f16 on its way.
+  static constexpr bool kWidened = !kAdded && kIsSame<Element, E4m3>;
+  static constexpr bool kHalf = kIsSame<Element, Half> || kWidened;
+  static constexpr bool kCopied = !kAdded && (kIsSame<Element, Half> || kIsSame<Element, Bfloat16>);
+  static constexpr int kParts = kCopied || kWidened ? 1 : 2;
   static constexpr int kPaddedDim = (kHeadDim + 15) / 16 * 16;
   // An odd multiple of 16 bytes: the rows of an 8 x 8 matrix lie in different banks.
   static constexpr int kPitch = kPaddedDim + 8;
@@ -81,8 +83,8 @@ class KvTile {
 
   // Rows from `first` to `end`, row i from cell cell_of(i). By all threads; some of it
   // asynchronously, so commit and wait. What a thread reads is under way together: first the cells
-  // of some pieces, then the pieces. Where nothing is copied, addend.Add(i, d, x) may change the
-  // numbers d, d + 1, ... of row i, an array of float, on their way.
+  // of some pieces, then the pieces. Where nothing is copied or widened, addend.Add(i, d, x) may
+  // change the numbers d, d + 1, ... of row i, an array of float, on their way.
   template <int kThreads, int kHeads, typename CellOf, typename Addend>
   __device__ __forceinline__ void Load(const void* values, const Half* scales, int head, int first,
                                        int end, CellOf cell_of, const Addend& addend) const {
@@ -95,7 +97,8 @@ class KvTile {
         const int chunk = i + n * kThreads;
         cells[n] = chunk < chunks ? cell_of(chunk / kChunks) : kLeaveAlone;
       }
-      [[maybe_unused]] float in[kCopied ? 1 : kAtOnce][kChunk];
+      [[maybe_unused]] float in[kCopied || kWidened ? 1 : kAtOnce][kChunk];
+      [[maybe_unused]] uint32_t codes[kWidened ? kAtOnce : 1][(kChunk + 3) / 4];
 #pragma unroll
       for (int n = 0; n < kAtOnce; ++n) {
         if (cells[n] == kLeaveAlone) continue;
@@ -105,6 +108,10 @@ class KvTile {
           const bool there = cells[n] >= 0;
           CopyOrClear(PlaceOf(i + n * kThreads),
                       static_cast<const uint16_t*>(values) + (there ? from : 0), there);
+        } else if constexpr (kWidened) {
+#pragma unroll
+          for (int c = 0; c < (kChunk + 3) / 4; ++c) codes[n][c] = 0;
+          if (cells[n] >= 0) LoadCodes(static_cast<const uint8_t*>(values) + from, codes[n]);
         } else if (cells[n] < 0) {
 #pragma unroll
           for (int c = 0; c < kChunk; ++c) in[n][c] = 0;
@@ -116,18 +123,24 @@ class KvTile {
       if constexpr (!kCopied) {
 #pragma unroll
         for (int n = 0; n < kAtOnce; ++n) {
-          if (cells[n] != kLeaveAlone) StoreChunk(PlaceOf(i + n * kThreads), in[n]);
+          if (cells[n] == kLeaveAlone) continue;
+          if constexpr (kWidened) {
+            StoreWidened(PlaceOf(i + n * kThreads), codes[n]);
+          } else {
+            StoreChunk(PlaceOf(i + n * kThreads), in[n]);
+          }
         }
       }
     }
   }
 
  private:
-  // Elements that a thread moves at once: 16 bytes of 16-bit elements or less, four of others, and
-  // a block of those that are turned as one.
+  // Elements that a thread moves at once: what becomes 16 bytes of f16 or bf16, or less, four of
+  // others, and a block of those that are turned as one.
   static constexpr bool kBlocks = kIsSame<Element, Q4>;
   static constexpr bool k16Bits = kIsSame<Element, Half> || kIsSame<Element, Bfloat16>;
-  static constexpr int kMost = kBlocks ? 32 : k16Bits ? 8 : 4;
+  static constexpr bool k8Bits = kIsSame<Element, E4m3>;
+  static constexpr int kMost = kBlocks ? 32 : k16Bits || k8Bits ? 8 : 4;
   static constexpr int kChunk = kHeadDim % kMost == 0 ? kMost : kHeadDim % 4 == 0 ? 4 : 2;
   static constexpr int kChunks = kHeadDim / kChunk;  // of a row
 
@@ -195,6 +208,34 @@ class KvTile {
     }
   }
 
+  // kChunk of E4m3, four a word.
+  static __device__ __forceinline__ void LoadCodes(const uint8_t* from,
+                                                   uint32_t (&codes)[(kChunk + 3) / 4]) {
+    if constexpr (kChunk == 8) {
+      const uint2 v = LoadFromL2(reinterpret_cast<const uint2*>(from));
+      codes[0] = v.x, codes[1] = v.y;
+    } else if constexpr (kChunk == 4) {
+      codes[0] = LoadFromL2(reinterpret_cast<const uint32_t*>(from));
+    } else {
+      codes[0] = LoadFromL2(reinterpret_cast<const Half*>(from)).bits;
+    }
+  }
+
+  static __device__ __forceinline__ void StoreWidened(uint16_t* to,
+                                                      const uint32_t (&codes)[(kChunk + 3) / 4]) {
+    Half2 pairs[(kChunk + 3) / 4][2];
+#pragma unroll
+    for (int c = 0; c < (kChunk + 3) / 4; ++c) ToHalfPairs(codes[c], pairs[c][0], pairs[c][1]);
+    if constexpr (kChunk == 8) {
+      *reinterpret_cast<uint4*>(to) =
+          make_uint4(pairs[0][0].bits, pairs[0][1].bits, pairs[1][0].bits, pairs[1][1].bits);
+    } else if constexpr (kChunk == 4) {
+      *reinterpret_cast<uint2*>(to) = make_uint2(pairs[0][0].bits, pairs[0][1].bits);
+    } else {
+      *reinterpret_cast<uint32_t*>(to) = pairs[0][0].bits;
+    }
+  }
+
   static __device__ __forceinline__ void Load16Bits(const uint16_t* from, float (&in)[kChunk]) {
     uint32_t words[kChunk / 2];
     if constexpr (kChunk == 8) {
@@ -216,6 +257,13 @@ class KvTile {
                                                    int64_t from, float (&in)[kChunk]) {
     if constexpr (k16Bits) {
       Load16Bits(static_cast<const uint16_t*>(values) + from, in);
+    } else if constexpr (k8Bits) {
+      uint32_t codes[(kChunk + 3) / 4];
+      LoadCodes(static_cast<const uint8_t*>(values) + from, codes);
+#pragma unroll
+      for (int c = 0; c < kChunk; ++c) {
+        in[c] = ToFloat(E4m3{static_cast<uint8_t>(codes[c / 4] >> c % 4 * 8)});
+      }
     } else if constexpr (kIsSame<Element, Q8>) {
       static_assert(kHeadDim % 32 == 0, "a quantised cache wants heads of whole blocks of 32");
       const uint32_t quants =

@@ -236,9 +236,9 @@ std::vector<ValueId> ModelBuilder::Ops(std::string_view op, std::vector<std::str
 
 ValueId ModelBuilder::Cache(std::string name, DType dtype, int64_t heads, int64_t head_dim) {
   if (const int64_t block = Info(dtype).block_elements; head_dim % block != 0) {
-    Fail(absl::InvalidArgumentError(
-        StrCat(path(), ": cache %", name, ": expected heads of a multiple of ", block, " in ",
-               Name(dtype), ", got ", head_dim, "; f32, f16 and bf16 take any (--kv-type)")));
+    Fail(absl::InvalidArgumentError(StrCat(
+        path(), ": cache %", name, ": expected heads of a multiple of ", block, " in ", Name(dtype),
+        ", got ", head_dim, "; f32, f16, bf16 and f8_e4m3 take any (--kv-type)")));
   }
   return graph_.AddValue(std::move(name), {dtype, {Dim::Symbol("C"), heads, head_dim}},
                          ValueKind::kCache);

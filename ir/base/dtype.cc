@@ -7,7 +7,8 @@
 namespace renga {
 namespace {
 
-// Sorted by id. Block sizes: ggml's block structs, as listed in docs/gguf-types.md.
+// Sorted by id, the type that is not GGUF's behind all others. Block sizes: ggml's block structs,
+// as listed in docs/gguf-types.md.
 constexpr std::array kTypes = {
     DTypeInfo{DType::kF32, "f32", 1, 4, false},
     DTypeInfo{DType::kF16, "f16", 1, 2, false},
@@ -44,7 +45,9 @@ constexpr std::array kTypes = {
     DTypeInfo{DType::kNVFP4, "nvfp4", 64, 36, true},
     DTypeInfo{DType::kQ1_0, "q1_0", 128, 18, true},
     DTypeInfo{DType::kQ2_0, "q2_0", 64, 18, true},
+    DTypeInfo{DType::kF8_E4M3, "f8_e4m3", 1, 1, false},
 };
+constexpr size_t kGgufTypes = kTypes.size() - 1;
 
 uint32_t Bits(float value) {
   uint32_t bits;
@@ -60,7 +63,7 @@ float FromBits(uint32_t bits) {
 
 }  // namespace
 
-absl::Span<const DTypeInfo> AllDTypes() { return kTypes; }
+absl::Span<const DTypeInfo> AllDTypes() { return absl::MakeConstSpan(kTypes).first(kGgufTypes); }
 
 const DTypeInfo& Info(DType type) {
   for (const DTypeInfo& info : kTypes) {
@@ -69,7 +72,14 @@ const DTypeInfo& Info(DType type) {
   return kTypes[0];  // unreachable: every enumerator has a row (tested)
 }
 
+bool IsCoarse(DType type) { return Info(type).quantized || type == DType::kF8_E4M3; }
+
 std::optional<DType> DTypeFromGgml(uint32_t id) {
+  const std::optional<DType> type = CacheDTypeFromId(id);
+  return type == DType::kF8_E4M3 ? std::nullopt : type;
+}
+
+std::optional<DType> CacheDTypeFromId(uint32_t id) {
   for (const DTypeInfo& info : kTypes) {
     if (static_cast<uint32_t>(info.type) == id) return info.type;
   }
@@ -140,6 +150,42 @@ uint16_t FloatToBFloat16(float value) {
   const uint32_t bits = Bits(value);
   if ((bits & 0x7fffffffu) > 0x7f800000u) return static_cast<uint16_t>((bits >> 16) | 0x40u);
   return static_cast<uint16_t>((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);
+}
+
+float E4M3ToFloat(uint8_t bits) {
+  const uint32_t sign = uint32_t{bits & 0x80u} << 24;
+  const uint32_t exponent = (bits >> 3) & 0xf, mantissa = bits & 0x7;
+  if (exponent == 0xf && mantissa == 0x7) return FromBits(sign | 0x7fc00000u);
+  if (exponent == 0) {
+    // Subnormal: mantissa * 2^-9, exact in float.
+    return FromBits(sign | Bits(static_cast<float>(mantissa) * 0x1p-9f));
+  }
+  return FromBits(sign | ((exponent + 120) << 23) | (mantissa << 20));
+}
+
+uint8_t FloatToE4M3(float value) {
+  constexpr uint8_t kNan = 0x7f, kMost = 0x7e;
+  const uint32_t bits = Bits(value);
+  const uint8_t sign = static_cast<uint8_t>((bits >> 24) & 0x80u);
+  const uint32_t magnitude = bits & 0x7fffffffu;
+  if (magnitude > 0x7f800000u) return sign | kNan;
+  if (magnitude >= Bits(kMaxE4M3)) return sign | kMost;
+  if (magnitude <= 0x3a800000u) return sign;  // at most half of 2^-9: zero
+  const uint32_t exponent = magnitude >> 23;
+  uint32_t mantissa = (magnitude & 0x7fffffu) | 0x800000u;
+  int shift = 20;
+  uint32_t result = 0;
+  if (exponent < 121) {
+    shift += static_cast<int>(121 - exponent);  // subnormal
+  } else {
+    result = (exponent - 120) << 3;
+    mantissa &= 0x7fffffu;
+  }
+  const uint32_t half = 1u << (shift - 1);
+  const uint32_t rest = mantissa & ((1u << shift) - 1);
+  result += mantissa >> shift;
+  if (rest > half || (rest == half && (result & 1))) ++result;  // as in FloatToHalf
+  return sign | static_cast<uint8_t>(result);
 }
 
 }  // namespace renga

@@ -1,4 +1,4 @@
-// Element types: every tensor type a GGUF file can hold plus what the graph itself computes with.
+// Element types: every tensor type a GGUF file can hold, and one that caches alone can have.
 // A quantised type stores blocks: `block_elements` consecutive elements of a row in `block_bytes`.
 #pragma once
 
@@ -10,7 +10,8 @@
 
 namespace renga {
 
-// The numeric values are GGUF's type ids (gguf.h, enum ggml_type) and are stable on disk.
+// The numeric values are GGUF's type ids (gguf.h, enum ggml_type), but for the last one, and are
+// stable on disk.
 enum class DType : uint8_t {
   kF32 = 0,
   kF16 = 1,
@@ -47,6 +48,9 @@ enum class DType : uint8_t {
   kNVFP4 = 40,
   kQ1_0 = 41,
   kQ2_0 = 42,
+  // OCP 8-bit floating point: 4 bits of exponent, bias 7, and 3 of mantissa; no infinities, 0x7f
+  // and 0xff NaN. GGUF has no such type: the id is ours, far from those it gives out in order.
+  kF8_E4M3 = 0xe4,
 };
 
 struct DTypeInfo {
@@ -57,7 +61,7 @@ struct DTypeInfo {
   bool quantized;         // blocks with scales, as opposed to plain numbers
 };
 
-// All types, sorted by id.
+// All types that a GGUF file can hold, sorted by id.
 absl::Span<const DTypeInfo> AllDTypes();
 
 // Facts of `type`. Every enumerator has a row.
@@ -65,8 +69,15 @@ const DTypeInfo& Info(DType type);
 
 inline std::string_view Name(DType type) { return Info(type).name; }
 
+// Whether its numbers are read as f32 before anything is done with them: types with blocks and
+// f8_e4m3, of which no trace holds elements, and caches of which keep keys without their bias.
+bool IsCoarse(DType type);
+
 // Type with GGUF id `id`; nullopt for ids that are unknown or were removed from the format.
 std::optional<DType> DTypeFromGgml(uint32_t id);
+
+// The same for caches, which may be of types that GGUF has not.
+std::optional<DType> CacheDTypeFromId(uint32_t id);
 
 // Type with IR name `name`.
 std::optional<DType> DTypeFromName(std::string_view name);
@@ -84,5 +95,11 @@ float HalfToFloat(uint16_t bits);
 uint16_t FloatToHalf(float value);
 float BFloat16ToFloat(uint16_t bits);
 uint16_t FloatToBFloat16(float value);
+
+// f8_e4m3: round to nearest even, subnormals kept; what is larger than 448, the largest number,
+// becomes that, infinity too. NaN stays NaN, signs stay.
+inline constexpr float kMaxE4M3 = 448;
+float E4M3ToFloat(uint8_t bits);
+uint8_t FloatToE4M3(float value);
 
 }  // namespace renga

@@ -70,11 +70,10 @@ struct CacheRounding {
   void (*round)(DType type, absl::Span<float> block);
 };
 
-constexpr CacheRounding kRoundings[] = {{DType::kF32, 1, RoundEach},
-                                        {DType::kF16, 1, RoundEach},
-                                        {DType::kBF16, 1, RoundEach},
-                                        {DType::kQ8_0, kBlock, RoundToQ8},
-                                        {DType::kQ4_0, kBlock, RoundToQ4}};
+constexpr CacheRounding kRoundings[] = {
+    {DType::kF32, 1, RoundEach},       {DType::kF16, 1, RoundEach},
+    {DType::kBF16, 1, RoundEach},      {DType::kQ8_0, kBlock, RoundToQ8},
+    {DType::kQ4_0, kBlock, RoundToQ4}, {DType::kF8_E4M3, 1, RoundEach}};
 
 constexpr auto kTypes = [] {
   std::array<DType, std::size(kRoundings)> types;

@@ -19,6 +19,7 @@ std::vector<float> EvalCall::Vector(int operand) const {
 float RoundTo(DType dtype, float value) {
   if (dtype == DType::kF16) return HalfToFloat(FloatToHalf(value));
   if (dtype == DType::kBF16) return BFloat16ToFloat(FloatToBFloat16(value));
+  if (dtype == DType::kF8_E4M3) return E4M3ToFloat(FloatToE4M3(value));
   return value;
 }
 

@@ -83,8 +83,8 @@ absl::StatusOr<Trace> TraceGraph(const Graph& graph, const WeightBytes& weights,
       TracedValue value;
       value.name = declared.name;
       value.op = std::string(node.op->name);
-      // What a quantised cache holds is recorded as the numbers it stands for.
-      value.dtype = Info(results[r]->dtype).quantized ? DType::kF32 : results[r]->dtype;
+      // What a coarse cache holds is recorded as the numbers it stands for.
+      value.dtype = IsCoarse(results[r]->dtype) ? DType::kF32 : results[r]->dtype;
       value.shape = results[r]->shape;
       value.axes = AxisNames(declared.type);
       value.data = all;

@@ -89,6 +89,7 @@ class Marks {
 double Roundoff(DType type) {
   if (type == DType::kF16) return 0x1p-11;
   if (type == DType::kBF16) return 0x1p-8;
+  if (type == DType::kF8_E4M3) return 0x1p-4;
   return 0;
 }
 

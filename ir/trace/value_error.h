@@ -44,8 +44,8 @@ struct ValueError {
   bool identical() const { return max_abs == 0 && lone_nonfinite == 0; }
 };
 
-// What rounding to the type can do to a number, relative: half the distance of neighbours for f16
-// and bf16. 0 for f32, whose rounding every tolerance covers, and for integers.
+// What rounding to the type can do to a number, relative: half the distance of neighbours for f16,
+// bf16 and f8_e4m3. 0 for f32, whose rounding every tolerance covers, for blocks and for integers.
 double Roundoff(DType type);
 // By name; 0 for none, and the largest of "f16+q8_0" (cache_types_text.h).
 double RoundoffOf(std::string_view types);

@@ -20,7 +20,8 @@ namespace {
 // What a node's error can do to a number that is kept in whole steps: those near a boundary, a
 // share e s of them where s is their root mean square in steps, end up a step away, which is
 // sqrt(e s) / s of all. A block's largest number is 127 steps (q8_0) or 8 (q4_0), a third of that
-// is usual.
+// is usual. Of f8_e4m3 every number has a step of its own, at most an eighth of it, so that s is 8
+// at least: as of blocks whose largest number is 24 steps.
 double OfSteps(double error, double largest) {
   const double s = largest / 3;
   return std::sqrt(error * s) / s;
@@ -29,6 +30,7 @@ double OfSteps(double error, double largest) {
 double ToleranceOf(DType type, double node) {
   if (type == DType::kQ8_0) return OfSteps(node, 127);
   if (type == DType::kQ4_0) return OfSteps(node, 8);
+  if (type == DType::kF8_E4M3) return OfSteps(node, 24);
   return std::max(node, Roundoff(type));
 }
 

@@ -118,7 +118,7 @@ class Finder {
 };
 
 // Which caches the bias is taken out of.
-enum class Caches { kQuantised, kQuantisedOr16Bits, kAll };
+enum class Caches { kCoarse, kCoarseOr16Bits, kAll };
 
 // The type of the cells that `scores` reads.
 DType CellsOf(const Graph& graph, const Node& scores) {
@@ -152,14 +152,13 @@ void ForEachKeys(const Graph& graph, Caches caches, const Fn& fn) {
     const Node& node = graph.nodes[n];
     if (node.op != attn_scores || node.operands[kScoresBias] != kNoValue) continue;
     const DType cells = CellsOf(graph, node);
-    const bool quantised = Info(cells).block_elements > 1;
     const bool of_16_bits = cells == DType::kF16 || cells == DType::kBF16;
-    if (!quantised && caches == Caches::kQuantised) continue;
-    if (!quantised && !of_16_bits && caches == Caches::kQuantisedOr16Bits) continue;
+    if (!IsCoarse(cells) && caches == Caches::kCoarse) continue;
+    if (!IsCoarse(cells) && !of_16_bits && caches == Caches::kCoarseOr16Bits) continue;
     Keys keys;
     keys.scores = static_cast<int>(n);
     std::string why = finder.Find(keys);
-    if (!quantised && caches == Caches::kQuantisedOr16Bits) {
+    if (Info(cells).block_elements == 1 && caches == Caches::kCoarseOr16Bits) {
       if (!finder.HasBias(keys)) continue;
       if (why.empty()) why = DoesNotFit(graph, keys);
     }
@@ -194,11 +193,11 @@ bool TakeOut(Graph& graph, Caches caches, Ledger& ledger) {
 }  // namespace
 
 absl::StatusOr<bool> KeyBiasApart(Graph& graph, Ledger& ledger) {
-  return TakeOut(graph, Caches::kQuantised, ledger);
+  return TakeOut(graph, Caches::kCoarse, ledger);
 }
 
 absl::StatusOr<bool> KeyBiasApartForGpu(Graph& graph, Ledger& ledger) {
-  return TakeOut(graph, Caches::kQuantisedOr16Bits, ledger);
+  return TakeOut(graph, Caches::kCoarseOr16Bits, ledger);
 }
 
 absl::StatusOr<bool> KeyBiasApartOfAll(Graph& graph, Ledger& ledger) {

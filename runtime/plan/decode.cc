@@ -79,10 +79,13 @@ class Reader {
     return static_cast<Out>(value);
   }
 
-  DType Type(uint8_t id, std::string_view what) {
-    const std::optional<DType> type = DTypeFromGgml(id);
+  DType Known(std::optional<DType> type, uint8_t id, std::string_view what) {
     if (!type.has_value()) Fail(StrCat(what, ": unknown element type ", int{id}));
     return type.value_or(DType::kF32);
+  }
+  DType Type(uint8_t id, std::string_view what) { return Known(DTypeFromGgml(id), id, what); }
+  DType TypeOfCells(uint8_t id, std::string_view what) {
+    return Known(CacheDTypeFromId(id), id, what);
   }
 
   Symbol ReadSymbol(const fb::Symbol& table) { return {Text(table.name()), table.max()}; }
@@ -90,7 +93,7 @@ class Reader {
   Buffer ReadBuffer(const fb::Buffer& table) {
     Buffer buffer;
     buffer.name = Text(table.name());
-    buffer.type.dtype = Type(table.dtype(), "buffer");
+    buffer.type.dtype = TypeOfCells(table.dtype(), "buffer");
     if (Take(table.shape()->size(), sizeof(fb::Dim))) {
       for (uint32_t i = 0; i < table.shape()->size(); ++i) {
         const fb::Dim dim = Element<fb::Dim>(table.shape()->Data(), i);
@@ -244,7 +247,7 @@ class Reader {
   }
 
   Cache ReadCache(const fb::Cache& table) {
-    return {Text(table.name()), table.layer(),    Type(table.dtype(), "cache"),
+    return {Text(table.name()), table.layer(),    TypeOfCells(table.dtype(), "cache"),
             table.heads(),      table.head_dim(), table.cell_bytes(),
             table.group()};
   }

@@ -192,7 +192,7 @@ TEST_F(VerifyTest, NoFalseAlarms) {
   EXPECT_GT(models, 50 / kStride);
 }
 
-// Caches of blocks are recorded as the numbers that they hold.
+// Coarse caches are recorded as the numbers that they hold.
 TEST_F(VerifyTest, QuantisedCaches) {
   TinyModel model;
   model.architecture = "qwen2";
@@ -202,7 +202,7 @@ TEST_F(VerifyTest, QuantisedCaches) {
   model.hidden = 64;
   model.Fill();
   const std::string path = model.Write();
-  for (const DType type : {DType::kQ8_0, DType::kQ4_0}) {
+  for (const DType type : {DType::kQ8_0, DType::kQ4_0, DType::kF8_E4M3}) {
     VerifyModelOptions options;
     options.open.device = "cpu";
     options.open.use_cache = false;

@@ -1,6 +1,9 @@
-// Kernels that read and write caches in q8_0 and q4_0, for heads of 128 and of 32, and such that
-// add the bias of keys, by the real NVRTC.
+// Kernels that read and write caches in q8_0, q4_0 and f8_e4m3, for heads of 128 and of 32, and
+// such that add the bias of keys, by the real NVRTC.
+#include <algorithm>
+#include <iterator>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "codegen/nvrtc/build.h"
@@ -14,6 +17,8 @@
 
 namespace renga {
 namespace {
+
+constexpr std::string_view kElements[] = {"Q8", "Q4", "E4m3"};
 
 TEST(QuantisedCaches, KernelsCompileWithoutSpills) {
   const auto nvrtc = LoadNvrtc();
@@ -30,6 +35,10 @@ TEST(QuantisedCaches, KernelsCompileWithoutSpills) {
         Case{large, "sm_90a", DType::kQ8_0, DType::kF16},
         Case{biased, "sm_86", DType::kQ8_0, DType::kQ4_0},
         Case{biased, "sm_120a", DType::kQ4_0, DType::kF16},
+        Case{large, "sm_80", DType::kF8_E4M3, DType::kF8_E4M3},
+        Case{large, "sm_90a", DType::kF8_E4M3, DType::kF16},
+        Case{biased, "sm_86", DType::kF8_E4M3, DType::kQ8_0},
+        Case{biased, "sm_120a", DType::kF8_E4M3, DType::kF8_E4M3},
         Case{TinyRecord::Read("llama-Q4_K_M").path, "sm_90a", DType::kF32, DType::kQ8_0}}) {
     SCOPED_TRACE(StrCat(c.model, " ", c.target));
     CompileOptions options;
@@ -44,10 +53,11 @@ TEST(QuantisedCaches, KernelsCompileWithoutSpills) {
     for (size_t i = 0; i < plan->gpu.kernels.size(); ++i) {
       const plan::GpuKernel& kernel = plan->gpu.kernels[i];
       // The others do not depend on the caches.
-      if (kernel.source.find(" = Q8;") == std::string::npos &&
-          kernel.source.find(" = Q4;") == std::string::npos) {
-        continue;
-      }
+      const bool reads =
+          std::any_of(std::begin(kElements), std::end(kElements), [&](std::string_view element) {
+            return kernel.source.find(StrCat(" = ", element, ";")) != std::string::npos;
+          });
+      if (!reads) continue;
       requests.push_back({{.name = kernel.name,
                            .context = kernel.ir,
                            .text = kernel.source,

@@ -71,6 +71,21 @@ TEST(DType, UnknownIdsAndNames) {
   }
 }
 
+// The type that caches have and GGUF has not: an id of a plan's cache, none of a file.
+TEST(DType, OneIsOfCachesAlone) {
+  const uint32_t id = static_cast<uint32_t>(DType::kF8_E4M3);
+  ASSERT_LT(id, 256u);  // a byte in a plan
+  EXPECT_EQ(DTypeFromGgml(id), std::nullopt);
+  EXPECT_EQ(CacheDTypeFromId(id), DType::kF8_E4M3);
+  EXPECT_EQ(DTypeFromName("f8_e4m3"), DType::kF8_E4M3);
+  EXPECT_EQ(Name(DType::kF8_E4M3), "f8_e4m3");
+  EXPECT_EQ(RowBytes(DType::kF8_E4M3, 7), 7);
+  EXPECT_TRUE(IsCoarse(DType::kF8_E4M3) && IsCoarse(DType::kQ4_0));
+  EXPECT_FALSE(IsCoarse(DType::kBF16) || IsCoarse(DType::kI32));
+  for (const uint32_t missing : kMissingIds) EXPECT_EQ(CacheDTypeFromId(missing), std::nullopt);
+  EXPECT_EQ(CacheDTypeFromId(256), std::nullopt);
+}
+
 TEST(DType, RowBytes) {
   EXPECT_EQ(RowBytes(DType::kF32, 3), 12);
   EXPECT_EQ(RowBytes(DType::kQ4_K, 512), 288);
@@ -160,6 +175,57 @@ TEST(Half, ExtremeFloats) {
   EXPECT_EQ(FloatToHalf(-std::numeric_limits<float>::denorm_min()), 0x8000);
   EXPECT_GT(FloatToHalf(FromBits(0x7f800001u)) & 0x7fff, 0x7c00);  // NaN with a low payload
   EXPECT_GT(FloatToHalf(FromBits(0xffffffffu)) & 0x7fff, 0x7c00);
+}
+
+// By the definition (Open Compute Project, "OCP 8-bit Floating Point Specification"): 4 bits of
+// exponent with bias 7, 3 of mantissa, and NaN in place of the largest number of each sign.
+double E4M3ByDefinition(int code) {
+  const int exponent = code >> 3 & 15, mantissa = code & 7;
+  double value = exponent == 0 ? std::ldexp(mantissa, -9) : std::ldexp(8 + mantissa, exponent - 10);
+  if ((code & 0x7f) == 0x7f) value = std::numeric_limits<double>::quiet_NaN();
+  return code & 0x80 ? -value : value;
+}
+
+TEST(E4M3, EveryValueConvertsAndReturns) {
+  for (int code = 0; code < 256; ++code) {
+    const float value = E4M3ToFloat(static_cast<uint8_t>(code));
+    const double expected = E4M3ByDefinition(code);
+    ASSERT_EQ(std::signbit(value), code >= 0x80) << code;
+    ASSERT_EQ(FloatToE4M3(value), code);
+    if (std::isnan(expected)) {
+      ASSERT_TRUE(std::isnan(value)) << code;
+    } else {
+      ASSERT_EQ(value, expected) << code;
+    }
+  }
+  EXPECT_EQ(E4M3ToFloat(0x7e), kMaxE4M3);
+}
+
+TEST(E4M3, RoundsToNearestEven) {
+  for (int code = 0; code < 0x7e; ++code) {
+    const float middle =
+        static_cast<float>((E4M3ByDefinition(code) + E4M3ByDefinition(code + 1)) / 2);  // exact
+    const int even = code % 2 == 0 ? code : code + 1;
+    for (const int sign : {0, 0x80}) {
+      const float s = sign ? -1.0f : 1.0f;
+      ASSERT_EQ(FloatToE4M3(s * middle), sign | even) << code;
+      ASSERT_EQ(FloatToE4M3(s * std::nextafter(middle, 0.0f)), sign | code) << code;
+      ASSERT_EQ(FloatToE4M3(s * std::nextafter(middle, kInfinity)), sign | (code + 1)) << code;
+    }
+  }
+}
+
+// Of numbers beyond the largest none becomes NaN, which their rounding would be from 464 on.
+TEST(E4M3, ExtremeFloats) {
+  for (const float large : {448.0f, std::nextafter(448.0f, kInfinity), 464.0f, 465.0f, 480.0f,
+                            65504.0f, std::numeric_limits<float>::max(), kInfinity}) {
+    EXPECT_EQ(FloatToE4M3(large), 0x7e) << large;
+    EXPECT_EQ(FloatToE4M3(-large), 0xfe) << large;
+  }
+  EXPECT_EQ(FloatToE4M3(std::numeric_limits<float>::denorm_min()), 0x00);
+  EXPECT_EQ(FloatToE4M3(-std::numeric_limits<float>::denorm_min()), 0x80);
+  EXPECT_EQ(FloatToE4M3(FromBits(0x7f800001u)), 0x7f);  // NaN, not the largest
+  EXPECT_EQ(FloatToE4M3(FromBits(0xffffffffu)), 0xff);
 }
 
 TEST(BFloat16, EveryValueConvertsAndReturns) {

@@ -212,7 +212,7 @@ TEST(LibraryErrors, OptionsOutOfRange) {
   EXPECT_THAT(message([](renga_options* o) { o->device = "tpu"; }), HasSubstr("tpu"));
   EXPECT_THAT(message([](renga_options* o) { o->device = ""; }), HasSubstr("device"));
   EXPECT_THAT(message([](renga_options* o) { o->k_type = "f12"; }),
-              HasSubstr("k_type: expected f32, f16, bf16, q8_0 or q4_0, got 'f12'"));
+              HasSubstr("k_type: expected f32, f16, bf16, q8_0, q4_0 or f8_e4m3, got 'f12'"));
   for (const char* type : {"q4_k", "i32", "", "f64", "iq2_s"}) {
     SCOPED_TRACE(type);
     message([&](renga_options* o) { o->k_type = type; });

@@ -18,11 +18,20 @@ NODE = re.compile(r"^\s+(%.*?) = (\w+)\((.*?)\)(?: \{(.*)\})?$")
 DECLARATION = re.compile(r"([%@][\w./-]+): (\w+)\[([\w,]*)\]")
 
 
+# The numbers of f8_e4m3 that are not negative, by their codes.
+E4M3 = [m * 2.0**-9 for m in range(8)] + [
+    (8 + m) * 2.0**(e - 10) for e in range(1, 16) for m in range(8)][:-1]
+
+
 def narrow(dtype, x):
     if dtype == "i32":
         return int(x)
     if dtype == "f16":
         return struct.unpack("<e", struct.pack("<e", x))[0]
+    if dtype == "f8_e4m3":
+        # The nearest of all; of two as near the one with an even code, which its index is.
+        near = min(range(len(E4M3)), key=lambda i: (abs(abs(x) - E4M3[i]), i % 2))
+        return math.copysign(E4M3[near], x)
     if math.isfinite(x) and abs(x) >= 2.0**128 - 2.0**103:  # what rounds to more than the largest
         return math.copysign(math.inf, x)
     bits = struct.unpack("<I", struct.pack("<f", x))[0]

@@ -47,6 +47,10 @@ TEST(KeyBiasApartForGpu, TakesItOutOf16BitsWhereKernelsAddIt) {
       {"bf16", 10, 8, true, false, "keys of 10; GPUs add the bias to multiples of 4"},
       // Blocks cannot do with their bias inside: the emitter says what else there is.
       {"q8_0", 32, 12, true, true, ""},
+      // Numbers of 8 bits can, badly, where kernels cannot add it.
+      {"f8_e4m3", 20, 16, true, true, ""},
+      {"f8_e4m3", 10, 8, true, false, "keys of 10; GPUs add the bias to multiples of 4"},
+      {"f8_e4m3", 32, 32, false, false, ""},
   };
   for (const Case& c : cases) {
     SCOPED_TRACE(StrCat(c.type, " ", c.width, " ", c.dims, " ", c.biased));
@@ -75,6 +79,17 @@ TEST(KeyBiasApart, LeavesCachesOfNumbersAloneOnTheCpu) {
     const absl::StatusOr<bool> changed = KeyBiasApart(*graph, ledger);
     ASSERT_TRUE(changed.ok()) << changed.status();
     EXPECT_FALSE(*changed) << type;
+  }
+}
+
+TEST(KeyBiasApart, TakesItOutOfE4M3OnTheCpu) {
+  for (const int width : {32, 10}) {
+    absl::StatusOr<Graph> graph = Parse(KeysIn("f8_e4m3", width, 8, true), "keys.ir");
+    ASSERT_TRUE(graph.ok()) << graph.status();
+    Ledger ledger;
+    const absl::StatusOr<bool> changed = KeyBiasApart(*graph, ledger);
+    ASSERT_TRUE(changed.ok()) << changed.status();
+    EXPECT_TRUE(*changed) << width;
   }
 }
 

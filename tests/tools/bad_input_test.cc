@@ -61,13 +61,14 @@ TEST(BadInput, WrongUsage) {
   ExpectError({"run", StoryModel(), "-p", "a", "--logits", "513"}, 2, {"512", "513"});
   ExpectError({"run", StoryModel(), "-p", "a", "-c", "0"}, 2, {"-c"});
   ExpectError({"run", StoryModel(), "-p", "a", "--kv-type", "k=q5_0"}, 2,
-              {"--kv-type", "with f32, f16, bf16, q8_0 or q4_0, got 'k=q5_0'"});
+              {"--kv-type", "with f32, f16, bf16, q8_0, q4_0 or f8_e4m3, got 'k=q5_0'"});
   ExpectError({"run", StoryModel(), "-p", "a", "--kv-type", "3-5:f32"}, 2,
               {"expected layers from 0 to 4, got 3-5 (--kv-type)"});
   ExpectError({"run", StoryModel(), "-p", "a", "--kv-type", "4-2:f32"}, 2,
               {"--kv-type", "0-3:k=TYPE", "got '4-2:f32'"});
-  ExpectError({"run", StoryModel(), "-p", "a", "--kv-type", "k=f32,v=q4_0"}, 2,
-              {"%0.v_cache", "a multiple of 32 in q4_0, got 8", "f32, f16 and bf16 take any"});
+  ExpectError(
+      {"run", StoryModel(), "-p", "a", "--kv-type", "k=f32,v=q4_0"}, 2,
+      {"%0.v_cache", "a multiple of 32 in q4_0, got 8", "f32, f16, bf16 and f8_e4m3 take any"});
   ExpectError(
       {"compile", StoryModel(), "-o", "/dev/null", "--target", "sm_80", "--kv-type", "k=q4_0"}, 2,
       {"cache %0.k_cache", "heads of a multiple of 32 in q4_0, got 8"});

@@ -113,6 +113,8 @@ TEST(Compile, JsonHasTheDocumentedFields) {
   EXPECT_EQ(compile({"-c", "128"})["memory"]["kv"], 2 * small["memory"]["kv"].get<int64_t>());
   EXPECT_EQ(compile({"-c", "64", "--kv-type", "k=f32,v=f32"})["memory"]["kv"],
             2 * small["memory"]["kv"].get<int64_t>());
+  EXPECT_EQ(2 * compile({"-c", "64", "--kv-type", "f8_e4m3"})["memory"]["kv"].get<int64_t>(),
+            small["memory"]["kv"].get<int64_t>());
   EXPECT_EQ(compile({"-c", "64", "--max-seqs", "3"})["memory"]["kv"],
             3 * small["memory"]["kv"].get<int64_t>());
 }
@@ -127,6 +129,8 @@ TEST(Compile, SaysWhereTheBiasOfQuantisedKeysIs) {
     return args;
   };
   EXPECT_THAT(Output(compile({"--kv-type", "k=q8_0,v=q4_0"})),
+              HasSubstr("keys   kept without their bias in 2 layers\n"));
+  EXPECT_THAT(Output(compile({"--kv-type", "k=f8_e4m3"})),
               HasSubstr("keys   kept without their bias in 2 layers\n"));
   EXPECT_THAT(Output(compile({"--kv-type", "v=q4_0"})), Not(HasSubstr("keys ")));
   const Json quantised = JsonOutput(compile({"--kv-type", "k=q4_0", "--json"}));

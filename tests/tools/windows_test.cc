@@ -71,6 +71,7 @@ TEST(Windows, TheCpuGivesTheSameNumbersWithLessMemory) {
   for (const bool fused : {true, false}) {
     CompileOptions options = Options(200, 1);
     if (!fused) options.disabled_passes = {"fuse-attention", "fuse-qkv-rope"};
+    if (fused) options.v_type = DType::kF8_E4M3;
     const auto apart = PlanWith(options, true), together = PlanWith(options, false);
     EXPECT_THAT(apart->geometry.windows, testing::ElementsAre(7, 12));
     EXPECT_EQ(plan::CacheCells(*apart, 0), 200);

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "ir/base/status.h"
+#include "ir/core/cache_rounding.h"
 #include "runtime/text/utf8.h"
 #include "tools/kv_type_flag.h"
 #include "tools/library/structures.h"
@@ -30,7 +31,7 @@ absl::Status CheckRange(std::string_view what, int64_t value, int64_t least, int
 absl::StatusOr<DType> CacheType(std::string_view what, const char* name) {
   if (const std::optional<DType> type = DTypeFromName(name)) return *type;
   return absl::InvalidArgumentError(
-      StrCat(what, ": expected f32, f16, bf16, q8_0 or q4_0, got '", name, "'"));
+      StrCat(what, ": expected ", CacheTypeNames(), ", got '", name, "'"));
 }
 
 bool IsUtf8(std::string_view text) {

@@ -83,8 +83,8 @@ void AddCompileFlags(CLI::App& app, CompileFlags* flags) {
                  "rows of logits that one step may ask for (default: --max-seqs, at least 16)");
   app.add_option(
       "--kv-type", flags->kv_type,
-      "element types of the KV cache: k=f16,v=f16 (f32, f16, bf16, q8_0, q4_0), of some layers "
-      "others: k=q8_0,v=q8_0,0-1:f16");
+      "element types of the KV cache: k=f16,v=f16 (f32, f16, bf16, q8_0, q4_0, f8_e4m3), of "
+      "some layers others: k=q8_0,v=q8_0,0-1:f16");
   app.add_option("--passes", flags->passes,
                  "run these passes only, separated by commas; \"\" runs none");
   app.add_option("--disable-pass", flags->disabled_passes,

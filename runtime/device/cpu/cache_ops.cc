@@ -100,17 +100,52 @@ void UnpackQ4(const uint8_t* row, int64_t n, float* out) {
   }
 }
 
-struct BlockUnpack {
+// Codes of f8_e4m3 in 32-bit lanes. No f32 on the way is subnormal: the machine may be told to take
+// those for zero, and is slow with them otherwise.
+template <class D>
+HWY_INLINE hn::Vec<D> FromE4M3(D d, hn::Vec<hn::Rebind<uint32_t, D>> codes) {
+  const hn::Rebind<uint32_t, D> du;
+  const hn::Rebind<int32_t, D> di;
+  const auto number = hn::And(codes, hn::Set(du, 0x7f));
+  const auto sign = hn::ShiftLeft<24>(hn::Xor(codes, number));
+  const auto normal = hn::Add(hn::ShiftLeft<20>(number), hn::Set(du, 120u << 23));
+  const auto subnormal = hn::Mul(hn::ConvertTo(d, hn::BitCast(di, number)), hn::Set(d, 0x1p-9f));
+  auto bits = hn::IfThenElse(hn::Lt(number, hn::Set(du, 8)), hn::BitCast(du, subnormal), normal);
+  bits = hn::IfThenElse(hn::Eq(number, hn::Set(du, 0x7f)), hn::Set(du, 0x7fc00000u), bits);
+  return hn::BitCast(d, hn::Or(bits, sign));
+}
+
+void UnpackE4M3(const uint8_t* row, int64_t n, float* out) {
+  using D = hn::CappedTag<float, 16>;
+  const D d;
+  const hn::Rebind<uint8_t, D> d8;
+  const hn::Rebind<uint32_t, D> du;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
+  int64_t i = 0;
+  for (; i + lanes <= n; i += lanes) {
+    hn::StoreU(FromE4M3(d, hn::PromoteTo(du, hn::LoadU(d8, row + i))), d, out + i);
+  }
+  if (i < n) {
+    alignas(64) uint8_t rest[16] = {};
+    std::memcpy(rest, row + i, n - i);
+    hn::StoreU(FromE4M3(d, hn::PromoteTo(du, hn::LoadU(d8, rest))), d, out + i);
+    i += lanes;
+  }
+  for (const int64_t end = FloatStride(n); i < end; ++i) out[i] = 0;
+}
+
+struct CoarseUnpack {
   DType type;
   CacheOps::Unpack unpack;
 };
-constexpr BlockUnpack kUnpacks[] = {{DType::kQ8_0, UnpackQ8}, {DType::kQ4_0, UnpackQ4}};
+constexpr CoarseUnpack kUnpacks[] = {
+    {DType::kQ8_0, UnpackQ8}, {DType::kQ4_0, UnpackQ4}, {DType::kF8_E4M3, UnpackE4M3}};
 
 }  // namespace
 
-// Of a type with blocks; nullptr for others.
+// Of a coarse type; nullptr for others.
 CacheOps::Unpack FindUnpack(DType type) {
-  for (const BlockUnpack& unpack : kUnpacks) {
+  for (const CoarseUnpack& unpack : kUnpacks) {
     if (unpack.type == type) return unpack.unpack;
   }
   return nullptr;
@@ -136,6 +171,10 @@ void StoreNarrow(const float* x, int64_t n, uint8_t* out) {
     const uint16_t bits = kNarrow(x[i]);
     std::memcpy(out + i * sizeof(bits), &bits, sizeof(bits));
   }
+}
+
+void StoreE4M3(const float* x, int64_t n, uint8_t* out) {
+  for (int64_t i = 0; i < n; ++i) out[i] = FloatToE4M3(x[i]);
 }
 
 void StoreScale(float scale, uint8_t* out) {
@@ -206,7 +245,8 @@ constexpr Store kStores[] = {{DType::kF32, StoreF32},
                              {DType::kF16, StoreNarrow<FloatToHalf>},
                              {DType::kBF16, StoreNarrow<FloatToBFloat16>},
                              {DType::kQ8_0, StoreQ8},
-                             {DType::kQ4_0, StoreQ4}};
+                             {DType::kQ4_0, StoreQ4},
+                             {DType::kF8_E4M3, StoreE4M3}};
 
 }  // namespace
 
@@ -223,7 +263,8 @@ std::optional<CacheOps> FindCacheOps(DType type) {
 
 absl::Status CheckCache(const StepCheck& check, size_t operand) {
   RENGA_RETURN_IF_ERROR(check.InType(
-      operand, {DType::kF32, DType::kF16, DType::kBF16, DType::kQ8_0, DType::kQ4_0}, 3));
+      operand,
+      {DType::kF32, DType::kF16, DType::kBF16, DType::kQ8_0, DType::kQ4_0, DType::kF8_E4M3}, 3));
   const plan::TensorType& cache = check.In(operand);
   const int64_t block = Info(cache.dtype).block_elements;
   if (block == 1) return absl::OkStatus();

@@ -18,7 +18,7 @@ struct CacheOps {
 
   DType type = DType::kF32;
   // n numbers, whole blocks where the type has blocks, rounded to `out`, which need not be aligned.
-  // A block with a number that is not finite becomes NaN.
+  // A block with a number that is not finite becomes NaN; what f8_e4m3 makes of infinity is 448.
   Store store = nullptr;
   // The n stored numbers, then zeros up to FloatStride(n).
   Unpack unpack = nullptr;

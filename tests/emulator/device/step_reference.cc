@@ -15,13 +15,15 @@
 namespace renga::emulator {
 namespace {
 
-constexpr double kAllowed = 0.01, kAllowedWithQ8 = 0.05, kAllowedWithQ4 = 0.2;
+constexpr double kAllowed = 0.01, kAllowedWithQ8 = 0.05, kAllowedWithE4M3 = 0.12,
+                 kAllowedWithQ4 = 0.2;
 
 double AllowedOf(const plan::Plan& plan) {
   double allowed = kAllowed;
   for (const plan::Cache& cache : plan.caches) {
     if (cache.dtype == DType::kQ8_0) allowed = std::max(allowed, kAllowedWithQ8);
     if (cache.dtype == DType::kQ4_0) allowed = std::max(allowed, kAllowedWithQ4);
+    if (cache.dtype == DType::kF8_E4M3) allowed = std::max(allowed, kAllowedWithE4M3);
   }
   return allowed;
 }
@@ -70,6 +72,10 @@ std::vector<float> ToFloats(DType type, absl::Span<const uint8_t> bytes) {
     uint16_t bits = 0;
     if (type == DType::kF32) {
       std::memcpy(&values[i], bytes.data() + i * 4, 4);
+      continue;
+    }
+    if (type == DType::kF8_E4M3) {
+      values[i] = E4M3ToFloat(bytes[i]);
       continue;
     }
     std::memcpy(&bits, bytes.data() + i * 2, 2);

@@ -40,6 +40,9 @@ class StepReference {
   // With caches in q4_0 it must be below 20 %: a root mean square is 8 / 3 steps there, of which a
   // difference of 0.5 % is 0.013, so that share moves and leaves sqrt(0.013) steps, 4.3 %; in K
   // likewise times the size of a score.
+  //
+  // With caches in f8_e4m3 it must be below 12 %: a step is at most an eighth of its number, so a
+  // difference of 0.5 % leaves sqrt(0.005 / 8), 2.5 %; in K likewise.
   absl::Status Check(int index, EmulatorDevice& device) const;
 
   // Both, for `forward`, which must outlive this as a watched one.

@@ -34,7 +34,7 @@ struct DeviceCache {
   size_t count = 0;
 };
 
-// `element` is as a Config names it: Half, Bfloat16, float, Q8, Q4.
+// `element` is as a Config names it: Half, Bfloat16, float, Q8, Q4, E4m3.
 class CacheCase {
  public:
   explicit CacheCase(std::string element) : element_(std::move(element)) {}
@@ -44,11 +44,15 @@ class CacheCase {
                      int64_t head_dim, const std::vector<float>* values = nullptr) const {
     DeviceCache cache;
     cache.count = cells * heads * head_dim;
-    const auto value = [&](size_t i) { return values == nullptr ? kMark : (*values)[i]; };
+    const auto value = [&](size_t i) { return values == nullptr ? mark() : (*values)[i]; };
     if (element_ == "float") {
       std::vector<float> bits(cache.count);
       for (size_t i = 0; i < cache.count; ++i) bits[i] = value(i);
       cache.values = run->Input(name, bits);
+    } else if (element_ == "E4m3") {
+      std::vector<uint8_t> codes(cache.count);
+      for (size_t i = 0; i < cache.count; ++i) codes[i] = FloatToE4M3(value(i));
+      cache.values = run->Input(name, codes);
     } else if (element_ == "Q8") {
       std::vector<int8_t> quants(cache.count);
       std::vector<uint16_t> scales(cache.count / 32);
@@ -96,6 +100,11 @@ class CacheCase {
   std::vector<float> Download(KernelRun* run, const DeviceCache& cache) const {
     std::vector<float> values(cache.count);
     if (element_ == "float") return run->Read(static_cast<float*>(cache.values), cache.count);
+    if (element_ == "E4m3") {
+      const auto codes = run->Read(static_cast<uint8_t*>(cache.values), cache.count);
+      for (size_t i = 0; i < cache.count; ++i) values[i] = E4M3ToFloat(codes[i]);
+      return values;
+    }
     if (element_ == "Q8") {
       const auto quants = run->Read(static_cast<int8_t*>(cache.values), cache.count);
       const auto scales = run->Read(reinterpret_cast<uint16_t*>(cache.scales), cache.count / 32);
@@ -122,10 +131,10 @@ class CacheCase {
   bool quantised() const { return element_[0] == 'Q'; }
   // Of an element, and of the scales of so many.
   int64_t Bits16(int64_t count) const {
-    return element_ == "Q4"      ? count / 4
-           : element_ == "Q8"    ? count / 2
-           : element_ == "float" ? count * 2
-                                 : count;
+    return element_ == "Q4"                         ? count / 4
+           : element_ == "Q8" || element_ == "E4m3" ? count / 2
+           : element_ == "float"                    ? count * 2
+                                                    : count;
   }
   int64_t ScaleBits16(int64_t count) const { return quantised() ? count / 32 : 0; }
 
@@ -143,7 +152,8 @@ class CacheCase {
     return sums;
   }
 
-  // What rounding one of them may change: half a step of the type; for Q8 half a quant of the
+  // What rounding one of them may change: half a step of the type, which of E4m3 is a sixteenth of
+  // the number or, below 2^-6, half of 2^-9; for Q8 half a quant of the
   // block's largest / 127 and the rounding of that to f16; for Q4 of the largest / 8, where 8 of
   // them the other way from the largest become 7.
   double Error(double value, double largest_of_block) const {
@@ -152,6 +162,7 @@ class CacheCase {
       return largest_of_block * (quants / 8 + 1.0 / 2048);
     }
     if (element_ == "Half") return std::abs(value) / 2048 + 3e-8;
+    if (element_ == "E4m3") return std::abs(value) / 16 + 1.0 / 1024;
     if (element_ == "Bfloat16") return std::abs(value) / 256;
     if (element_ == "float") return std::abs(value) * 6e-8;
     return largest_of_block * (0.51 / 127 + 1.0 / 2048);
@@ -159,8 +170,10 @@ class CacheCase {
 
   const std::string& element() const { return element_; }
 
+  // What Upload gives cells of no given values, or a number near it.
+  float mark() const { return element_ == "E4m3" ? kMaxE4M3 : 4711; }
+
  private:
-  static constexpr float kMark = 4711;
   std::string element_;
 };
 

@@ -3,6 +3,7 @@
 #include <limits>
 
 #include "codegen/kernels/args.cuh"
+#include "ir/core/cache_rounding.h"
 #include "tests/emulator/kernels/caches.h"
 #include "tests/emulator/kernels/rope_reference.h"
 #include "tests/emulator/kernels/support.h"
@@ -14,7 +15,7 @@ namespace {
 constexpr DType kTypes[] = {DType::kF32,  DType::kF16,    DType::kBF16, DType::kQ8_0, DType::kQ4_0,
                             DType::kQ4_1, DType::kQ5_0,   DType::kQ5_1, DType::kQ4_K, DType::kQ5_K,
                             DType::kQ6_K, DType::kIQ4_NL, DType::kMXFP4};
-const std::string kCaches[] = {"Half", "Bfloat16", "float", "Q8", "Q4"};
+const std::string kCaches[] = {"Half", "Bfloat16", "float", "Q8", "Q4", "E4m3"};
 const RopeCase kRopes[] = {
     {.dims = 64, .pairing = "kNeox", .base = 1e6},
     {.dims = 20, .pairing = "kNorm", .scaling = "kLinear", .base = 1e4, .factor = 4},
@@ -205,7 +206,8 @@ TEST(Simple, KvAppend) {
     for (int i = 0; i < 5 * 192; ++i) {
       const int cell = i / 192;
       if (cell != 4 && cell != 0) {
-        ASSERT_NEAR(stored[i], 4711, 4711 / 127.0) << "written where nothing was to be stored";
+        ASSERT_NEAR(stored[i], cache.mark(), cache.mark() / 127.0)
+            << "written where nothing was to be stored";
         continue;
       }
       const auto row = x.begin() + (cell == 4 ? 0 : 2) * 192;
@@ -218,6 +220,53 @@ TEST(Simple, KvAppend) {
       }
       ASSERT_NEAR(got[i % 192], from[i % 192], cache.Error(from[i % 192], largest)) << i;
     }
+  }
+}
+
+// The same bits as the interpreter rounds to, on every f16 and on both sides of every boundary.
+TEST(Simple, KvAppendRoundsToE4m3AsTheReferenceDoes) {
+  RENGA_NEED_KERNELS(Library());
+  constexpr size_t kWidth = 3 * 64;
+  std::vector<float> x;
+  for (int half = 0; half < 65536; ++half) x.push_back(HalfToFloat(static_cast<uint16_t>(half)));
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  for (int code = 0; code < 0x7e; ++code) {
+    const float low = E4M3ToFloat(static_cast<uint8_t>(code)),
+                high = E4M3ToFloat(static_cast<uint8_t>(code + 1)), middle = (low + high) / 2;
+    for (const float at : {low, middle, high}) {
+      for (const float near : {std::nextafter(at, -kInfinity), at, std::nextafter(at, kInfinity)}) {
+        x.insert(x.end(), {near, -near});
+      }
+    }
+  }
+  for (const float large : {448.0f, 463.99f, 464.0f, 480.0f, 1e30f, 3.4e38f, kInfinity}) {
+    x.insert(x.end(), {large, -large});
+  }
+  for (const float small : {1e-45f, 1e-39f, 1.2e-38f, 1e-20f}) x.insert(x.end(), {small, -small});
+  x.insert(x.end(), {std::nanf(""), -std::nanf("")});
+  x.resize((x.size() + kWidth - 1) / kWidth * kWidth);
+  std::vector<int32_t> cells(x.size() / kWidth);
+  for (size_t i = 0; i < cells.size(); ++i) cells[i] = static_cast<int32_t>(cells.size() - 1 - i);
+  const CacheCase cache("E4m3");
+  const auto codes = UnderAllSchedules<uint8_t>(*Library(), [&](KernelRun& run) {
+    const DeviceCache device =
+        cache.Upload(&run, "cache", static_cast<int64_t>(cells.size()), 3, 64);
+    kernels::KvAppendArgs args = {};
+    args.x = run.Input("x", x);
+    args.cells = run.Input("cells", cells);
+    args.cache = device.values;
+    args.tokens = static_cast<int>(cells.size());
+    run.Launch("kv_append_E4m3", {8}, 64, 2 * 64 * 4, args);
+    return run.Read(static_cast<uint8_t*>(device.values), device.count);
+  });
+  if (HasFatalFailure()) return;
+  for (size_t i = 0; i < x.size(); ++i) {
+    const size_t at = static_cast<size_t>(cells[i / kWidth]) * kWidth + i % kWidth;
+    float kept = x[i];
+    RoundRow(DType::kF8_E4M3, absl::MakeSpan(&kept, 1));
+    ASSERT_EQ(codes[at], FloatToE4M3(kept)) << x[i];
+    const float back = E4M3ToFloat(codes[at]);
+    ASSERT_TRUE(back == kept || (std::isnan(back) && std::isnan(kept))) << x[i];
   }
 }
 

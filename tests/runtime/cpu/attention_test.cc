@@ -180,7 +180,10 @@ INSTANTIATE_TEST_SUITE_P(Caches, AttentionKernelTest,
                                            Caches{DType::kF32, DType::kQ8_0, 5, 32},
                                            Caches{DType::kQ4_0, DType::kF16, 32, 35, 32},
                                            Caches{DType::kQ8_0, DType::kQ8_0, 96, 64, 62},
-                                           Caches{DType::kBF16, DType::kQ4_0, 19, 32, 6}));
+                                           Caches{DType::kBF16, DType::kQ4_0, 19, 32, 6},
+                                           Caches{DType::kF8_E4M3, DType::kF8_E4M3, 64, 67},
+                                           Caches{DType::kF8_E4M3, DType::kQ8_0, 21, 32, 20},
+                                           Caches{DType::kF16, DType::kF8_E4M3, 8, 3}));
 
 constexpr Mask kMasks[] = {
     {true, 0, false}, {true, 0, true}, {true, 9, false}, {true, 300, true}, {false, 0, false}};
@@ -436,7 +439,7 @@ TEST(AttentionRefusalTest, NamesWhatIsWrongWithTheFusedStep) {
   EXPECT_EQ(refusal(q, k, v3, pos, sinks, y),
             at + "v_cache has shape [10,3,5], expected 2 at axis 1 as in k_cache");
   EXPECT_EQ(refusal(q, k, v5, pos, sinks, y),
-            at + "v_cache has type q5_0, expected f32, f16, bf16, q8_0, q4_0");
+            at + "v_cache has type q5_0, expected f32, f16, bf16, q8_0, q4_0, f8_e4m3");
   EXPECT_EQ(refusal(q, k, v, seq, sinks, q),
             at + "y has shape [2,6,8], expected 5 at axis 2 as in v_cache");
   Tensor pos3 = Tensor::Make(DType::kI32, {3}), sinks2 = Tensor::Make(DType::kF32, {2});

@@ -409,7 +409,7 @@ TEST(AttentionRefusalTest, NamesWhatIsWrong) {
             "step 'the.step': q has shape [2,6,4], expected 8 at axis 2 as in k_cache");
   Tensor five = Tensor::Make(DType::kQ5_0, {10, 2, 32});
   EXPECT_EQ(refusal(q, five, seq, 5),
-            "step 'the.step': k_cache has type q5_0, expected f32, f16, bf16, q8_0, q4_0");
+            "step 'the.step': k_cache has type q5_0, expected f32, f16, bf16, q8_0, q4_0, f8_e4m3");
   Tensor seq3 = Tensor::Make(DType::kI32, {3});
   EXPECT_EQ(refusal(q, cache, seq3, 5),
             "step 'the.step': seq has shape [3], expected 2 at axis 0 as in the tokens");
@@ -475,6 +475,34 @@ TEST(KvAppendTest, KeepsBlocksAsTheReferenceDoes) {
         ASSERT_NEAR(sum / std::sqrt(32.0), want[block + i],
                     1e-6 * std::abs(want[block + i]) + 1e-6);
       }
+    }
+  }
+}
+
+// To the bit, whatever the heads' size: every f16, infinities and NaN too, both by the kernel that
+// writes and by one that reads.
+TEST(KvAppendTest, KeepsE4M3AsTheReferenceDoes) {
+  ThreadPool pool(1);
+  constexpr int64_t kWidth = 37, kTokens = 65536 / kWidth + 1;
+  std::vector<float> x(kTokens * kWidth);
+  for (int half = 0; half < 65536; ++half) x[half] = HalfToFloat(static_cast<uint16_t>(half));
+  Tensor tx = Tensor::Floats({kTokens, 1, kWidth}, x);
+  std::vector<int32_t> all(kTokens);
+  for (size_t i = 0; i < all.size(); ++i) all[i] = static_cast<int32_t>(i);
+  Tensor cells = Tensor::Ints({kTokens}, all);
+  Tensor cache = Tensor::Make(DType::kF8_E4M3, {kTokens, 1, kWidth});
+  RunStep("kv_append", {&cache, &tx, &cells}, {&cache}, {}, pool);
+  RoundRow(DType::kF8_E4M3, absl::MakeSpan(x));
+  for (int64_t token = 0; token < kTokens; ++token) {
+    Tensor p = Tensor::Floats({1, 1, 1}, {1}), zero = Tensor::Ints({1}, {0});
+    Tensor pages = Tensor::Ints({1, 1}, {static_cast<int32_t>(token)});
+    Tensor y = Tensor::Make(DType::kF32, {1, 1, kWidth});
+    RunStep("attn_values", {&p, &cache, &zero, &pages}, {&y}, {{"page_tokens", int64_t{1}}}, pool);
+    const std::vector<float> got = y.floats();
+    for (int64_t i = 0; i < kWidth; ++i) {
+      const float want = x[token * kWidth + i];
+      ASSERT_TRUE(got[i] == want || (std::isnan(got[i]) && std::isnan(want)))
+          << "token " << token << " number " << i << ": " << got[i] << ", " << want;
     }
   }
 }

@@ -239,12 +239,14 @@ TEST(QkvRopeTest, EqualsTheStepsItReplacesForEveryShape) {
   }
 }
 
-TEST(QkvRopeTest, EqualsTheStepsItReplacesForCachesInBlocks) {
+TEST(QkvRopeTest, EqualsTheStepsItReplacesForCoarseCaches) {
   const Shape shape = {.heads = 6, .kv_heads = 3, .width = 64, .v_width = 32, .dims = 48};
   for (const auto& [k, v] : {std::pair(DType::kQ8_0, DType::kQ4_0),
                              {DType::kQ4_0, DType::kF16},
                              {DType::kF32, DType::kQ8_0},
-                             {DType::kQ4_0, DType::kQ4_0}}) {
+                             {DType::kQ4_0, DType::kQ4_0},
+                             {DType::kF8_E4M3, DType::kQ8_0},
+                             {DType::kBF16, DType::kF8_E4M3}}) {
     Shape cached = shape;
     cached.cache = k;
     cached.v_cache = v;
@@ -535,7 +537,7 @@ TEST(QkvRopeTest, RefusesSizesThatDisagree) {
   EXPECT_EQ(RefusalAfter([](In& in, In&, Attrs&) { in[5]->type.shape[2].value = 15; }),
             "v_cache has shape [96,2,15], expected 16 at axis 2 as in a head of v");
   EXPECT_EQ(RefusalAfter([](In& in, In&, Attrs&) { in[4]->type.dtype = DType::kQ5_0; }),
-            "k_cache has type q5_0, expected f32, f16, bf16, q8_0, q4_0");
+            "k_cache has type q5_0, expected f32, f16, bf16, q8_0, q4_0, f8_e4m3");
   EXPECT_EQ(RefusalAfter([](In& in, In&, Attrs&) { in[5]->type.dtype = DType::kQ4_0; }),
             "a cache of q4_0 has shape [96,2,16], expected a multiple of 32 at axis 2");
   EXPECT_EQ(RefusalAfter([](In&, In& out, Attrs&) { out[1] = out[0]; }),

@@ -53,6 +53,8 @@ struct Job {
 
 class EngineTest : public ::testing::Test {
  protected:
+  explicit EngineTest(std::string_view model = ForMany()) : model_(model) {}
+
   virtual std::unique_ptr<StepRunner> NewRunner() {
     return CpuRunner::Create(model_.shared_plan(), {}).value();
   }
@@ -117,7 +119,7 @@ class EngineTest : public ::testing::Test {
     }
   }
 
-  SmallModel model_{ForMany()};
+  SmallModel model_;
   std::unique_ptr<Tokenizer> tokenizer_ = Tokenizer::Create(Letters()).value();
   std::unique_ptr<SequenceForward> alone_;
   std::mt19937 random_{11};

@@ -326,6 +326,57 @@ TEST_F(EngineTest, ABeginningOutlivesTheProcess) {
   EXPECT_THAT(std::string(engine->RestorePrefix(saved).status().message()), HasSubstr("damaged"));
 }
 
+// Pages whose cells have a byte a number are shared, given back, saved and restored like others.
+class EngineOfE4M3 : public EngineTest {
+ protected:
+  EngineOfE4M3() : EngineTest(Text()) {}
+
+  static std::string Text() {
+    std::string text = ForMany();
+    const std::pair<std::string_view, std::string_view> caches[] = {{"k_cache", "f32"},
+                                                                    {"v_cache", "f16"}};
+    for (const auto& [cache, type] : caches) {
+      text = Replaced(text, StrCat("%0.", cache, ": ", type), StrCat("%0.", cache, ": f8_e4m3"));
+    }
+    text = Replaced(text, "%0.keys: f32", "%0.keys: f8_e4m3");
+    return Replaced(text, "%0.values: f16", "%0.values: f8_e4m3");
+  }
+};
+
+TEST_F(EngineOfE4M3, SharesSavesAndRestores) {
+  std::string saved;
+  const std::vector<int32_t> prompt = {1, 2, 3, 4, 5, 6, 7, 8, 9, 1};
+  for (const bool restore : {false, true}) {
+    SCOPED_TRACE(restore);
+    const std::unique_ptr<Engine> engine = Open();
+    if (restore) {
+      EXPECT_EQ(engine->RestorePrefix(saved).value(),
+                std::vector<int32_t>(prompt.begin(), prompt.begin() + 8));
+    }
+    std::vector<Job> jobs;
+    for (int i = 0; i < 12; ++i) {
+      jobs.push_back(RandomJob());
+      jobs.back().prompt = prompt;
+      jobs.back().options.prompt_top = false;
+      jobs.back().options.max_tokens = 3;
+      ASSERT_TRUE(engine->Add(prompt, jobs.back().options).ok());
+    }
+    RunAll(*engine);
+    for (size_t i = 0; i < jobs.size(); ++i) {
+      ExpectSame(engine->Take(static_cast<RequestId>(i)).value(), Alone(jobs[i]));
+    }
+    EXPECT_GE(engine->counters().reused_tokens, restore ? 96 : 8);
+    EXPECT_EQ(engine->pages().free_pages(), 24);
+    if (!restore) saved = engine->SavePrefix(prompt).value();
+  }
+  // Not for a model that keeps other types.
+  const SmallModel other{ForMany()};
+  auto another =
+      Engine::Create(CpuRunner::Create(other.shared_plan(), {}).value(), *tokenizer_, {});
+  EXPECT_THAT(std::string((*another)->RestorePrefix(saved).status().message()),
+              HasSubstr("of another model"));
+}
+
 // Arrivals, cancels and forks at any moment, against one by one.
 TEST_F(EngineTest, ManyComeAndGo) {
   const std::unique_ptr<Engine> engine = Open();

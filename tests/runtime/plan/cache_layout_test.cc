@@ -42,7 +42,8 @@ TEST(CacheLayout, QuantsAndScalesLieApartOnAGpu) {
 }
 
 TEST(CacheLayout, OthersLieCellByCell) {
-  for (const Plan& plan : {PlanWith(DType::kF16, 384, true), PlanWith(DType::kQ8_0, 204, false)}) {
+  for (const Plan& plan : {PlanWith(DType::kF16, 384, true), PlanWith(DType::kQ8_0, 204, false),
+                           PlanWith(DType::kF8_E4M3, 192, true)}) {
     const Cache& cache = plan.caches[0];
     EXPECT_EQ(ScalesOffset(plan, cache), 0u);
     EXPECT_THAT(CellRanges(plan, cache, 5),

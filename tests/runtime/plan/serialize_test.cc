@@ -126,6 +126,16 @@ TEST(Deserialize, RefusesAnotherVersion) {
   EXPECT_THAT(Message(status), HasSubstr("plan format 7, this renga reads 5; compile again"));
 }
 
+// Caches may be of a type that GGUF has not; weights come from files, which cannot have it.
+TEST(Deserialize, ATypeOfCachesIsNoneOfWeights) {
+  Plan plan = SamplePlan();
+  ASSERT_FALSE(plan.weights.empty());
+  plan.weights[0].source.dtype = DType::kF8_E4M3;
+  const absl::Status status = Deserialize(Bytes(Sealed(plan)), "x.plan").status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << status;
+  EXPECT_THAT(Message(status), HasSubstr("weight: unknown element type 228"));
+}
+
 TEST(Deserialize, RefusesAnEmptyBody) {
   EXPECT_EQ(Deserialize(Bytes(Seal("")), "x.plan").status().code(),
             absl::StatusCode::kInvalidArgument);

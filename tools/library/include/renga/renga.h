@@ -78,8 +78,8 @@ typedef struct renga_options {
   const char* device;  // "auto", "cpu", "cuda", "cuda:N" or "reference"; null: auto
   // The following four are for a GGUF, as is kv_types; a plan was compiled with its own and takes
   // none.
-  const char* k_type;     // of the cache: "f32", "f16", "bf16", "q8_0", "q4_0"; null: the device
-  const char* v_type;     // chooses
+  const char* k_type;     // of the cache: "f32", "f16", "bf16", "q8_0", "q4_0", "f8_e4m3"; null:
+  const char* v_type;     // the device chooses
   int64_t context;        // tokens that a request may have; 0: the model's, at most 4,096
   int64_t max_sequences;  // requests computed at a time, 1..4096 (others wait); 0: one
   int32_t threads;        // that compute, 1..1024; 0: all cores
