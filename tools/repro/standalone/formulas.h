@@ -19,7 +19,7 @@ namespace repro {
 
 // Row-major, outermost size first. i32 in `i`, all others in `f`, rounded to what `type` can hold.
 struct Tensor {
-  std::string type;  // f32, f16, bf16, i32, or of a cache q8_0, q4_0
+  std::string type;  // f32, f16, bf16, i32, or of a cache q8_0, q4_0, f8_e4m3
   std::vector<int64_t> shape;
   std::vector<float> f;
   std::vector<int32_t> i;
@@ -78,6 +78,12 @@ inline float RoundHalf(double x) {
   return static_cast<float>(std::abs(rounded) > 65504 ? std::copysign(infinity, x) : rounded);
 }
 
+// Numbers of 3 bits behind the point down to 2^-6, at most 448 in size.
+inline float RoundE4M3(double x) {
+  const double rounded = RoundBits(x, 3, -6);
+  return static_cast<float>(std::abs(rounded) > 448 ? std::copysign(448, x) : rounded);
+}
+
 // Blocks of 32 numbers n d: n whole in -127..127, d the largest size / 127 as f16.
 inline void RoundQ8(float* x) {
   double largest = 0;
@@ -120,6 +126,7 @@ inline void RoundRow(const std::string& type, float* x, int64_t n) {
   for (int64_t k = 0; k < n; ++k) {
     if (type == "f16") x[k] = RoundHalf(x[k]);
     if (type == "bf16") x[k] = static_cast<float>(RoundBits(x[k], 7, -126));
+    if (type == "f8_e4m3") x[k] = RoundE4M3(x[k]);
     if (type == "q8_0" && k % 32 == 0) RoundQ8(x + k);
     if (type == "q4_0" && k % 32 == 0) RoundQ4(x + k);
   }
