@@ -154,7 +154,10 @@ double ToleranceOf(const plan::Plan& plan, DType type) {
   // Numbers kept in steps: some are moved by one.
   if (type == DType::kQ8_0) return gpu ? 0.01 : 0.005;
   if (type == DType::kQ4_0) return 0.02;
-  return std::max(gpu ? kHalfNodeTolerance : kNodeTolerance, Roundoff(type));
+  const double node = gpu ? kHalfNodeTolerance : kNodeTolerance;
+  // A step is an eighth of a number or less, and moves as many numbers as an error is parts of it.
+  if (type == DType::kF8_E4M3) return std::sqrt(node / 8);
+  return std::max(node, Roundoff(type));
 }
 
 absl::StatusOr<CapturedNode> CaptureStep(const StepValues& values, const Graph& good, int step,

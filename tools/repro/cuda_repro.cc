@@ -20,6 +20,7 @@
 #include "ir/trace/trace_graph.h"
 #include "runtime/device/cpu/cache_ops.h"
 #include "runtime/plan/launch.h"
+#include "runtime/plan/cache_layout.h"
 #include "runtime/plan/layout.h"
 #include "tools/repro/captured_node.h"
 #include "tools/repro/standalone_text.h"
@@ -435,12 +436,18 @@ class CudaRepro {
       const plan::Buffer& of = plan_.buffers[static_cast<size_t>(output)];
       const int32_t owner = of.view_of >= 0 ? of.view_of : output;
       while (memory_[memory].buffer != owner) ++memory;
+      // Of a cache of blocks, whose steps lie behind all their numbers.
+      const uint64_t scales =
+          of.space == plan::Space::kCache
+              ? plan::ScalesOffset(plan_, plan_.caches[static_cast<size_t>(of.index)])
+              : 0;
       const std::string plain = expected.dtype == DType::kI32 ? "i32" : "f32";
       const std::string shape = StrCat("{", StrJoin(expected.shape, ", "), "}");
       StrAppend(&text, "  right &= repro::Compare(\"", CommentText(of.name),
                 "\",\n      repro::Load(", "folder + \"/expected-", i, ".bin\", \"", plain, "\", ",
                 shape, "),\n      repro::ReadBack(m", memory, ", \"", Name(of.type.dtype), "\", ",
-                shape, "), ", absl::StrFormat("%g", ToleranceOf(plan_, of.type.dtype)), ");\n");
+                shape, ", ", scales, "), ",
+                absl::StrFormat("%g", ToleranceOf(plan_, of.type.dtype)), ");\n");
     }
     return text + "  return right ? 0 : 1;\n}\n";
   }

@@ -238,12 +238,21 @@ TEST_F(FailedStep, OfManySequences) {
 }
 
 // What is kept is a program that runs the step's kernels, here thread by thread: on caches in
-// blocks, whose scales lie apart, of two sequences, behind what a run before has put there.
-TEST_F(FailedStep, IsAProgram) {
+// blocks, whose scales lie apart, and of eight bits; of two sequences, behind what a run before has
+// put there.
+struct ProgramCase {
+  const char *kernel, *result;
+  DType k_type, v_type;
+};
+void PrintTo(const ProgramCase& one, std::ostream* os) { *os << one.kernel; }
+
+class FailedStepProgram : public FailedStep, public testing::WithParamInterface<ProgramCase> {};
+
+TEST_P(FailedStepProgram, GivesWhatTheInterpreterGives) {
   TinyModel model = BiasedModel();
   CompileOptions options;
-  options.k_type = DType::kQ8_0;
-  options.v_type = DType::kQ4_0;
+  options.k_type = GetParam().k_type;
+  options.v_type = GetParam().v_type;
   options.max_sequences = 2;
   options.context = 64;
   options.page_tokens = 16;
@@ -254,14 +263,13 @@ TEST_F(FailedStep, IsAProgram) {
     ASSERT_TRUE(runner.ok()) << runner.status();
     const GivenRun first{{1, 4, 2}, {0, 1, 2}, {0, 0, 0}, {16, 17, 18}, {1}, {2}};
     ASSERT_TRUE((*runner)->Run(first.inputs()).ok());
-    fake_.FailKernel("attention", 700);
+    fake_.FailKernel(GetParam().kernel, 700);
     GivenRun second{{3, 5, 6}, {3, 0, 1}, {0, 1, 1}, {19, 0, 1}, {1, 0}, {0, 2}};
     second.sequence_count = 2;
     EXPECT_TRUE(absl::IsUnavailable((*runner)->Run(second.inputs())));
   }
   const auto kept = Keep();
   ASSERT_TRUE(kept.ok()) << kept.status();
-  EXPECT_EQ(kept->node, "0.mix");
   const std::string folder = folder_.File("kept");
   const ProcessResult built =
       RunProcess("/bin/sh", {"-c", StrCat("g++ -O0 -std=c++20 -x c++ '", folder, "/repro.cu' -o '",
@@ -269,8 +277,14 @@ TEST_F(FailedStep, IsAProgram) {
   ASSERT_EQ(built.exit_code, 0) << built.Describe();
   const ProcessResult ran = RunProcess(folder + "/program", {folder});
   EXPECT_EQ(ran.exit_code, 0) << ran.Describe();
-  EXPECT_THAT(ran.out, HasSubstr("0.mix: as expected"));
+  EXPECT_THAT(ran.out, HasSubstr(StrCat(GetParam().result, ": as expected")));
 }
+
+INSTANTIATE_TEST_SUITE_P(
+    All, FailedStepProgram,
+    testing::Values(ProgramCase{"attention", "0.mix", DType::kQ8_0, DType::kQ4_0},
+                    ProgramCase{"qkv_rope", "0.k_cache", DType::kQ4_0, DType::kF8_E4M3},
+                    ProgramCase{"qkv_rope", "0.v_cache", DType::kF8_E4M3, DType::kQ8_0}));
 
 // Only the driver makes tensor maps, so there is no program without it; alone the step runs.
 TEST_F(FailedStep, OfLaunchesWithTensorMaps) {

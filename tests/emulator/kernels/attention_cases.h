@@ -480,7 +480,8 @@ inline std::vector<AttentionCase> AttentionCases() {
        .positions = Prompt(20, 37),
        .window = 33,
        .sinks = true,
-       .stages = 1},
+       .stages = 1,
+       .fused_alone = true},
       // The least pieces, and padding.
       {.name = "eight_bits_odd_heads",
        .q_heads = 2,
@@ -495,7 +496,8 @@ inline std::vector<AttentionCase> AttentionCases() {
        .splits = {1, 2},
        .sequences = {2, 2},
        .positions = {40, 41},
-       .stages = 1},
+       .stages = 1,
+       .fused_alone = true},
       {.name = "biased_eight_bits",
        .q_heads = 6,
        .kv_heads = 2,
@@ -526,7 +528,8 @@ inline std::vector<AttentionCase> AttentionCases() {
        .positions = {61, 62, 63, 64, 65, 66, 67, 68, 69, 70, 71, 72, 9},
        .sinks = true,
        .stages = 1,
-       .bias = RopeCase{.dims = 16, .pairing = "kNorm", .base = 1e4}},
+       .bias = RopeCase{.dims = 16, .pairing = "kNorm", .base = 1e4},
+       .fused_alone = true},
       // For all codes there are: heads of 64 are 256 numbers of a cell.
       {.name = "every_code",
        .q_heads = 4,
@@ -543,39 +546,41 @@ inline std::vector<AttentionCase> AttentionCases() {
        .positions = {0},
        .stages = 1},
   };
-  // Every other type beside E4m3: a few tokens where it is of keys, many where of values.
-  for (const std::string other : {"Half", "Bfloat16", "float", "Q8", "Q4"}) {
-    AttentionCase few = {.name = "eight_bits_keys_" + other,
-                         .q_heads = 4,
-                         .kv_heads = 2,
-                         .head_dim = 32,
-                         .k_cache = "E4m3",
-                         .v_cache = other,
-                         .row_warps = 1,
-                         .key_warps = 2,
-                         .tile_tokens = 2,
-                         .tile_keys = 32,
-                         .splits = {1, 2},
-                         .sequences = {0, 1},
-                         .positions = {80, 3},
-                         .stages = 1,
-                         .fused_alone = true};
-    AttentionCase many = {.name = "eight_bits_values_" + other,
-                          .q_heads = 4,
-                          .kv_heads = 2,
-                          .head_dim = 32,
-                          .k_cache = other,
-                          .v_cache = "E4m3",
-                          .row_warps = 2,
-                          .key_warps = 1,
-                          .tile_tokens = 16,
-                          .tile_keys = 32,
-                          .splits = {1},
-                          .sequences = std::vector<int32_t>(19, 0),
-                          .positions = Prompt(30, 19),
-                          .stages = 1,
-                          .fused_alone = true};
-    all.insert(all.end(), {std::move(few), std::move(many)});
+  // Other types beside E4m3, each once, since tiles of keys and of values know nothing of each
+  // other: a few tokens where it is of keys, many where of values.
+  for (const std::string other : {"Half", "Q8", "Q4"}) {
+    all.push_back({.name = "eight_bits_keys_" + other,
+                   .q_heads = 4,
+                   .kv_heads = 2,
+                   .head_dim = 32,
+                   .k_cache = "E4m3",
+                   .v_cache = other,
+                   .row_warps = 1,
+                   .key_warps = 2,
+                   .tile_tokens = 2,
+                   .tile_keys = 32,
+                   .splits = {1, 2},
+                   .sequences = {0, 1},
+                   .positions = {80, 3},
+                   .stages = 1,
+                   .fused_alone = true});
+  }
+  for (const std::string other : {"Bfloat16", "float"}) {
+    all.push_back({.name = "eight_bits_values_" + other,
+                   .q_heads = 4,
+                   .kv_heads = 2,
+                   .head_dim = 32,
+                   .k_cache = other,
+                   .v_cache = "E4m3",
+                   .row_warps = 2,
+                   .key_warps = 1,
+                   .tile_tokens = 16,
+                   .tile_keys = 32,
+                   .splits = {1},
+                   .sequences = std::vector<int32_t>(19, 0),
+                   .positions = Prompt(30, 19),
+                   .stages = 1,
+                   .fused_alone = true});
   }
   return all;
 }

@@ -80,6 +80,13 @@ inline void Fill(char* to, const std::string& path, size_t bytes) {
   ToDevice(to, content.data(), bytes);
 }
 
+inline float FromE4M3(unsigned char bits) {
+  if ((bits & 0x7f) == 0x7f) return std::numeric_limits<float>::quiet_NaN();
+  const int exponent = bits >> 3 & 15, fraction = bits & 7;
+  const double size =
+      exponent == 0 ? std::ldexp(fraction, -9) : std::ldexp(8 + fraction, exponent - 10);
+  return static_cast<float>((bits & 0x80) != 0 ? -size : size);
+}
 inline float FromHalf(uint16_t bits) {
   const int exponent = bits >> 10 & 31;
   const double fraction = bits & 1023;
@@ -90,8 +97,33 @@ inline float FromHalf(uint16_t bits) {
   return static_cast<float>((bits & 0x8000) != 0 ? -value : value);
 }
 
-// What a buffer of `type` begins with, as numbers.
-inline Tensor ReadBack(const char* from, const std::string& type, std::vector<int64_t> shape) {
+// Numbers n d in blocks of 32: the whole ones of `bytes` a block, then from `scales` on the d as
+// f16.
+inline void ReadBlocks(const char* from, const std::string& type, size_t scales, Tensor* tensor) {
+  const size_t blocks = static_cast<size_t>(tensor->elements()) / 32;
+  const size_t bytes = type == "q8_0" ? 32 : 16;
+  std::vector<unsigned char> quants(blocks * bytes);
+  std::vector<uint16_t> steps(blocks);
+  FromDevice(reinterpret_cast<char*>(quants.data()), from, quants.size());
+  FromDevice(reinterpret_cast<char*>(steps.data()), from + scales, blocks * 2);
+  for (size_t block = 0; block < blocks; ++block) {
+    const unsigned char* const of = quants.data() + block * bytes;
+    double numbers[32], turned[32];
+    for (int k = 0; k < 32; ++k) {
+      const int n = type == "q8_0" ? static_cast<signed char>(of[k])
+                                   : (k < 16 ? of[k] & 15 : of[k - 16] >> 4) - 8;
+      numbers[k] = n * double{FromHalf(steps[block])};
+    }
+    if (type == "q4_0") Turn(numbers, turned);
+    for (int k = 0; k < 32; ++k) {
+      tensor->f[block * 32 + k] = static_cast<float>(type == "q4_0" ? turned[k] : numbers[k]);
+    }
+  }
+}
+
+// What a buffer of `type` begins with, as numbers. `scales`: of types of blocks.
+inline Tensor ReadBack(const char* from, const std::string& type, std::vector<int64_t> shape,
+                       size_t scales) {
   Tensor tensor = Make(type == "i32" ? "i32" : "f32", std::move(shape));
   const size_t n = static_cast<size_t>(tensor.elements());
   if (type == "i32" || type == "f32") {
@@ -99,19 +131,26 @@ inline Tensor ReadBack(const char* from, const std::string& type, std::vector<in
     FromDevice(static_cast<char*>(to), from, n * 4);
     return tensor;
   }
-  const size_t bytes = type == "q8_0" ? n / 32 * 34 : n * 2;
-  std::vector<char> raw(bytes);
-  FromDevice(raw.data(), from, bytes);
+  if (type == "q8_0" || type == "q4_0") {
+    ReadBlocks(from, type, scales, &tensor);
+    return tensor;
+  }
+  const bool eight = type == "f8_e4m3";
+  std::vector<unsigned char> raw(eight ? n : n * 2);
+  FromDevice(reinterpret_cast<char*>(raw.data()), from, raw.size());
   for (size_t k = 0; k < n; ++k) {
+    if (eight) {
+      tensor.f[k] = FromE4M3(raw[k]);
+      continue;
+    }
     uint16_t half = 0;
-    std::memcpy(&half, raw.data() + (type == "q8_0" ? k / 32 * 34 : k * 2), 2);
+    std::memcpy(&half, raw.data() + k * 2, 2);
     if (type == "bf16") {
       const uint32_t wide = static_cast<uint32_t>(half) << 16;
       std::memcpy(&tensor.f[k], &wide, 4);
     } else {
       tensor.f[k] = FromHalf(half);
     }
-    if (type == "q8_0") tensor.f[k] *= static_cast<signed char>(raw[k / 32 * 34 + 2 + k % 32]);
   }
   return tensor;
 }

@@ -94,22 +94,24 @@ inline void RoundQ8(float* x) {
   }
 }
 
-// Of y = H x, H[i,j] = (-1)^|i & j| / sqrt(32): numbers n d, n in -8..7, then H again.
-inline void RoundQ4(float* x) {
-  const auto turn = [](const double* in, double* out) {
-    for (unsigned a = 0; a < 32; ++a) {
-      double sum = 0;
-      for (unsigned b = 0; b < 32; ++b) {
-        int ones = 0;
-        for (unsigned both = a & b; both != 0; both &= both - 1) ++ones;
-        sum += ones % 2 == 0 ? in[b] : -in[b];
-      }
-      out[a] = sum / std::sqrt(32.0);
+// H x, H[i,j] = (-1)^|i & j| / sqrt(32), of 32 numbers.
+inline void Turn(const double* in, double* out) {
+  for (unsigned a = 0; a < 32; ++a) {
+    double sum = 0;
+    for (unsigned b = 0; b < 32; ++b) {
+      int ones = 0;
+      for (unsigned both = a & b; both != 0; both &= both - 1) ++ones;
+      sum += ones % 2 == 0 ? in[b] : -in[b];
     }
-  };
+    out[a] = sum / std::sqrt(32.0);
+  }
+}
+
+// Of y = H x: numbers n d, n in -8..7, then H again.
+inline void RoundQ4(float* x) {
   double in[32], y[32], extreme = 0;
   std::copy(x, x + 32, in);
-  turn(in, y);
+  Turn(in, y);
   for (const double value : y) {
     if (std::abs(value) > std::abs(extreme)) extreme = value;
   }
@@ -118,7 +120,7 @@ inline void RoundQ4(float* x) {
     if (step == 0) break;
     value = std::min(7.0, std::max(-8.0, std::floor(value / step + 0.5))) * stored;
   }
-  turn(y, in);
+  Turn(y, in);
   for (int k = 0; k < 32; ++k) x[k] = static_cast<float>(in[k]);
 }
 

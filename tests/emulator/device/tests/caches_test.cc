@@ -56,15 +56,15 @@ TEST_P(CachesOnEmulatorTest, EveryStepIsCloseToTheReferenceAndTheLogitsToTheReco
   EXPECT_LT(error, 0.03 * (is(DType::kQ4_0) ? 16 : is(DType::kF8_E4M3) ? 5 : 1));
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    All, CachesOnEmulatorTest,
-    testing::Values(std::tuple(DType::kQ8_0, DType::kQ8_0), std::tuple(DType::kQ8_0, DType::kF16),
-                    std::tuple(DType::kF32, DType::kQ8_0), std::tuple(DType::kQ4_0, DType::kQ4_0),
-                    std::tuple(DType::kQ4_0, DType::kBF16), std::tuple(DType::kQ8_0, DType::kQ4_0),
-                    std::tuple(DType::kF8_E4M3, DType::kF8_E4M3)),
-    [](const auto& info) {
-      return StrCat(Name(std::get<0>(info.param)), "_", Name(std::get<1>(info.param)));
-    });
+INSTANTIATE_TEST_SUITE_P(All, CachesOnEmulatorTest,
+                         testing::Values(std::tuple(DType::kF32, DType::kQ8_0),
+                                         std::tuple(DType::kQ4_0, DType::kBF16),
+                                         std::tuple(DType::kQ8_0, DType::kQ4_0),
+                                         std::tuple(DType::kF8_E4M3, DType::kF8_E4M3)),
+                         [](const auto& info) {
+                           return StrCat(Name(std::get<0>(info.param)), "_",
+                                         Name(std::get<1>(info.param)));
+                         });
 
 // Keys whose biases are a hundred times as large: every step beside the reference, which has the
 // biases apart too, and the logits against those of f32 caches. With the bias inside they would be
