@@ -138,8 +138,9 @@ CommandOutput RunCommand(const std::string& command) {
   return output;
 }
 
-absl::StatusOr<CompiledFile> CompileToSharedObject(const CompileOptions& options,
-                                                   absl::Span<const KernelSource> sources) {
+namespace {
+
+std::string CommandOf(const CompileOptions& options) {
   std::string command = ShellQuoted(options.compiler);
   for (const std::string& flag : Flags()) StrAppend(&command, " ", flag);
 #if defined(__x86_64__)
@@ -148,22 +149,28 @@ absl::StatusOr<CompiledFile> CompileToSharedObject(const CompileOptions& options
   }
 #endif
   for (const std::string& flag : options.flags) StrAppend(&command, " ", ShellQuoted(flag));
+  return command;
+}
 
-  const std::string text = Combine(sources);
+// The path without its ending of what is compiled of `text`: by the content of all that is read.
+// `command` with the compiler's version.
+absl::StatusOr<std::string> StemOf(const CompileOptions& options, const std::string& command,
+                                   const std::string& text) {
   DigestStream digest;
   digest.Add(command);
-  digest.Add(RunCommand(StrCat(ShellQuoted(options.compiler), " --version")).text);
   digest.Add(text);
   std::set<std::string> seen;
   RENGA_RETURN_IF_ERROR(AddFile(options.root, kPrelude, &seen, &digest));
   RENGA_RETURN_IF_ERROR(AddIncludes(options.root, text, &seen, &digest));
+  return StrCat(options.cache_folder, "/", digest.Finish().ToHex());
+}
 
-  std::error_code error;
-  std::filesystem::create_directories(options.cache_folder, error);
-  const std::string stem = StrCat(options.cache_folder, "/", digest.Finish().ToHex());
-  CompiledFile compiled{StrCat(stem, ".so"), true};
-  if (std::filesystem::exists(compiled.path)) return compiled;
-
+absl::StatusOr<std::string> CompileToSharedObject(const CompileOptions& options,
+                                                  std::string command, const std::string& stem,
+                                                  const std::string& text,
+                                                  const std::string& what) {
+  const std::string path = StrCat(stem, ".so");
+  if (std::filesystem::exists(path)) return path;
   const std::string source_path = StrCat(stem, ".cc");
   RENGA_RETURN_IF_ERROR(WriteFileAtomically(source_path, {text}));
   // Other processes may compile the same; whoever is last replaces a good file by its equal.
@@ -176,17 +183,57 @@ absl::StatusOr<CompiledFile> CompileToSharedObject(const CompileOptions& options
             " -shared -Wl,-z,now ", ShellQuoted(unfinished + ".o"), " -o ", ShellQuoted(unfinished),
             " -lm");
   const CommandOutput output = RunCommand(command);
+  std::error_code error;
   std::filesystem::remove(unfinished + ".o", error);
   if (output.exit_code != 0) {
     std::filesystem::remove(unfinished, error);
     return absl::InvalidArgumentError(
-        StrCat("compiling ", sources.empty() ? "nothing" : sources[0].name,
-               sources.size() > 1 ? StrCat(" and ", sources.size() - 1, " more") : "",
-               " for the emulator:\n", output.text));
+        StrCat("compiling ", what, " for the emulator:\n", output.text));
   }
-  std::filesystem::rename(unfinished, compiled.path, error);
-  if (error) return absl::InternalError(StrCat(compiled.path, ": ", error.message()));
-  compiled.from_cache = false;
+  std::filesystem::rename(unfinished, path, error);
+  if (error) return absl::InternalError(StrCat(path, ": ", error.message()));
+  return path;
+}
+
+}  // namespace
+
+absl::StatusOr<CompiledSources> CompileSources(const CompileOptions& options,
+                                               absl::Span<const KernelSource> sources) {
+  const std::string command = CommandOf(options);
+  const std::string compiler =
+      StrCat(command, "\n", RunCommand(StrCat(ShellQuoted(options.compiler), " --version")).text);
+  std::error_code error;
+  std::filesystem::create_directories(options.cache_folder, error);
+  CompiledSources compiled;
+  std::vector<KernelSource> missing;
+  std::vector<std::string> places;  // of the missing: files that say where each is
+  for (const KernelSource& source : sources) {
+    RENGA_ASSIGN_OR_RETURN(const std::string stem,
+                           StemOf(options, compiler, Combine(absl::MakeConstSpan(&source, 1))));
+    std::string place = StrCat(stem, ".in");
+    if (const absl::StatusOr<std::string> file = ReadText(place); file.ok()) {
+      const std::string path = StrCat(options.cache_folder, "/", *file);
+      if (std::filesystem::exists(path)) {
+        compiled.files[path].push_back(source);
+        continue;
+      }
+    }
+    missing.push_back(source);
+    places.push_back(std::move(place));
+  }
+  compiled.from_cache = missing.empty();
+  if (missing.empty()) return compiled;
+  const std::string text = Combine(missing);
+  RENGA_ASSIGN_OR_RETURN(const std::string stem, StemOf(options, compiler, text));
+  const std::string what = StrCat(
+      missing[0].name, missing.size() > 1 ? StrCat(" and ", missing.size() - 1, " more") : "");
+  RENGA_ASSIGN_OR_RETURN(const std::string path,
+                         CompileToSharedObject(options, command, stem, text, what));
+  const std::string file = std::filesystem::path(path).filename().string();
+  for (const std::string& place : places) {
+    RENGA_RETURN_IF_ERROR(WriteFileAtomically(place, {file}));
+  }
+  compiled.files[path] = std::move(missing);
   return compiled;
 }
 

@@ -1,7 +1,9 @@
-// Kernels as one C++ file, and that file as a shared object, from the cache where it is there.
+// Kernels as C++ files, and those as shared objects, from the cache where they are there.
 #pragma once
 
+#include <map>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
@@ -9,13 +11,16 @@
 
 namespace renga::emulator {
 
-struct CompiledFile {
-  std::string path;
-  bool from_cache = false;
+struct CompiledSources {
+  std::map<std::string, std::vector<KernelSource>> files;  // by the path of a shared object
+  bool from_cache = false;                                 // all of them
 };
 
-absl::StatusOr<CompiledFile> CompileToSharedObject(const CompileOptions& options,
-                                                   absl::Span<const KernelSource> sources);
+// Sources that no file of the cache has are compiled as one, whose start-up is paid once; each is
+// found again by its own content, whatever it was compiled with. An error has the compiler's
+// output.
+absl::StatusOr<CompiledSources> CompileSources(const CompileOptions& options,
+                                               absl::Span<const KernelSource> sources);
 
 // The name under which a kernel's thunk is exported.
 std::string ThunkName(const std::string& kernel);

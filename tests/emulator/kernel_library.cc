@@ -73,28 +73,29 @@ const std::string& KernelModule::LineOf(uint32_t site) const {
 }
 
 absl::Status KernelLibrary::Load(const std::string& path, absl::Span<const KernelSource> sources) {
-  module_.reset(new KernelModule);
-  module_->path_ = path;
-  module_->handle_ = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
-  if (module_->handle_ == nullptr) return absl::InternalError(StrCat(path, ": ", dlerror()));
-  module_->attachment_ =
-      static_cast<Attachment*>(dlsym(module_->handle_, "renga_emulator_attachment"));
-  if (module_->attachment_ == nullptr) return absl::InternalError(StrCat(path, ": ", dlerror()));
-  Extent extent{reinterpret_cast<uintptr_t>(module_->attachment_), 0, 0};
+  modules_.emplace_back(new KernelModule);
+  KernelModule* const module = modules_.back().get();
+  module->path_ = path;
+  module->handle_ = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
+  if (module->handle_ == nullptr) return absl::InternalError(StrCat(path, ": ", dlerror()));
+  module->attachment_ =
+      static_cast<Attachment*>(dlsym(module->handle_, "renga_emulator_attachment"));
+  if (module->attachment_ == nullptr) return absl::InternalError(StrCat(path, ": ", dlerror()));
+  Extent extent{reinterpret_cast<uintptr_t>(module->attachment_), 0, 0};
   dl_iterate_phdr(FindExtent, &extent);
-  module_->base_ = extent.base;
-  module_->low_ = extent.low;
-  module_->high_ = extent.high;
+  module->base_ = extent.base;
+  module->low_ = extent.low;
+  module->high_ = extent.high;
   for (const KernelSource& source : sources) {
     for (const std::string& name : source.kernels) {
       const auto thunk =
-          reinterpret_cast<KernelThunk>(dlsym(module_->handle_, ThunkName(name).c_str()));
+          reinterpret_cast<KernelThunk>(dlsym(module->handle_, ThunkName(name).c_str()));
       const auto* bytes = static_cast<const unsigned long*>(
-          dlsym(module_->handle_, ArgumentBytesName(name).c_str()));
+          dlsym(module->handle_, ArgumentBytesName(name).c_str()));
       if (thunk == nullptr || bytes == nullptr) {
         return absl::InternalError(StrCat(path, ": ", dlerror()));
       }
-      kernels_[name] = {name, thunk, *bytes, module_.get()};
+      kernels_[name] = {name, thunk, *bytes, module};
     }
   }
   return absl::OkStatus();
@@ -102,10 +103,12 @@ absl::Status KernelLibrary::Load(const std::string& path, absl::Span<const Kerne
 
 absl::StatusOr<std::unique_ptr<KernelLibrary>> KernelLibrary::Compile(
     const CompileOptions& options, absl::Span<const KernelSource> sources) {
-  RENGA_ASSIGN_OR_RETURN(const CompiledFile compiled, CompileToSharedObject(options, sources));
+  RENGA_ASSIGN_OR_RETURN(const CompiledSources compiled, CompileSources(options, sources));
   std::unique_ptr<KernelLibrary> library(new KernelLibrary);
   library->from_cache_ = compiled.from_cache;
-  RENGA_RETURN_IF_ERROR(library->Load(compiled.path, sources));
+  for (const auto& [path, of_file] : compiled.files) {
+    RENGA_RETURN_IF_ERROR(library->Load(path, of_file));
+  }
   return library;
 }
 

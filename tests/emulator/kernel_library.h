@@ -67,11 +67,11 @@ struct Kernel {
   const KernelModule* module = nullptr;
 };
 
-// All kernels of one compilation. Not for use by several threads at once.
+// Compiled kernels. Not for use by several threads at once.
 class KernelLibrary {
  public:
-  // Compiles all sources as one file: its start-up cost is paid once. Each source's own names are
-  // put into a namespace of its own, its includes before that. An error has the compiler's output.
+  // Compiles the sources that the cache does not have, in one file. Each source's own names are put
+  // into a namespace of its own, its includes before that. An error has the compiler's output.
   static absl::StatusOr<std::unique_ptr<KernelLibrary>> Compile(
       const CompileOptions& options, absl::Span<const KernelSource> sources);
 
@@ -83,7 +83,7 @@ class KernelLibrary {
   KernelLibrary() = default;
   absl::Status Load(const std::string& path, absl::Span<const KernelSource> sources);
 
-  std::unique_ptr<KernelModule> module_;
+  std::vector<std::unique_ptr<KernelModule>> modules_;
   std::map<std::string, Kernel> kernels_;
   bool from_cache_ = false;
 };

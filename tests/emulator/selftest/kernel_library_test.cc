@@ -1,6 +1,7 @@
 // Compiling kernels for the host: the cache, errors, many sources in one.
 
 #include <filesystem>
+#include <map>
 
 #include "tests/emulator/selftest/support.h"
 #include "tests/support/temp_folder.h"
@@ -26,23 +27,31 @@ TEST(KernelLibrary, SourcesDoNotSeeEachOthersNames) {
   auto library = KernelLibrary::Compile(options, {Source("one", "1"), Source("two", "2")});
   ASSERT_TRUE(library.ok()) << library.status();
   EXPECT_FALSE((*library)->from_cache());
-  for (const auto& [name, value] : {std::pair("one", 1), std::pair("two", 2)}) {
-    Emulator emulator;
-    int* y = Fresh<int>(&emulator, "y", 4);
-    const auto kernel = (*library)->Find(name);
-    ASSERT_TRUE(kernel.ok()) << kernel.status();
-    ASSERT_TRUE(emulator.Launch(**kernel, {{1}, {4}}, {}, y).ok());
-    EXPECT_EQ(Download(&emulator, y, 4), std::vector<int>(4, value));
-  }
+  const auto give = [](const KernelLibrary& of, const std::map<std::string, int>& values) {
+    for (const auto& [name, value] : values) {
+      Emulator emulator;
+      int* y = Fresh<int>(&emulator, "y", 4);
+      const auto kernel = of.Find(name);
+      ASSERT_TRUE(kernel.ok()) << kernel.status();
+      ASSERT_TRUE(emulator.Launch(**kernel, {{1}, {4}}, {}, y).ok());
+      EXPECT_EQ(Download(&emulator, y, 4), std::vector<int>(4, value));
+    }
+  };
+  give(**library, {{"one", 1}, {"two", 2}});
   EXPECT_EQ((*library)->Find("three").status().code(), absl::StatusCode::kNotFound);
 
-  // The same again comes from the cache; another content or flag does not.
+  // The same again comes from the cache; another content or flag does not, whatever is beside it.
   auto again = KernelLibrary::Compile(options, {Source("one", "1"), Source("two", "2")});
   ASSERT_TRUE(again.ok()) << again.status();
   EXPECT_TRUE((*again)->from_cache());
   auto other = KernelLibrary::Compile(options, {Source("one", "1"), Source("two", "3")});
   ASSERT_TRUE(other.ok()) << other.status();
   EXPECT_FALSE((*other)->from_cache());
+  give(**other, {{"one", 1}, {"two", 3}});
+  auto mixed = KernelLibrary::Compile(options, {Source("two", "3"), Source("one", "1")});
+  ASSERT_TRUE(mixed.ok()) << mixed.status();
+  EXPECT_TRUE((*mixed)->from_cache());
+  give(**mixed, {{"one", 1}, {"two", 3}});
   options.flags = {"-DNEW"};
   auto flagged = KernelLibrary::Compile(options, {Source("one", "1"), Source("two", "2")});
   ASSERT_TRUE(flagged.ok()) << flagged.status();
