@@ -18,7 +18,7 @@ struct Poison {
   uint32_t infinite;  // bits of the exponent, all of which NaN and infinity have; 0: an integer
 };
 
-// nullptr for types of blocks.
+// nullptr for types of blocks, and for f8_e4m3, one of whose two NaN it would have to be.
 const Poison* FindPoison(DType type);
 
 // Elements of it, dense.

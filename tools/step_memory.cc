@@ -13,12 +13,6 @@
 namespace renga {
 namespace {
 
-int64_t Count(absl::Span<const int64_t> shape) {
-  int64_t count = 1;
-  for (const int64_t size : shape) count *= size;
-  return count;
-}
-
 const plan::Cache* CacheOf(const plan::Plan& plan, int32_t buffer) {
   const plan::Buffer& of = plan.buffers[static_cast<size_t>(buffer)];
   return of.space == plan::Space::kCache ? &plan.caches[static_cast<size_t>(of.index)] : nullptr;
@@ -115,6 +109,12 @@ absl::Span<const uint8_t> BytesOf(absl::Span<const int32_t> values) {
 }
 
 }  // namespace
+
+int64_t Count(absl::Span<const int64_t> shape) {
+  int64_t count = 1;
+  for (const int64_t size : shape) count *= size;
+  return count;
+}
 
 std::vector<int64_t> ShapeOf(const StepMemory& memory, int32_t buffer) {
   std::vector<int64_t> shape;

@@ -62,6 +62,8 @@ class CudaMemory final : public StepMemory {
   CudaExecutor& executor_;
 };
 
+// Elements of that shape.
+int64_t Count(absl::Span<const int64_t> shape);
 // Of a buffer, at the sizes of the run.
 std::vector<int64_t> ShapeOf(const StepMemory& memory, int32_t buffer);
 

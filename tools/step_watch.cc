@@ -23,12 +23,6 @@ namespace {
 // hundreds of megabytes.
 constexpr int64_t kMostElements = int64_t{1} << 18;
 
-int64_t Count(const std::vector<int64_t>& shape) {
-  int64_t count = 1;
-  for (const int64_t size : shape) count *= size;
-  return count;
-}
-
 int64_t BytesOf(const StepMemory& memory, int32_t buffer) {
   const std::vector<int64_t> shape = ShapeOf(memory, buffer);
   const int64_t width = std::max<int64_t>(shape.empty() ? 1 : shape.back(), 1);
@@ -209,7 +203,8 @@ absl::Status StepWatch::Before(int step) {
   return absl::OkStatus();
 }
 
-// Blocks, of a cache: what cannot be stored becomes NaN.
+// Of a cache in a type without a poison: what cannot be stored becomes NaN there, in f8_e4m3 but
+// for infinity.
 absl::Status StepWatch::CheckBlocks(int step, size_t output) const {
   const Node* const node = values_.NodeOf(step);
   if (node == nullptr) return absl::OkStatus();

@@ -26,7 +26,7 @@ struct StepWatchOptions {
 };
 
 // Before each step its outputs are filled with a number that no step writes, unless they share
-// memory with its inputs; of caches the cells that the run writes, in types without blocks. After
+// memory with its inputs; of caches the cells that the run writes, in types with a poison. After
 // the step its outputs are read once. Costs what reading and writing them costs, on a GPU copies to
 // it and back.
 class StepWatch {

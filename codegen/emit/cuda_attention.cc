@@ -198,7 +198,9 @@ absl::Status EmitCudaAttention(const Node& node, std::string_view kernel, PlanBu
   RENGA_RETURN_IF_ERROR(AddLaunch(step, heads, *prefill,
                                   plan::Min(sequences, plan::Constant(prefill->tile_tokens)), {},
                                   "prefill"));
-  step.EndVariant(step.max_rows(), "many tokens: tiles of rows, a block for each sequence in one");
+  // Likewise not tested as the first.
+  step.EndVariant(step.max_rows(), "many tokens: tiles of rows, a block for each sequence in one",
+                  /*alike=*/1);
   return absl::OkStatus();
 }
 

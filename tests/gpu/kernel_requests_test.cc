@@ -119,6 +119,19 @@ TEST(KernelRequests, AttentionInEachWay) {
   }
 }
 
+// Only kernels for a few tokens, which the emulator holds to it, are said to keep tokens apart.
+TEST(KernelRequests, OthersAreNotSaidToBeInvariant) {
+  const auto usual = Lower("sm_90a", {});
+  ASSERT_TRUE(usual.ok()) << usual.status();
+  EXPECT_GE(usual->geometry.invariant_tokens, 4);
+  EXPECT_LE(usual->geometry.invariant_tokens, 8);
+  for (const char* request : {"0.act=mma", "0.attn_res=few", "logits=wgmma", "0.mix=tiles"}) {
+    const auto plan = Lower("sm_90a", {request});
+    ASSERT_TRUE(plan.ok()) << plan.status();
+    EXPECT_EQ(plan->geometry.invariant_tokens, 1) << request;
+  }
+}
+
 // All that it is a choice of, but for one that is named.
 TEST(KernelRequests, AllNodes) {
   const auto plan = Lower("sm_90a", {"*=mma", "0.act=wgmma"});
