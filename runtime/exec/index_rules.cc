@@ -35,6 +35,7 @@ constexpr IndexRule kIndexRules[] = {
     {"attention_direct", 5, "pages", 2, "C"},
     {"attn_scores", 2, "sequences", 3, "S"},
     {"attn_scores", 3, "pages", 1, "C"},
+    {"attn_scores", 5, "positions", -1, ""},
     {"attn_values", 2, "sequences", 3, "S"},
     {"attn_values", 3, "pages", 1, "C"},
     {"embed", 0, "tokens", 1, ""},

@@ -10,6 +10,7 @@
 #include "gtest/gtest.h"
 #include "ir/core/cache_rounding.h"
 #include "passes/simplify/key_bias_apart.h"
+#include "runtime/exec/index_rules.h"
 #include "runtime/plan/launch.h"
 #include "runtime/plan/layout.h"
 #include "runtime/plan/serialize.h"
@@ -83,6 +84,7 @@ TEST_P(TinyGpuTest, LowersOrSaysWhatHasNoKernel) {
         plan::Deserialize({reinterpret_cast<const uint8_t*>(file->data()), file->size()}, "x.plan");
     ASSERT_TRUE(read.ok()) << read.status();
     EXPECT_TRUE(*read == *plan);
+    EXPECT_TRUE(CheckIndexOperands(*plan).ok()) << CheckIndexOperands(*plan).status();
   }
 }
 
@@ -101,6 +103,9 @@ TEST(GpuLowering, EverySubsetOfThePassesLowers) {
     for (const PassSet set : sets) {
       const auto plan = LowerModel(path, "sm_90a", NamesOf(set));
       ASSERT_TRUE(plan.ok()) << model << ": " << TextOf(set) << ": " << plan.status();
+      // What the compiler makes, the executor takes.
+      const absl::Status runs = CheckIndexOperands(*plan).status();
+      EXPECT_TRUE(runs.ok()) << model << ": " << TextOf(set) << ": " << runs;
     }
   }
 }

@@ -160,6 +160,19 @@ TEST(IndexRules, AttentionDirectIsBoundLikeAttention) {
   }
 }
 
+TEST(IndexRules, ScoresOnAGpuAreToldThePositions) {
+  plan::Plan plan = AttentionPlan();
+  plan.kernels[0].name = "attn_scores";
+  plan.symbols.push_back({"L", 16});
+  plan.buffers[6].type.shape = {{.symbol = 0}, {.value = 2}, {.symbol = 4}};
+  plan.steps[0].inputs = {0, 1, 4, 5, -1, 3};
+  EXPECT_TRUE(CheckIndexOperands(plan).ok()) << CheckIndexOperands(plan).status();
+  plan.steps[0].inputs[5] = 4;
+  EXPECT_EQ(CheckIndexOperands(plan).status().message(),
+            "step 0 (0.mix, kernel attn_scores): operand 5: expected the input positions, got "
+            "sequences; compile it again");
+}
+
 // One step of qkv_rope with inputs and caches as a compiler makes them.
 plan::Plan QkvPlan() {
   plan::Plan plan;
