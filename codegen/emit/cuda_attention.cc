@@ -16,7 +16,7 @@ namespace {
 
 constexpr int64_t kDecodeTokens = 8;
 constexpr int64_t kMaxHeadDim = 256;
-constexpr int64_t kMostSplits = 32;
+constexpr int64_t kMostSplits = 64;
 
 struct Heads {
   int64_t q, kv, dim;
@@ -30,7 +30,7 @@ absl::StatusOr<Heads> HeadsOf(const CudaStep& step) {
   RENGA_ASSIGN_OR_RETURN(heads.v_cache, CacheOf(step, "v_cache"));
   RENGA_ASSIGN_OR_RETURN(heads.k_bias, KeyBiasOf(step));
   if (heads.k_bias.there()) {
-    heads.k_cache.parts = 2;  // more digits than the cache has
+    heads.k_cache.shape.parts = 2;  // more digits than the cache has
     heads.k_cache.copied = false;
   }
   RENGA_ASSIGN_OR_RETURN(heads.q, step.ConstSize("q", 1));
@@ -46,6 +46,24 @@ absl::StatusOr<Heads> HeadsOf(const CudaStep& step) {
   return heads;
 }
 
+// Blocks for few tokens that a multiprocessor holds: by its shared memory, and by registers, of
+// which those for larger heads take more than half.
+int64_t ResidentBlocks(const CudaStep& step, const AttentionShape& shape) {
+  constexpr int64_t kMost = 2, kMostDim = 64;
+  // A block may have all of a multiprocessor's but for what the system takes of it for each.
+  constexpr int64_t kTaken = 1024;
+  if (shape.head_dim > kMostDim) return 1;
+  return std::clamp<int64_t>(
+      (step.gpu().shared_per_block + kTaken) / (shape.shared_bytes() + kTaken), 1, kMost);
+}
+
+// As many blocks of one token as run at a time: the last of them would otherwise start where the
+// first ends, and take as long again.
+int64_t SplitsOf(const CudaStep& step, const AttentionShape& shape) {
+  const int64_t blocks = step.gpu().multiprocessors * ResidentBlocks(step, shape);
+  return std::clamp<int64_t>(blocks / shape.grid_y(), 1, kMostSplits);
+}
+
 // The first of the shapes, from the one that does most at a time on, that fits a block.
 std::optional<AttentionShape> FittingShape(const CudaStep& step, const Heads& heads, bool decode) {
   const int64_t group = heads.q / heads.kv;
@@ -55,11 +73,8 @@ std::optional<AttentionShape> FittingShape(const CudaStep& step, const Heads& he
   constexpr Size kDecode[] = {
       {1, 8, 128, 2}, {1, 8, 128, 1}, {1, 4, 64, 1}, {1, 2, 32, 1}, {1, 1, 16, 1}};
   constexpr Size kPrefill[] = {{4, 1, 32, 2}, {4, 1, 32, 1}, {2, 1, 32, 1}, {1, 1, 16, 1}};
-  // What is rounded on its way to shared memory is there at once: a second stage gains nothing.
-  const bool copied = heads.k_cache.copied && heads.v_cache.copied;
   // A few tokens are mostly of as many sequences, whose keys one block should not read in turn.
   for (const Size& size : decode ? absl::MakeConstSpan(kDecode) : absl::MakeConstSpan(kPrefill)) {
-    if (size.stages > 1 && !copied) continue;
     AttentionShape shape = {
         .q_heads = heads.q,
         .kv_heads = heads.kv,
@@ -70,14 +85,15 @@ std::optional<AttentionShape> FittingShape(const CudaStep& step, const Heads& he
         .tile_keys = size.tile_keys,
         .stages = size.stages,
         .max_splits = 1,
-        .key_parts = heads.k_cache.parts,
-        .value_parts = heads.v_cache.parts,
+        .keys = heads.k_cache.shape,
+        .values = heads.v_cache.shape,
         .bias_dims = heads.k_bias.dims};
-    if (decode) {
-      // So many that one token keeps the GPU busy.
-      shape.max_splits =
-          std::clamp<int64_t>(CeilDiv(step.gpu().multiprocessors, shape.grid_y()), 1, kMostSplits);
-    }
+    // What passes through registers on its way to shared memory is there at once: a second stage
+    // gains nothing.
+    const bool copied = (heads.k_cache.copied || shape.codes(shape.keys, true)) &&
+                        (heads.v_cache.copied || shape.codes(shape.values, false));
+    if (shape.stages > 1 && !copied) continue;
+    if (decode) shape.max_splits = SplitsOf(step, shape);
     if (shape.shared_bytes() <= step.gpu().shared_per_block) return shape;
   }
   return std::nullopt;
@@ -151,7 +167,7 @@ absl::Status AddDecode(CudaStep& step, const Heads& heads, const AttentionShape&
       plan::Min(plan::CeilDivide(span, decode.tile_keys), plan::Constant(decode.max_splits));
   const int64_t tokens = std::min(kDecodeTokens, step.max_rows());
   const int64_t tiles = decode.grid_y() * CeilDiv(tokens, decode.tile_tokens);
-  const int64_t part_rows = tiles * decode.max_splits * decode.rows();
+  const int64_t part_rows = tiles * decode.max_splits * decode.tile_rows();
   Parts parts;
   RENGA_ASSIGN_OR_RETURN(parts.values,
                          step.Scratch("part_values", DType::kF32, part_rows * heads.dim));

@@ -12,13 +12,13 @@ namespace {
 struct CacheType {
   DType type;
   std::string_view element;
-  int parts;
+  KvShape shape;
   bool copied;
 };
 constexpr CacheType kTypes[] = {
-    {DType::kF16, "Half", 1, true},   {DType::kBF16, "Bfloat16", 1, true},
-    {DType::kF32, "float", 2, false}, {DType::kQ8_0, "Q8", 2, false},
-    {DType::kQ4_0, "Q4", 2, false},   {DType::kF8_E4M3, "E4m3", 1, false}};
+    {DType::kF16, "Half", {1}, true},          {DType::kBF16, "Bfloat16", {1}, true},
+    {DType::kF32, "float", {2}, false},        {DType::kQ8_0, "Q8", {2, 8, true}, false},
+    {DType::kQ4_0, "Q4", {2, 4, true}, false}, {DType::kF8_E4M3, "E4m3", {1, 8}, false}};
 
 constexpr auto kDTypes = [] {
   std::array<DType, std::size(kTypes)> types;
@@ -50,7 +50,7 @@ absl::StatusOr<CudaCache> CacheOf(const CudaStep& step, std::string_view name) {
                " has no kernel on GPUs; supported: ", StrJoin(names, " "), " (--kv-type)"));
   }
   CudaCache cache = {.element = std::string(found->element),
-                     .parts = found->parts,
+                     .shape = found->shape,
                      .copied = found->copied,
                      .buffer = step.operand(name)};
   if (Info(type).quantized) {

@@ -6,13 +6,14 @@
 
 #include "absl/status/statusor.h"
 #include "codegen/emit/cuda_step.h"
+#include "codegen/emit/kernel_shapes.h"
 
 namespace renga::codegen {
 
 struct CudaCache {
   std::string element;  // as a Config names it: "Half", "Q8", "Q4", "E4m3"
-  int parts = 1;        // numbers of 16 bits that a cached value becomes (kv_tile.cuh)
-  bool copied = false;  // whether it becomes them without passing through registers
+  KvShape shape;        // of a tile of it
+  bool copied = false;  // whether it becomes a tile's numbers without passing through registers
   int32_t buffer = -1;
   uint64_t scales_at = 0;  // bytes from the buffer's start (cache_layout.h); 0: there are none
 

@@ -87,16 +87,26 @@ constexpr int64_t MatmulWgmmaShared(int64_t tile_tokens, int64_t stages, int64_t
   return stages * tile_tokens * 128 + barriers + (splits > 1 ? barriers + 4 : 8 * stages);
 }
 
-// What the Config of attention says about sizes. `key_parts` and `value_parts` are 1 for caches in
-// f16, bf16 and f8_e4m3, 2 for f32, q8_0 and q4_0, and for keys whose bias is added.
+// A cache of keys or values as attention has a tile of it in shared memory: numbers of 16 bits,
+// `parts` a value (1 of f16, bf16 and f8_e4m3, 2 of f32, q8_0 and q4_0, and of keys whose bias is
+// added), or where a block has few rows (KvTileOf of kv_codes.cuh) what the cache holds, of
+// `code_bits` (0: never), where `scaled` with a scale for each 32.
+struct KvShape {
+  int parts = 1, code_bits = 0;
+  bool scaled = false;
+};
+
+// What the Config of attention says about sizes.
 struct AttentionShape {
   int64_t q_heads, kv_heads, head_dim;
   int64_t row_warps, key_warps, tile_tokens, tile_keys, stages, max_splits;
-  int key_parts = 1, value_parts = 1;
+  KvShape keys = {}, values = {};
   int64_t bias_dims = 0;  // of a head's bias of keys, that are turned; 0: there is none
 
   constexpr int64_t rows() const { return 16 * row_warps; }
   constexpr int64_t group() const { return q_heads / kv_heads; }
+  // Of a tile's rows those that can be there.
+  constexpr int64_t tile_rows() const { return tile_tokens * tile_heads(); }
   // Query heads of a token in a tile.
   constexpr int64_t tile_heads() const {
     return tile_tokens * group() <= rows() ? group() : rows() / tile_tokens;
@@ -107,17 +117,31 @@ struct AttentionShape {
   }
   constexpr int64_t threads() const { return 32 * row_warps * key_warps; }
   constexpr int64_t shared_bytes() const {
-    const int64_t pitch = (head_dim + 15) / 16 * 16 + 8, tile_rows = tile_tokens * tile_heads();
-    int64_t keys = 2 * pitch * key_parts * tile_keys * stages, join = 0;
+    const int64_t pitch = (head_dim + 15) / 16 * 16 + 8;
+    int64_t of_keys = stages * TileBytes(keys, true), join = 0;
     if (key_warps > 1 || max_splits > 1) {
-      keys = std::max(keys, 4 * pitch * key_warps * tile_rows);
-      join = Whole(8 * key_warps * tile_rows) + Whole(8 * max_splits * tile_rows) + 4;
+      of_keys = std::max(of_keys, 4 * pitch * key_warps * tile_rows());
+      join = Whole(8 * key_warps * tile_rows()) + Whole(8 * max_splits * tile_rows()) + 4;
     }
-    return keys + 2 * pitch * (value_parts * tile_keys * stages + 2 * rows()) + 4 * rows() +
+    return of_keys + stages * TileBytes(values, false) + 4 * pitch * rows() + 4 * rows() +
            (bias_dims > 0 ? Whole(join) + bias_bytes() : join);
+  }
+  // Whether a tile holds the cache's codes, which are copied there by themselves.
+  constexpr bool codes(const KvShape& cache, bool of_keys) const {
+    return cache.code_bits > 0 && row_warps == 1 && head_dim % 32 == 0 &&
+           !(of_keys && bias_dims > 0);
   }
 
  private:
+  constexpr int64_t TileBytes(const KvShape& cache, bool of_keys) const {
+    if (!codes(cache, of_keys)) {
+      return 2 * ((head_dim + 15) / 16 * 16 + 8) * cache.parts * tile_keys;
+    }
+    const int64_t words = head_dim * cache.code_bits / 32;
+    const int64_t unit = of_keys && cache.code_bits == 8 ? 8 : 4;
+    const int64_t pitch = words + (words % (2 * unit) == 0 ? unit : 0);
+    return tile_keys * (4 * pitch + (cache.scaled ? 2 * head_dim / 32 : 0));
+  }
   // KeyBias, kSteps 8.
   constexpr int64_t bias_bytes() const {
     return Whole(8 * bias_dims / 2) + 4 * 8 * bias_dims + 4 * tile_keys / 8 * head_dim;

@@ -14,15 +14,16 @@
 //
 // 16-bit operands of any range: the rows of q enter as a sum of two numbers, for f16 after a power
 // of two, so a cache in f16, bf16 or f8_e4m3 (which becomes f16) costs no digits beyond its own.
-// Caches in f32 or q8_0 become sums of two bf16, and keys in f16 whose bias is added here sums of
-// two f16. Weights of the sum (at most 1) are f16, or two bf16.
+// Caches in f32 become sums of two bf16, and keys in f16 whose bias is added here sums of two f16.
+// Weights of the sum (at most 1) are f16, or two bf16. Codes of q8_0 and q4_0 are operands as they
+// are where a block has 16 rows (kv_codes.cuh), their numbers sums of two bf16 where it has more.
 #pragma once
 
 #include "codegen/kernels/attention_join.cuh"
 #include "codegen/kernels/attention_keys.cuh"
 #include "codegen/kernels/attention_rows.cuh"
 #include "codegen/kernels/key_bias.cuh"
-#include "codegen/kernels/kv_tile.cuh"
+#include "codegen/kernels/kv_codes.cuh"
 
 namespace renga::kernels {
 
@@ -75,11 +76,13 @@ class AttentionKernel {
   static constexpr bool kKeyWarpsOnly = Config::kRowWarps == 1;  // every warp has all rows
   static_assert(kKeysOfWarp % 16 == 0 && kHeadDim % 2 == 0, "see above");
   static_assert(kStages == 1 || kStages == 2, "see above");
-  using KeyTile = KvTile<typename Config::KeyCache, kTileKeys, kHeadDim, Bias::kThere>;
-  using ValueTile = KvTile<typename Config::ValueCache, kTileKeys, kHeadDim>;
-  using Join = AttentionJoin<Config>;
+  using KeyTile = KvTileOf<typename Config::KeyCache, kTileKeys, kHeadDim, Config::kRowWarps, true,
+                           Bias::kThere>;
+  using ValueTile =
+      KvTileOf<typename Config::ValueCache, kTileKeys, kHeadDim, Config::kRowWarps, false, false>;
+  using Join = AttentionJoin<Config, ValueTile>;
   static_assert(!Bias::kThere || kStages == 1, "see above");
-  static constexpr int kPitch = KeyTile::kPitch;
+  static constexpr int kPitch = kPaddedDim + 8;  // of queries, as KvTile's
   static constexpr int kKeyHalves = kStages * KeyTile::kHalves;
   static constexpr int kSlotHalves = 2 * Join::kSlotFloats;
 
@@ -168,7 +171,9 @@ class AttentionKernel {
 #pragma unroll
       for (int r = 0; r < kAtOnce; ++r) {
         const int row = first + r * kWarps;
-        if (HasRow(row)) StoreQuery(row, in[r]);
+        if (!HasRow(row)) continue;
+        KeyTile::TurnQuery(in[r]);
+        StoreQuery(row, in[r]);
       }
     }
   }
@@ -192,7 +197,7 @@ class AttentionKernel {
       const auto high_x = KeyTile::Round(x), high_y = KeyTile::Round(y);
       const auto low_x = KeyTile::Round(x - ToFloat(high_x));
       const auto low_y = KeyTile::Round(y - ToFloat(high_y));
-      uint16_t* to = queries_ + row * kPitch + d;
+      uint16_t* to = queries_ + row * kPitch + (d < kHeadDim ? KeyTile::PlaceOfQuery(d) : d);
       *reinterpret_cast<uint32_t*>(to) = high_x.bits | static_cast<uint32_t>(high_y.bits) << 16;
       *reinterpret_cast<uint32_t*>(to + kRows * kPitch) =
           low_x.bits | static_cast<uint32_t>(low_y.bits) << 16;
@@ -219,8 +224,8 @@ class AttentionKernel {
       const int key = first + i;
       return key >= run.fresh && key < run.high ? KeyTile::kLeaveAlone : runs_.CellOf(run, key);
     };
-    LoadKeys(cell_of, 0, 0, kTileKeys);
-    LoadValues(cell_of, 0, 0, kTileKeys);
+    LoadKeys<true>(cell_of, 0, 0, kTileKeys);
+    LoadValues<true>(cell_of, 0, 0, kTileKeys);
   }
   // The rest of it.
   __device__ __forceinline__ void LoadFreshKeys(const KeyRun& run) {
@@ -231,28 +236,28 @@ class AttentionKernel {
       to = min(max(run.high - first, from), kTileKeys);
     }
     const auto cell_of = [&](int i) { return runs_.CellOf(run, first + i); };
-    LoadKeys(cell_of, 0, from, to);
+    LoadKeys<false>(cell_of, 0, from, to);
     CommitCopies();
-    LoadValues(cell_of, 0, from, to);
+    LoadValues<false>(cell_of, 0, from, to);
     CommitCopies();
   }
   __device__ __forceinline__ void LoadTile(const KeyRun& run, int stage) {
     const int first = run.tile * kTileKeys;
     const auto cell_of = [&](int i) { return runs_.CellOf(run, first + i); };
-    LoadKeys(cell_of, stage, 0, kTileKeys);
+    LoadKeys<false>(cell_of, stage, 0, kTileKeys);
     CommitCopies();
-    LoadValues(cell_of, stage, 0, kTileKeys);
+    LoadValues<false>(cell_of, stage, 0, kTileKeys);
     CommitCopies();
   }
 
-  template <typename CellOf>
+  template <bool kBeforeWait, typename CellOf>
   __device__ __forceinline__ void LoadKeys(CellOf cell_of, int stage, int from, int to) const {
-    Keys(stage).template Load<kThreads, Config::kKvHeads>(args_.k_cache, args_.k_scales,
-                                                          rows_.kv_head, from, to, cell_of, bias_);
+    Keys(stage).template Load<kThreads, Config::kKvHeads, kBeforeWait>(
+        args_.k_cache, args_.k_scales, rows_.kv_head, from, to, cell_of, bias_);
   }
-  template <typename CellOf>
+  template <bool kBeforeWait, typename CellOf>
   __device__ __forceinline__ void LoadValues(CellOf cell_of, int stage, int from, int to) const {
-    Values(stage).template Load<kThreads, Config::kKvHeads>(
+    Values(stage).template Load<kThreads, Config::kKvHeads, kBeforeWait>(
         args_.v_cache, args_.v_scales, rows_.kv_head, from, to, cell_of, AddNothing());
   }
 
@@ -281,7 +286,7 @@ class AttentionKernel {
       }
       WaitForCopies<2 * (kStages - 1)>();
       SyncThreads();  // its values are there, and all are done with its keys
-      if (any) AddValues(Values(stage), scores);
+      if (any) Values(stage).AddWeighted(key_warp_ * kKeysOfWarp, scores, output_);
       if (!more) return;
       if constexpr (kStages == 2) {
         stage = 1 - stage;
@@ -302,31 +307,9 @@ class AttentionKernel {
 #pragma unroll
       for (int i = 0; i < 4; ++i) scores[n][i] = 0;
     }
-    const int matrix = lane_ / 8, row = lane_ % 8;
-    const uint16_t* query =
-        queries_ + (row_warp_ * 16 + matrix % 2 * 8 + row) * kPitch + matrix / 2 * 8;
-    const uint16_t* key =
-        keys.at(0, key_warp_ * kKeysOfWarp + matrix / 2 * 8 + row, matrix % 2 * 8);
-#pragma unroll
-    for (int d = 0; d < kPaddedDim; d += 16) {
-      uint32_t high[4], low[4];
-      LoadMatrix4(high, query + d);
-      LoadMatrix4(low, query + kRows * kPitch + d);
-#pragma unroll
-      for (int n = 0; n < kKeysOfWarp / 8; n += 2) {
-#pragma unroll
-        for (int part = 0; part < KeyTile::kParts; ++part) {
-          uint32_t b[4];
-          LoadMatrix4(b, key + part * KeyTile::kPart + n * 8 * kPitch + d);
-          const uint32_t even[2] = {b[0], b[1]}, odd[2] = {b[2], b[3]};
-          KeyTile::Mma(scores[n], high, even);
-          KeyTile::Mma(scores[n + 1], high, odd);
-          if (part > 0) continue;  // the product of the lesser parts is below f32's last digit
-          KeyTile::Mma(scores[n], low, even);
-          KeyTile::Mma(scores[n + 1], low, odd);
-        }
-      }
-    }
+    const int matrix = lane_ / 8, row = row_warp_ * 16 + matrix % 2 * 8 + lane_ % 8;
+    keys.AddScores(queries_ + row * kPitch + matrix / 2 * 8, kRows * kPitch,
+                   key_warp_ * kKeysOfWarp, scores);
   }
 
   __device__ __forceinline__ bool Visible(int r, int key, int first, int end) const {
@@ -374,38 +357,6 @@ class AttentionKernel {
         for (int i = 2 * r; i < 2 * r + 2; ++i) {
           scores[n][i] = FastExp2(scores[n][i] - base);
           total_[r] += scores[n][i];
-        }
-      }
-    }
-  }
-
-  // output += weights v.
-  __device__ __forceinline__ void AddValues(const ValueTile& values,
-                                            const float (&weights)[kKeysOfWarp / 8][4]) {
-    const int matrix = lane_ / 8, row = lane_ % 8;
-#pragma unroll
-    for (int n = 0; n < kKeysOfWarp / 8; n += 2) {
-      uint32_t high[4], low[4];
-#pragma unroll
-      for (int i = 0; i < 4; ++i) {
-        const float first = weights[n + i / 2][i % 2 * 2],
-                    second = weights[n + i / 2][i % 2 * 2 + 1];
-        ValueTile::Split(first, second, high[i], low[i]);
-      }
-      const uint16_t* value =
-          values.at(0, key_warp_ * kKeysOfWarp + n * 8 + matrix % 2 * 8 + row, matrix / 2 * 8);
-#pragma unroll
-      for (int d = 0; d < kPaddedDim / 8; d += 2) {
-#pragma unroll
-        for (int part = 0; part < ValueTile::kParts; ++part) {
-          uint32_t b[4];
-          LoadMatrix4Transposed(b, value + part * ValueTile::kPart + d * 8);
-          const uint32_t even[2] = {b[0], b[1]}, odd[2] = {b[2], b[3]};
-          ValueTile::Mma(output_[d], high, even);
-          ValueTile::Mma(output_[d + 1], high, odd);
-          if (ValueTile::kHalf || part > 0) continue;  // a weight in f16 is one number
-          ValueTile::Mma(output_[d], low, even);
-          ValueTile::Mma(output_[d + 1], low, odd);
         }
       }
     }

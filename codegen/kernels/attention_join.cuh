@@ -12,8 +12,8 @@ struct alignas(8) RowStats {
   float largest, total;
 };
 
-// Config: as of attention.cuh.
-template <class Config>
+// Config: as of attention.cuh. ValueTile: whose output it takes.
+template <class Config, class ValueTile>
 class AttentionJoin {
  public:
   using Rows = AttentionRows<Config>;
@@ -36,33 +36,22 @@ class AttentionJoin {
   }
 
   // Of this lane's rows, row and row + 8: sums of weights and of weighted values, as the products
-  // left them, of all lanes' keys and of a row's columns n * 8 + 2 * (lane % 4), + 1. `slots` is
+  // left them, of all lanes' keys and of the columns that ValueTile::StoreRow knows. `slots` is
   // shared memory that all threads are done with; `splits` have something to add.
   __device__ __forceinline__ void Finish(float* slots, int splits, int row, int key_warp,
                                          const float (&largest)[2], const float (&total)[2],
                                          const float (&output)[kPaddedDim / 8][4]) const {
-    const int column = threadIdx.x % 4 * 2;
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
       const int at = row + 8 * r;
       if (!rows_.Has(at) || at >= Rows::kTileRows) continue;
       if constexpr (kAlone) {
-        const float inverse = InverseOf(at, largest[r], total[r]);
-        float* to = args_.y + rows_.PlaceOf(at) + column;
-#pragma unroll
-        for (int n = 0; n < kPaddedDim / 8; ++n) {
-          if (n * 8 + column >= kHeadDim) continue;
-          *reinterpret_cast<float2*>(to + n * 8) =
-              make_float2(output[n][2 * r] * inverse, output[n][2 * r + 1] * inverse);
-        }
+        ValueTile::StoreRow(output, r, InverseOf(at, largest[r], total[r]),
+                            args_.y + rows_.PlaceOf(at));
       } else {
-        if (column == 0) warp_stats_[key_warp * Rows::kTileRows + at] = {largest[r], total[r]};
-        float* to = slots + (key_warp * Rows::kTileRows + at) * kPitch + column;
-#pragma unroll
-        for (int n = 0; n < kPaddedDim / 8; ++n) {
-          *reinterpret_cast<float2*>(to + n * 8) =
-              make_float2(output[n][2 * r], output[n][2 * r + 1]);
-        }
+        const int slot = key_warp * Rows::kTileRows + at;
+        if (threadIdx.x % 4 == 0) warp_stats_[slot] = {largest[r], total[r]};
+        ValueTile::StoreRow(output, r, 1.0f, slots + slot * kPitch);
       }
     }
     if constexpr (!kAlone) {
@@ -107,7 +96,7 @@ class AttentionJoin {
   }
   // Of a split's rows among those of all tiles and splits.
   __device__ __forceinline__ int64_t PartRow(int split, int row) const {
-    return (Tile() * gridDim.x + split) * Rows::kRows + row;
+    return (Tile() * gridDim.x + split) * Rows::kTileRows + row;
   }
 
   // What a total relative to 2^largest is multiplied with: with the sink, and 0 where nothing is
@@ -174,7 +163,7 @@ class AttentionJoin {
 #pragma unroll
       for (int i = 0; i < kAtOnce; ++i) {
         if (first + i < splits) {
-          parts[i] = LoadFromL2(reinterpret_cast<const Piece*>(from + i * Rows::kRows * kHeadDim));
+          parts[i] = LoadFromL2(reinterpret_cast<const Piece*>(from + i * Rows::kTileRows * kHeadDim));
         }
       }
     };

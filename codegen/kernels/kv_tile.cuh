@@ -6,6 +6,13 @@
 
 namespace renga::kernels {
 
+// Two numbers as pairs of bf16: what their upper 8 digits are, and the next 8.
+__device__ __forceinline__ void SplitBfloat16(float first, float second, uint32_t& high,
+                                              uint32_t& low) {
+  high = ToBfloat16Pair(first, second);
+  low = ToBfloat16Pair(first - FloatOfBits(high << 16), second - FloatOfBits(high & 0xffff0000u));
+}
+
 // For Load.
 struct AddNothing {
   template <int kCount>
@@ -41,18 +48,10 @@ class KvTile {
   // `tile` is shared memory: kHalves of 16 bits, at a multiple of 16 bytes.
   __device__ __forceinline__ explicit KvTile(uint16_t* tile) : tile_(tile) {}
 
-  __device__ __forceinline__ const uint16_t* at(int part, int key, int d) const {
-    return tile_ + part * kPart + key * kPitch + d;
-  }
-
-  static __device__ __forceinline__ void Mma(float (&c)[4], const uint32_t (&a)[4],
-                                             const uint32_t (&b)[2]) {
-    if constexpr (kHalf) {
-      MmaF16(c, a, b);
-    } else {
-      MmaBf16(c, a, b);
-    }
-  }
+  // Where a row of queries has number d.
+  static __device__ __forceinline__ int PlaceOfQuery(int d) { return d; }
+  template <int kPairs>
+  static __device__ __forceinline__ void TurnQuery(float2 (&)[kPairs]) {}
   static __device__ __forceinline__ auto Round(float x) {
     if constexpr (kHalf) {
       return ToHalf(x);
@@ -60,17 +59,6 @@ class KvTile {
       return ToBfloat16(x);
     }
   }
-  // A pair of weights, at most 1, as one f16 each, or two bf16.
-  static __device__ __forceinline__ void Split(float first, float second, uint32_t& high,
-                                               uint32_t& low) {
-    if constexpr (kHalf) {
-      high = ToHalf2(first, second).bits;
-      low = 0;
-    } else {
-      SplitBfloat16(first, second, high, low);
-    }
-  }
-
   // Zeros from kHeadDim to kPaddedDim, which Load leaves alone.
   __device__ __forceinline__ void ClearPadding() const {
     constexpr int kRest = kPaddedDim - kHeadDim;
@@ -84,8 +72,9 @@ class KvTile {
   // Rows from `first` to `end`, row i from cell cell_of(i). By all threads; some of it
   // asynchronously, so commit and wait. What a thread reads is under way together: first the cells
   // of some pieces, then the pieces. Where nothing is copied or widened, addend.Add(i, d, x) may
-  // change the numbers d, d + 1, ... of row i, an array of float, on their way.
-  template <int kThreads, int kHeads, typename CellOf, typename Addend>
+  // change the numbers d, d + 1, ... of row i, an array of float, on their way. kEarly: before
+  // WaitForPreviousKernel.
+  template <int kThreads, int kHeads, bool kEarly, typename CellOf, typename Addend>
   __device__ __forceinline__ void Load(const void* values, const Half* scales, int head, int first,
                                        int end, CellOf cell_of, const Addend& addend) const {
     constexpr int kAtOnce = kBlocks ? 1 : 4;
@@ -134,7 +123,98 @@ class KvTile {
     }
   }
 
+  // scores += q k of 8 * kCount keys from `first_key` on, by one warp: rows and columns as mma has
+  // them. `query` is this lane's of LoadMatrix4, with the lesser parts `low` further on.
+  template <int kCount>
+  __device__ __forceinline__ void AddScores(const uint16_t* query, int low, int first_key,
+                                            float (&scores)[kCount][4]) const {
+    const int matrix = threadIdx.x % 32 / 8, row = threadIdx.x % 8;
+    const uint16_t* key = At(first_key + matrix / 2 * 8 + row, matrix % 2 * 8);
+#pragma unroll
+    for (int d = 0; d < kPaddedDim; d += 16) {
+      uint32_t high_q[4], low_q[4];
+      LoadMatrix4(high_q, query + d);
+      LoadMatrix4(low_q, query + low + d);
+#pragma unroll
+      for (int n = 0; n < kCount; n += 2) {
+#pragma unroll
+        for (int part = 0; part < kParts; ++part) {
+          uint32_t b[4];
+          LoadMatrix4(b, key + part * kPart + n * 8 * kPitch + d);
+          const uint32_t even[2] = {b[0], b[1]}, odd[2] = {b[2], b[3]};
+          Mma(scores[n], high_q, even);
+          Mma(scores[n + 1], high_q, odd);
+          if (part > 0) continue;  // the product of the lesser parts is below f32's last digit
+          Mma(scores[n], low_q, even);
+          Mma(scores[n + 1], low_q, odd);
+        }
+      }
+    }
+  }
+
+  // output += weights v, likewise: weights at most 1, as scores are; output[n] is columns 8 n and
+  // so on.
+  template <int kCount>
+  __device__ __forceinline__ void AddWeighted(int first_key, const float (&weights)[kCount][4],
+                                              float (&output)[kPaddedDim / 8][4]) const {
+    const int matrix = threadIdx.x % 32 / 8, row = threadIdx.x % 8;
+#pragma unroll
+    for (int n = 0; n < kCount; n += 2) {
+      uint32_t high[4], low[4];
+#pragma unroll
+      for (int i = 0; i < 4; ++i) {
+        const float first = weights[n + i / 2][i % 2 * 2],
+                    second = weights[n + i / 2][i % 2 * 2 + 1];
+        if constexpr (kHalf) {
+          high[i] = ToHalf2(first, second).bits;
+        } else {
+          SplitBfloat16(first, second, high[i], low[i]);
+        }
+      }
+      const uint16_t* value = At(first_key + n * 8 + matrix % 2 * 8 + row, matrix / 2 * 8);
+#pragma unroll
+      for (int d = 0; d < kPaddedDim / 8; d += 2) {
+#pragma unroll
+        for (int part = 0; part < kParts; ++part) {
+          uint32_t b[4];
+          LoadMatrix4Transposed(b, value + part * kPart + d * 8);
+          const uint32_t even[2] = {b[0], b[1]}, odd[2] = {b[2], b[3]};
+          Mma(output[d], high, even);
+          Mma(output[d + 1], high, odd);
+          if (kHalf || part > 0) continue;  // a weight in f16 is one number
+          Mma(output[d], low, even);
+          Mma(output[d + 1], low, odd);
+        }
+      }
+    }
+  }
+
+  // What the output has of this lane's row `r` (0, 1), times a factor, to that row.
+  static __device__ __forceinline__ void StoreRow(const float (&output)[kPaddedDim / 8][4], int r,
+                                                  float factor, float* to) {
+    const int column = threadIdx.x % 4 * 2;
+#pragma unroll
+    for (int n = 0; n < kPaddedDim / 8; ++n) {
+      if (n * 8 + column >= kHeadDim) continue;
+      *reinterpret_cast<float2*>(to + n * 8 + column) =
+          make_float2(output[n][2 * r] * factor, output[n][2 * r + 1] * factor);
+    }
+  }
+
  private:
+  __device__ __forceinline__ const uint16_t* At(int key, int d) const {
+    return tile_ + key * kPitch + d;
+  }
+
+  static __device__ __forceinline__ void Mma(float (&c)[4], const uint32_t (&a)[4],
+                                             const uint32_t (&b)[2]) {
+    if constexpr (kHalf) {
+      MmaF16(c, a, b);
+    } else {
+      MmaBf16(c, a, b);
+    }
+  }
+
   // Elements that a thread moves at once: what becomes 16 bytes of f16 or bf16, or less, four of
   // others, and a block of those that are turned as one.
   static constexpr bool kBlocks = kIsSame<Element, Q4>;
@@ -146,12 +226,6 @@ class KvTile {
 
   __device__ __forceinline__ uint16_t* PlaceOf(int chunk) const {
     return tile_ + chunk / kChunks * kPitch + chunk % kChunks * kChunk;
-  }
-
-  static __device__ __forceinline__ void SplitBfloat16(float first, float second, uint32_t& high,
-                                                       uint32_t& low) {
-    high = ToBfloat16Pair(first, second);
-    low = ToBfloat16Pair(first - FloatOfBits(high << 16), second - FloatOfBits(high & 0xffff0000u));
   }
 
   static __device__ __forceinline__ void CopyOrClear(uint16_t* to, const uint16_t* from,

@@ -174,6 +174,27 @@ TEST(GpuLowering, AnyPairOfCacheTypesLowers) {
   }
 }
 
+// One token's blocks run all at a time: a block more than the 132 multiprocessors hold, and the
+// last starts where the first ends.
+TEST(GpuLowering, ATokensAttentionIsOneWaveOfBlocks) {
+  TempFolder folder;
+  const std::string path = Llama8b::Write(folder, "8b.gguf");
+  for (const DType type : {DType::kF16, DType::kQ8_0, DType::kF8_E4M3}) {
+    SCOPED_TRACE(Name(type));
+    CompileOptions options;
+    options.target = "sm_90a";
+    options.only_lower = true;
+    options.context = 32768;
+    options.k_type = options.v_type = type;
+    const absl::StatusOr<plan::Plan> plan = LowerHeader(path, options);
+    ASSERT_TRUE(plan.ok()) << plan.status();
+    const plan::GpuKernel* kernel = KernelStarting(*plan, "attention_");
+    ASSERT_NE(kernel, nullptr);
+    EXPECT_THAT(kernel->source, AllOf(HasSubstr("kMaxSplits = 16;"), HasSubstr("kKvHeads = 8,"),
+                                      HasSubstr("kTileKeys = 128, kStages = 2,")));
+  }
+}
+
 TEST(GpuLowering, UnknownTargetsAreNamed) {
   EXPECT_THAT(ToStd(LowerModel(kStories, "sm_70").status().message()),
               HasSubstr("target: expected one of cpu, sm_80, sm_86, sm_89, sm_90a, "

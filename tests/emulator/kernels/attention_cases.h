@@ -7,10 +7,12 @@
 #include <optional>
 #include <ostream>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
 #include "codegen/emit/kernel_shapes.h"
+#include "ir/base/strings.h"
 #include "tests/emulator/kernels/rope_reference.h"
 
 namespace renga::emulator {
@@ -37,9 +39,14 @@ struct AttentionCase {
   int MaxSplits() const { return *std::max_element(splits.begin(), splits.end()); }
 
   codegen::AttentionShape Shape() const {
-    const auto parts = [](const std::string& e) {
-      return e == "Half" || e == "Bfloat16" || e == "E4m3" ? 1 : 2;
+    const auto shape = [](const std::string& e) -> codegen::KvShape {
+      if (e == "Q8") return {2, 8, true};
+      if (e == "Q4") return {2, 4, true};
+      if (e == "E4m3") return {1, 8, false};
+      return {e == "float" ? 2 : 1};
     };
+    codegen::KvShape keys = shape(k_cache);
+    if (bias) keys.parts = 2;
     return {.q_heads = q_heads,
             .kv_heads = kv_heads,
             .head_dim = head_dim,
@@ -49,8 +56,8 @@ struct AttentionCase {
             .tile_keys = tile_keys,
             .stages = stages,
             .max_splits = MaxSplits(),
-            .key_parts = bias ? 2 : parts(k_cache),
-            .value_parts = parts(v_cache),
+            .keys = keys,
+            .values = shape(v_cache),
             .bias_dims = bias ? bias->dims : 0};
   }
   double Scale() const { return 1 / std::sqrt(head_dim); }
@@ -546,6 +553,27 @@ inline std::vector<AttentionCase> AttentionCases() {
        .positions = {0},
        .stages = 1},
   };
+  // Codes of few rows: all widths of their scales' copies, pitches with and without padding, two
+  // tiles under way, keys that the step itself writes, rows that only some groups of lanes have.
+  for (const auto& [keys, values, head_dim] :
+       std::vector<std::tuple<std::string, std::string, int>>{
+           {"Q8", "Q4", 128}, {"Q4", "Q8", 128}, {"Q8", "Q8", 96}, {"E4m3", "Q8", 64}}) {
+    all.push_back({.name = StrCat("codes_", keys, "_", values, "_", head_dim),
+                   .q_heads = 6,
+                   .kv_heads = 2,
+                   .head_dim = head_dim,
+                   .k_cache = keys,
+                   .v_cache = values,
+                   .row_warps = 1,
+                   .key_warps = 2,
+                   .tile_tokens = 1,
+                   .tile_keys = 32,
+                   .splits = {1, 3},
+                   .sequences = {1, 0, 0},
+                   .positions = {130, 40, 41},
+                   .sinks = head_dim == 128,
+                   .fused_alone = true});
+  }
   // Other types beside E4m3, each once, since tiles of keys and of values know nothing of each
   // other: a few tokens where it is of keys, many where of values.
   for (const std::string other : {"Half", "Q8", "Q4"}) {

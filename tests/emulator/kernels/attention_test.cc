@@ -316,7 +316,7 @@ void TestAttention(const AttentionCase& c, int splits, unsigned blocks) {
       LaunchParts(c, span, args, k_bias, &run);
       return testing::Test::HasFatalFailure() ? std::vector<float>() : run.Read(args.y, q_count);
     }
-    const size_t rows = size_t{grid_y} * grid_z * splits * shape.rows();
+    const size_t rows = size_t{grid_y} * grid_z * splits * shape.tile_rows();
     args.part_values = run.Output<float>("part_values", rows * c.head_dim);
     args.part_stats = run.Output<float>("part_stats", rows * 2);
     const std::vector<uint32_t> zeros(grid_y * grid_z);
