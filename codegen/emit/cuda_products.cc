@@ -7,7 +7,14 @@
 namespace renga::codegen {
 namespace {
 
-constexpr int64_t kHalfRowsThreads = 256;
+// Threads of a row that becomes f16: so many that a thread has some 16 numbers of it, all on their
+// way at a time.
+int64_t HalfRowsThreads(int64_t pitch) {
+  constexpr int64_t kLeast = 256, kMost = 1024, kNumbers = 16;
+  int64_t threads = kLeast;
+  while (threads < kMost && threads * kNumbers < pitch) threads *= 2;
+  return threads;
+}
 
 std::string TargetNames(const GpuLimits& gpu) {
   std::vector<std::string_view> names;
@@ -28,24 +35,29 @@ std::string ProductText(const ProductWeight& weight, const HalfRowsOf& x) {
 constexpr int64_t kTwoPartWeights = int64_t{1} << 24;
 
 // Tiles and warps of a matrix product. Few rows: as many blocks as a multiprocessor each, for what
-// is under way of the weights is so much a block; its eight warps divide its tiles and k. More
-// blocks than that would read x more often than they gain. Many: a block does 128 rows of weights
+// is under way of the weights is so much a block; its warps divide its tiles and k, 16 of them
+// where there are no more blocks than multiprocessors, else eight, of which two blocks fit. More
+// blocks than that would read x more often than they gain. Rows of x come from L2 eight chunks
+// ahead: a chunk is less work than the way there is long. Many: a block does 128 rows of weights
 // by 64 rows of x; a weight of fewer rows takes fewer warps.
 MatmulShape ShapeOf(const GpuLimits& gpu, bool few, const ProductWeight& weight) {
   MatmulShape shape = {.step_blocks = weight.layout.step_blocks};
   if (few) {
-    constexpr int64_t kWarps = 8;
+    const int64_t warps = weight.layout.tiles > 2 * gpu.multiprocessors ? 8 : 16;
     shape.tile_tokens = kFewRows;
     shape.row_tiles = 1;
     shape.row_warps = 1;
     while (shape.row_warps < 4 && weight.layout.tiles > gpu.multiprocessors * shape.row_warps) {
       shape.row_warps *= 2;
     }
-    shape.depth_warps = kWarps / shape.row_warps;
+    shape.depth_warps = warps / shape.row_warps;
     while (shape.depth_warps > 1 && weight.layout.steps < 2 * shape.depth_warps) {
       shape.depth_warps /= 2;
     }
-    shape.stages = 3;
+    constexpr int64_t kMostStages = 8;
+    for (shape.stages = 3; shape.stages < kMostStages; ++shape.stages) {
+      if (shape.shared_bytes_of(shape.stages + 1) > gpu.shared_per_block) break;
+    }
     return shape;
   }
   // The codes of these two take more registers.
@@ -350,22 +362,23 @@ std::vector<ManyRows> ManyRowsVariants(const CudaStep& step, std::string_view wa
 
 void AddHalfRows(CudaStep& step, Matmul matmul, const HalfRowsOf& half, int64_t k) {
   const bool normed = step.has("norm"), wgmma = matmul == Matmul::kWgmma;
+  const int64_t threads = HalfRowsThreads(half.pitch);
   step.Launch({
-      .kernel =
-          {.header = "matmul",
-           .call = "HalfRows<Config>",
-           .args = "HalfRowsArgs",
-           .detail = StrCat("half_rows_", k, normed ? "_norm" : "", wgmma ? "_wgmma" : ""),
-           .config = {StrCat("static constexpr int kK = ", k, ", kPaddedK = ", half.pitch,
-                             ", kXParts = ", half.x_parts, ", kThreads = ", kHalfRowsThreads, ";"),
-                      StrCat("static constexpr bool kNorm = ", normed ? "true" : "false",
-                             ", kWgmmaOrder = ", wgmma ? "true" : "false", ";"),
-                      StrCat("static constexpr float kEps = ", FloatText(NormEps(step)), ";")},
-           .threads = kHalfRowsThreads,
-           .ir = StrCat("f16 rows of x", half.x_parts == 2 ? ", in two parts" : "",
-                        normed ? ", normed" : "", ", before a product")},
+      .kernel = {.header = "half_rows",
+                 .call = "HalfRows<Config>",
+                 .args = "HalfRowsArgs",
+                 .detail = StrCat("half_rows_", k, normed ? "_norm" : "", wgmma ? "_wgmma" : ""),
+                 .config = {StrCat("static constexpr int kK = ", k, ", kPaddedK = ", half.pitch,
+                                   ", kXParts = ", half.x_parts, ", kThreads = ", threads, ";"),
+                            StrCat("static constexpr bool kNorm = ", normed ? "true" : "false",
+                                   ", kWgmmaOrder = ", wgmma ? "true" : "false", ";"),
+                            StrCat("static constexpr float kEps = ", FloatText(NormEps(step)),
+                                   ";")},
+                 .threads = threads,
+                 .ir = StrCat("f16 rows of x", half.x_parts == 2 ? ", in two parts" : "",
+                              normed ? ", normed" : "", ", before a product")},
       .grid_x = step.rows(),
-      .shared = plan::Constant(8 * kHalfRowsThreads / 32),
+      .shared = plan::Constant(8 * threads / 32),
       .args = {Pointer("x", step.operand("x")), Pointer("norm", step.operand("norm")),
                Pointer("y", half.values), Pointer("factors", half.factors)},
   });

@@ -72,9 +72,10 @@ struct MatmulShape {
   // Grid: tiles / tiles_of_block(), tokens / tile_tokens, both rounded up. Block: threads().
   constexpr int64_t tiles_of_block() const { return row_tiles * row_warps; }
   constexpr int64_t threads() const { return 32 * row_warps * depth_warps; }
-  constexpr int64_t shared_bytes() const {
+  constexpr int64_t shared_bytes() const { return shared_bytes_of(stages); }
+  constexpr int64_t shared_bytes_of(int64_t with_stages) const {
     const int64_t pitch = step_blocks == 1 ? 32 : 96;
-    return 2 * stages * depth_warps * tile_tokens * pitch +
+    return 2 * with_stages * depth_warps * tile_tokens * pitch +
            (depth_warps > 1 ? 4 * 16 * tiles_of_block() * tile_tokens : 0);
   }
 };

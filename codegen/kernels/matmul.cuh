@@ -15,61 +15,6 @@
 
 namespace renga::kernels {
 
-// Rows of x, perhaps normed, as f16 with a factor: what StagedRows does, in global memory. With two
-// parts a row's kPaddedK numbers are followed by as many that hold what rounding left of them.
-// Config: kK, kPaddedK (what its readers' weights have at most); kXParts (1 or 2); kWgmmaOrder
-// (whether for matmul_wgmma, then kPaddedK is a multiple of 64); kNorm, kEps; kThreads. Grid: rows.
-template <class Config>
-__device__ __forceinline__ void HalfRows(const HalfRowsArgs& args) {
-  constexpr int kK = Config::kK, kWarps = Config::kThreads / 32;
-  SharedArena arena;
-  float* partial = arena.Take<float>(2 * kWarps);
-  WaitForPreviousKernel();
-  LetNextKernelStart();
-  const float* x = args.x + static_cast<int64_t>(blockIdx.x) * kK;
-  Half* y = args.y + static_cast<int64_t>(blockIdx.x) * (Config::kXParts * Config::kPaddedK);
-  const auto normed = [&](float value, int k) {
-    return Config::kNorm ? value * args.norm[k] : value;
-  };
-  float squares = 0, largest = 0;
-#pragma unroll 4
-  for (int k = threadIdx.x; k < kK; k += Config::kThreads) {
-    const float value = LoadFromL2(x + k);
-    squares += value * value;
-    largest = max(largest, fabsf(normed(value, k)));
-  }
-  squares = WarpSum(squares);
-  largest = WarpMax(largest);
-  if (threadIdx.x % 32 == 0) {
-    partial[threadIdx.x / 32 * 2] = squares;
-    partial[threadIdx.x / 32 * 2 + 1] = largest;
-  }
-  SyncThreads();
-  squares = 0;
-  for (int w = 0; w < kWarps; ++w) {
-    squares += partial[2 * w];
-    largest = max(largest, partial[2 * w + 1]);
-  }
-  const RowScale row = ScaleOfLargest(largest);
-#pragma unroll 4
-  for (int k = threadIdx.x; k < Config::kPaddedK; k += Config::kThreads) {
-    // wgmma wants of each 32 what lane q of decoding has at 8 q + 4 h + c where lane q of its own A
-    // has it.
-    const int q = k % 32 / 8, h = k % 8 / 4, c = k % 4;
-    const int place = Config::kWgmmaOrder ? k / 32 * 32 + 16 * h + c / 2 * 8 + 2 * q + c % 2 : k;
-    const float scaled = k < kK ? normed(LoadFromL2(x + k), k) * row.scale : 0.0f;
-    const Half high = ToHalf(scaled);
-    y[place] = high;
-    if constexpr (Config::kXParts == 2) {
-      y[Config::kPaddedK + place] = ToHalf(scaled - ToFloat(high));
-    }
-  }
-  if (threadIdx.x == 0) {
-    args.factors[blockIdx.x] =
-        row.inverse * (Config::kNorm ? FastRsqrt(squares * (1.0f / kK) + Config::kEps) : 1.0f);
-  }
-}
-
 // Where a sum of a product goes.
 template <class Weight>
 __device__ __forceinline__ void StoreProduct(const MatmulArgs& args, int row, int t, float sum,

@@ -100,7 +100,7 @@ std::string HalfRowsName(const Shape& shape, bool wgmma) {
 
 std::string HalfRowsText(const Shape& shape, bool wgmma) {
   return StrCat(
-      R"(#include "codegen/kernels/matmul.cuh"
+      R"(#include "codegen/kernels/half_rows.cuh"
 using namespace renga::kernels;
 struct Config {
   static constexpr int kK = )",

@@ -42,6 +42,9 @@ const MatmulCase kCases[] = {
     {DType::kQ4_K, 100, 512, 66, 64, 2, 2, 1, 4, true},
     {DType::kQ5_K, 33, 512, 10, 16, 1, 2, 1, 2},
     {DType::kQ6_K, 33, 512, 10, 16, 1, 2, 2, 2},
+    // Rows that HalfRows takes a number at a time, with a norm; and that its threads cannot keep.
+    {DType::kF16, 20, 171, 5, 8, 1, 1, 1, 2, true},
+    {DType::kQ8_0, 18, 2304, 3, 8, 1, 1, 2, 3, true},
     // x in two parts: chunks of 64 and of 32 k, warps that divide k, x with longer rows; more and
     // fewer stages than parts.
     {DType::kF16, 70, 172, 21, 16, 2, 1, 1, 3, true, false, false, 0, 2},
@@ -67,7 +70,7 @@ struct Config {
           ", kStages = ", c.stages, ";\n};\nextern \"C\" __global__ void ", c.Name(),
           "(const MatmulArgs args) { Matmul<Config>(args); }\n");
       texts[StrCat("half_rows_", c.Name())] = StrCat(
-          R"(#include "codegen/kernels/matmul.cuh"
+          R"(#include "codegen/kernels/half_rows.cuh"
 using namespace renga::kernels;
 struct Config {
   static constexpr int kK = )",

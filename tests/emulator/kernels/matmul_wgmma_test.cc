@@ -74,7 +74,7 @@ struct Config {
           "(const __grid_constant__ MatmulWgmmaArgs args) { "
           "MatmulWgmma<Config>(args); }\n");
       texts[StrCat("half_rows_", c.Name())] = StrCat(
-          R"(#include "codegen/kernels/matmul.cuh"
+          R"(#include "codegen/kernels/half_rows.cuh"
 using namespace renga::kernels;
 struct Config {
   static constexpr int kK = )",
