@@ -227,14 +227,20 @@ absl::StatusOr<ProductWeight> WeightOf(const CudaStep& step, std::string_view na
 }
 
 int64_t ProductWarps(const GpuLimits& gpu, const MmaLayout& layout, int64_t tiles) {
-  // Where a multiprocessor has a single tile, its warps have all of it under way.
-  if (layout.steps >= 16 && tiles <= gpu.multiprocessors) return 16;
-  return layout.steps >= 8 ? 8 : 4;
+  // Where a multiprocessor has a single tile, its warps have all of it under way. And a row of x
+  // that eight warps cannot keep in registers (32 a thread) is so long that two or more of them
+  // leave no room for a second block, which would come when the first has ended and read x again:
+  // two rows of 14,336 took 1.6 times as long as one, four 2.4 times.
+  constexpr int64_t kFewWarps = 8, kManyWarps = 16;
+  const bool long_rows = layout.padded_k() > 32 * 32 * kFewWarps;
+  if (layout.steps >= 16 && (tiles <= gpu.multiprocessors || long_rows)) return kManyWarps;
+  return layout.steps >= 8 ? kFewWarps : 4;
 }
 
-int64_t ProductBlocks(const GpuLimits& gpu, int64_t tiles) {
-  // As few waves as two blocks a multiprocessor allow, and equal ones.
-  const int64_t waves = CeilDiv(tiles, 2 * gpu.multiprocessors);
+int64_t ProductBlocks(const GpuLimits& gpu, int64_t tiles, int64_t warps) {
+  // As few waves as the multiprocessors allow, at most two blocks in each, and equal ones.
+  const int64_t waves =
+      CeilDiv(tiles, std::min<int64_t>(2, ProductBlocksPerSm(warps)) * gpu.multiprocessors);
   return CeilDiv(tiles, waves);
 }
 

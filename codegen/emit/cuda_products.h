@@ -38,7 +38,7 @@ absl::StatusOr<ProductWeight> WeightOf(const CudaStep& step, std::string_view na
 // steps of a tile, enough blocks for every multiprocessor. `tiles` are those of all its weights.
 int64_t ProductWarps(const GpuLimits& gpu, const MmaLayout& layout, int64_t tiles);
 inline int64_t ProductBlocksPerSm(int64_t warps) { return 16 / warps; }  // 128 registers a thread
-int64_t ProductBlocks(const GpuLimits& gpu, int64_t tiles);
+int64_t ProductBlocks(const GpuLimits& gpu, int64_t tiles, int64_t warps);
 
 // The largest of most, most / 2, ... 1 rows for which `shared(rows)` bytes fit a block; 0 where not
 // even those of one row do.

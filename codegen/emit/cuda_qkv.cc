@@ -103,7 +103,8 @@ int64_t WarpsOf(const GpuLimits& gpu, const Qkv& qkv) {
 // The blocks of a grid divided among the three weights, by their tiles.
 std::array<int64_t, 3> DivideBlocks(const GpuLimits& gpu, const Qkv& qkv) {
   const std::array<int64_t, 3> tiles = {qkv.q.layout.tiles, qkv.k.layout.tiles, qkv.v.layout.tiles};
-  const int64_t all = tiles[0] + tiles[1] + tiles[2], blocks = ProductBlocks(gpu, all);
+  const int64_t all = tiles[0] + tiles[1] + tiles[2],
+                blocks = ProductBlocks(gpu, all, WarpsOf(gpu, qkv));
   std::array<int64_t, 3> divided;
   for (size_t i = 0; i < 3; ++i) divided[i] = std::max<int64_t>(1, tiles[i] * blocks / all);
   return divided;
