@@ -51,11 +51,13 @@ MatmulShape ShapeOf(const GpuLimits& gpu, bool few, const ProductWeight& weight)
       shape.row_warps *= 2;
     }
     shape.depth_warps = warps / shape.row_warps;
-    while (shape.depth_warps > 1 && weight.layout.steps < 2 * shape.depth_warps) {
+    constexpr int64_t kLeastStages = 3, kMostStages = 8;
+    while (shape.depth_warps > 1 &&
+           (weight.layout.steps < 2 * shape.depth_warps ||
+            shape.shared_bytes_of(kLeastStages) > gpu.shared_per_block)) {
       shape.depth_warps /= 2;
     }
-    constexpr int64_t kMostStages = 8;
-    for (shape.stages = 3; shape.stages < kMostStages; ++shape.stages) {
+    for (shape.stages = kLeastStages; shape.stages < kMostStages; ++shape.stages) {
       if (shape.shared_bytes_of(shape.stages + 1) > gpu.shared_per_block) break;
     }
     return shape;
