@@ -55,6 +55,15 @@ plan::GpuKernel MakeGpuKernel(const CudaKernel& kernel, std::string_view ir,
           .images = {}};
 }
 
+std::string WithOneBlockPerSm(std::string_view source) {
+  constexpr std::string_view kBounds = "__launch_bounds__(";
+  const size_t at = source.find(kBounds), end = source.find(')', at);
+  const size_t comma = source.find(", ", at);
+  if (at == source.npos || end == source.npos || comma >= end) return "";
+  if (source.substr(comma + 2, end - comma - 2) == "1") return "";
+  return StrCat(source.substr(0, comma), ", 1", source.substr(end));
+}
+
 std::string OperatorText(const Graph& graph, const Node& node) {
   std::vector<std::string> results, operands, attrs;
   for (const ValueId id : node.results) results.push_back(ToString(graph.value(id).type));

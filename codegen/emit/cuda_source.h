@@ -34,6 +34,10 @@ struct CudaKernel {
 plan::GpuKernel MakeGpuKernel(const CudaKernel& kernel, std::string_view ir,
                               std::string_view range);
 
+// The source of a GpuKernel for one block a multiprocessor, which leaves a thread all registers that
+// a block can have; empty where that is what it asks for, or where it says nothing.
+std::string WithOneBlockPerSm(std::string_view source);
+
 // The node's operator with types in place of names, equal for all layers:
 //   f32[T,896] = norm_linear(f32[T,896], f32[896], q5_0[896,896], bias=f32[896]) {eps=1e-06}
 std::string OperatorText(const Graph& graph, const Node& node);

@@ -3,6 +3,7 @@
 #include <utility>
 #include <vector>
 
+#include "codegen/emit/cuda_source.h"
 #include "ir/base/status.h"
 #include "runtime/plan/launch.h"
 #include "runtime/plan/pack_weight.h"
@@ -78,6 +79,7 @@ absl::StatusOr<PlanKernels> BuildPlanKernels(const NvrtcLibrary& library,
       requests.push_back({{.name = kernel.name,
                            .context = kernel.ir,
                            .text = kernel.source,
+                           .relaxed = WithOneBlockPerSm(kernel.source),
                            .threads = kernel.threads,
                            .dynamic_shared = shared[i]},
                           target});
@@ -95,7 +97,7 @@ absl::StatusOr<PlanKernels> BuildPlanKernels(const NvrtcLibrary& library,
   }
   RENGA_RETURN_IF_ERROR(plan::Validate(*plan));
   return PlanKernels{static_cast<int64_t>(plan->gpu.kernels.size()), build.compiled, build.cached,
-                     build.seconds};
+                     build.relaxed, build.seconds};
 }
 
 }  // namespace renga::codegen

@@ -13,6 +13,9 @@ struct PlanKernels {
   int64_t kernels = 0;   // of the plan
   int64_t compiled = 0;  // by NVRTC, of kernels x targets
   int64_t cached = 0;
+  // Of those, for one block a multiprocessor where they should be for more: the target's compiler
+  // finds no registers for that.
+  int64_t relaxed = 0;
   double seconds = 0;
 };
 

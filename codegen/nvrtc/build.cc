@@ -25,9 +25,15 @@ struct Job {
   Digest key;
   std::shared_ptr<const KernelBinary> binary;
   absl::Status status;
-  bool cached = false;
+  bool cached = false, relaxed = false;
   bool done = false;
 };
+
+bool NeedsStack(const KernelBinary& binary, std::string_view name) {
+  const absl::StatusOr<CubinInfo> info = ReadCubin(binary.cubin);
+  const KernelResources* kernel = info.ok() ? info->Find(name) : nullptr;
+  return kernel != nullptr && kernel->stack_bytes > 0;
+}
 
 bool IsOfOneKernel(const absl::Status& status) {
   return status.code() == absl::StatusCode::kInvalidArgument ||
@@ -77,22 +83,39 @@ class Builder {
   }
 
   absl::Status Build(Job* job) {
-    const auto& [source, target] = *job->request;
+    const KernelSource& source = job->request->source;
+    job->cached = true;
+    RENGA_ASSIGN_OR_RETURN(job->binary, Get(source, job->key, job));
+    if (options_.settings.allow_stack || source.relaxed.empty() ||
+        !NeedsStack(*job->binary, source.name)) {
+      return absl::OkStatus();
+    }
+    KernelSource relaxed = source;
+    relaxed.text = source.relaxed;
+    const Digest key =
+        KernelKey(library_.identity(), relaxed, *job->request->target, options_.settings);
+    RENGA_ASSIGN_OR_RETURN(job->binary, Get(relaxed, key, job));
+    job->relaxed = true;
+    return absl::OkStatus();
+  }
+
+  // From the cache, or compiled; the job is not cached where something is compiled for it.
+  absl::StatusOr<std::shared_ptr<const KernelBinary>> Get(const KernelSource& source,
+                                                          const Digest& key, Job* job) {
     if (options_.cache != nullptr) {
-      if (auto found = options_.cache->Find(job->key)) {
+      if (auto found = options_.cache->Find(key)) {
         // Whole as written, but what was written may have been no cubin: then as if not found.
         if (ReadCubin(found->cubin).ok()) {
-          job->cached = true;
-          job->binary = std::make_shared<const KernelBinary>(*std::move(found));
-          return absl::OkStatus();
+          return std::make_shared<const KernelBinary>(*std::move(found));
         }
       }
     }
-    RENGA_ASSIGN_OR_RETURN(KernelBinary binary,
-                           CompileKernel(library_, source, *target, options_.settings));
-    if (options_.cache != nullptr) options_.cache->Store(job->key, binary);
-    job->binary = std::make_shared<const KernelBinary>(std::move(binary));
-    return absl::OkStatus();
+    job->cached = false;
+    RENGA_ASSIGN_OR_RETURN(
+        KernelBinary binary,
+        CompileKernel(library_, source, *job->request->target, options_.settings));
+    if (options_.cache != nullptr) options_.cache->Store(key, binary);
+    return std::make_shared<const KernelBinary>(std::move(binary));
   }
 
   const NvrtcLibrary& library_;
@@ -161,7 +184,7 @@ absl::StatusOr<KernelBuild> BuildKernels(const NvrtcLibrary& library,
     if (status.ok()) {
       absl::StatusOr<KernelReport> report =
           CheckKernel(requests[i].source, *requests[i].target, options.settings, *job.binary);
-      if (report.ok()) build.kernels.push_back({job.binary, *std::move(report)});
+      if (report.ok()) build.kernels.push_back({job.binary, job.relaxed, *std::move(report)});
       status = report.status();
     }
     if (!status.ok()) {
@@ -171,7 +194,10 @@ absl::StatusOr<KernelBuild> BuildKernels(const NvrtcLibrary& library,
     }
   }
   if (!failures.empty()) return AllFailures(failures);
-  for (const Job& job : jobs) ++(job.cached ? build.cached : build.compiled);
+  for (const Job& job : jobs) {
+    ++(job.cached ? build.cached : build.compiled);
+    build.relaxed += job.relaxed;
+  }
   build.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return build;
 }

@@ -21,6 +21,7 @@ struct KernelRequest {
 
 struct BuiltKernel {
   std::shared_ptr<const KernelBinary> binary;  // one for all requests that are the same
+  bool relaxed = false;                        // of KernelSource::relaxed
   KernelReport report;
 };
 
@@ -46,6 +47,7 @@ struct KernelBuild {
   int64_t compiled = 0;              // distinct kernels that NVRTC ran for
   int64_t cached = 0;                // distinct kernels from the cache
   int64_t shared = 0;                // requests that were the same as an earlier one
+  int64_t relaxed = 0;               // distinct kernels that are of KernelSource::relaxed
   double seconds = 0;
 };
 

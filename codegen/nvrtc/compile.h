@@ -22,6 +22,10 @@ struct KernelSource {
   std::string name;     // the extern "C" entry; messages call the source "<name>.cu"
   std::string context;  // where it comes from, for errors: "0.qkv = qkv_rope(...)"; may be empty
   std::string text;     // CUDA C++20; includes only headers of KernelSettings
+  // The same with more registers for a thread (its __launch_bounds__ ask for fewer blocks a
+  // multiprocessor): what is compiled for a target where `text` keeps registers on the stack.
+  // Empty: nothing is.
+  std::string relaxed;
   int64_t threads = 0;  // a block, as it will be launched
   int64_t dynamic_shared = 0;  // bytes a block asked for at launch, beyond what the source declares
 };

@@ -6,6 +6,7 @@
 #include <optional>
 #include <set>
 
+#include "codegen/emit/cuda_source.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "ir/core/cache_rounding.h"
@@ -201,6 +202,22 @@ TEST(GpuLowering, UnknownTargetsAreNamed) {
                         "sm_100a, sm_120a, got 'sm_70'"));
   EXPECT_THAT(ToStd(LowerModel(kStories, "sm_80,sm_80").status().message()),
               HasSubstr("expected sm_80 once, got it twice"));
+}
+
+TEST(GpuLowering, EveryKernelSaysHowManyBlocksAMultiprocessorHolds) {
+  const auto plan = LowerModel(kStories, "sm_90a");
+  ASSERT_TRUE(plan.ok()) << plan.status();
+  int64_t relaxed = 0;
+  for (const plan::GpuKernel& kernel : plan->gpu.kernels) {
+    const std::string one = StrCat("__launch_bounds__(", kernel.threads, ", 1)");
+    const std::string text = codegen::WithOneBlockPerSm(kernel.source);
+    EXPECT_EQ(text.empty(), kernel.source.find(one) != std::string::npos) << kernel.name;
+    if (text.empty()) continue;
+    ++relaxed;
+    EXPECT_THAT(text, HasSubstr(StrCat(one, " ", kernel.name, "(const ")));
+  }
+  EXPECT_GT(relaxed, 2);
+  EXPECT_EQ(codegen::WithOneBlockPerSm("__global__ void k(int a, int b) {}"), "");
 }
 
 TEST(GpuLowering, AKernelReadsWell) {

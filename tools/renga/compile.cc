@@ -152,6 +152,11 @@ std::string KernelsText(const Compilation& compilation) {
   }
   // A kernel with spills does not compile.
   parts.push_back("no spills");
+  if (kernels.relaxed > 0) {
+    parts.push_back(StrCat(kernels.relaxed,
+                           " with one block a multiprocessor for want of registers",
+                           " (dump --stage kernels)"));
+  }
   return StrCat(kernels.kernels, " kernels for ", StrJoin(TargetNames(plan), ", "), ": ",
                 StrJoin(parts, ", "));
 }

@@ -115,6 +115,39 @@ TEST(BuildKernels, TheSecondTimeComesFromTheCache) {
   EXPECT_EQ(BuildKernels(FakeLibrary(), requests, options)->cached, 10);
 }
 
+// Registers on the stack: the text with more of them is taken, from the cache too, and only there.
+TEST(BuildKernels, WhatSpillsIsCompiledWithMoreRegisters) {
+  const TempFolder folder;
+  CubinCache cache({.folder = folder.path()});
+  KernelRequest spilling = Request({.name = "k", .registers = 128, .stack = 8});
+  spilling.source.relaxed = Request({.name = "k", .registers = 150}).source.text;
+  KernelRequest fitting = Request({.name = "fine", .registers = 128});
+  fitting.source.relaxed = Request({.name = "fine", .registers = 99}).source.text;
+  for (const bool cached : {false, true}) {
+    SCOPED_TRACE(cached);
+    BuildOptions options;
+    options.cache = &cache;
+    const auto build = BuildKernels(FakeLibrary(), {spilling, fitting}, options);
+    ASSERT_TRUE(build.ok()) << build.status();
+    EXPECT_EQ(build->kernels[0].report.resources.registers, 150);
+    EXPECT_TRUE(build->kernels[0].relaxed);
+    EXPECT_EQ(build->kernels[1].report.resources.registers, 128);
+    EXPECT_FALSE(build->kernels[1].relaxed);
+    EXPECT_EQ(build->relaxed, 1);
+    EXPECT_EQ(build->compiled, cached ? 0 : 2);
+    EXPECT_EQ(build->cached, cached ? 2 : 0);
+  }
+  BuildOptions tolerant;
+  tolerant.settings.allow_stack = true;
+  const auto allowed = BuildKernels(FakeLibrary(), {spilling}, tolerant);
+  ASSERT_TRUE(allowed.ok()) << allowed.status();
+  EXPECT_EQ(allowed->kernels[0].report.resources.stack_bytes, 8);
+  // With that too little there is nothing left to try.
+  spilling.source.relaxed = Request({.name = "k", .registers = 255, .stack = 40}).source.text;
+  EXPECT_THAT(std::string(BuildKernels(FakeLibrary(), {spilling}, {}).status().message()),
+              HasSubstr("it keeps 40 bytes a thread on the stack"));
+}
+
 // Which error is reported must not depend on which thread was faster.
 TEST(BuildKernels, TheFirstErrorIsReportedAndAllFailuresNamed) {
   std::vector<KernelRequest> requests = {
