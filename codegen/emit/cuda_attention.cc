@@ -88,6 +88,9 @@ std::optional<AttentionShape> FittingShape(const CudaStep& step, const Heads& he
         .keys = heads.k_cache.shape,
         .values = heads.v_cache.shape,
         .bias_dims = heads.k_bias.dims};
+    // Turning a block of 32 back takes registers, of which a large head's output has half.
+    const bool turns = shape.keys.code_bits == 4 || shape.values.code_bits == 4;
+    if (!decode && turns && heads.dim > 128) shape.tile_keys = 16;
     // What passes through registers on its way to shared memory is there at once: a second stage
     // gains nothing.
     const bool copied = (heads.k_cache.copied || shape.codes(shape.keys, true)) &&

@@ -23,6 +23,9 @@ class KvCodes {
   static constexpr int kBlocks = kHeadDim / 32;
   static constexpr int kBlockWords = kNibbles ? 4 : 8;
   static constexpr int kRowWords = kBlocks * kBlockWords;
+  // Blocks whose codes are made operands while those before are multiplied by: of larger heads one,
+  // since their output takes half of a thread's registers.
+  static constexpr int kBlocksAhead = kBlocks <= 4 ? kBlocks : 1;
   // Words from row to row. Lanes read two words (of Q4 one) of eight neighbouring keys each, or a
   // word of every other value: a pitch that is an odd multiple of 8 or 4 words keeps them apart.
   static constexpr int kUnit = kOfKeys && !kNibbles ? 8 : 4;
@@ -105,7 +108,7 @@ class KvCodes {
   __device__ __forceinline__ void AddScores(const uint16_t* query, int low, int first_key,
                                             float (&scores)[kCount][4]) const {
     const int lane = threadIdx.x % 32;
-#pragma unroll
+#pragma unroll kBlocksAhead
     for (int b = 0; b < kBlocks; ++b) {
       uint32_t high_q[2][4], low_q[2][4];
 #pragma unroll
@@ -146,6 +149,7 @@ class KvCodes {
       // Keys key, + 1, + 8, + 9: two pairs of operands for each of this lane's rows.
 #pragma unroll
       for (int b = 0; b < kBlocks; ++b) {
+        if constexpr (kBlocksAhead < kBlocks) SyncWarp();  // no codes come before they are wanted
         uint32_t codes[4];
 #pragma unroll
         for (int i = 0; i < 4; ++i) codes[i] = CodesOfValue(key + i / 2 * 8 + i % 2, b);

@@ -77,7 +77,8 @@ class KvTile {
   template <int kThreads, int kHeads, bool kEarly, typename CellOf, typename Addend>
   __device__ __forceinline__ void Load(const void* values, const Half* scales, int head, int first,
                                        int end, CellOf cell_of, const Addend& addend) const {
-    constexpr int kAtOnce = kBlocks ? 1 : 4;
+    // Of larger heads the output has the registers.
+    constexpr int kAtOnce = kBlocks || (!kCopied && kHeadDim > 128) ? 1 : 4;
     const int chunks = end * kChunks;
     for (int i = first * kChunks + threadIdx.x; i < chunks; i += kAtOnce * kThreads) {
       int cells[kAtOnce];

@@ -553,11 +553,30 @@ inline std::vector<AttentionCase> AttentionCases() {
        .positions = {0},
        .stages = 1},
   };
+  // Larger heads than most: one piece of a row at a time.
+  all.push_back({.name = "large_heads_prefill",
+                 .q_heads = 2,
+                 .kv_heads = 1,
+                 .head_dim = 160,
+                 .k_cache = "Q8",
+                 .v_cache = "float",
+                 .row_warps = 2,
+                 .key_warps = 1,
+                 .tile_tokens = 16,
+                 .tile_keys = 16,
+                 .splits = {1},
+                 .sequences = std::vector<int32_t>(18, 0),
+                 .positions = Prompt(20, 18),
+                 .stages = 1,
+                 .fused_alone = true});
   // Codes of few rows: all widths of their scales' copies, pitches with and without padding, two
   // tiles under way, keys that the step itself writes, rows that only some groups of lanes have.
   for (const auto& [keys, values, head_dim] :
-       std::vector<std::tuple<std::string, std::string, int>>{
-           {"Q8", "Q4", 128}, {"Q4", "Q8", 128}, {"Q8", "Q8", 96}, {"E4m3", "Q8", 64}}) {
+       std::vector<std::tuple<std::string, std::string, int>>{{"Q8", "Q4", 128},
+                                                              {"Q4", "Q8", 128},
+                                                              {"Q8", "Q8", 96},
+                                                              {"E4m3", "Q8", 64},
+                                                              {"Q4", "Q8", 160}}) {
     all.push_back({.name = StrCat("codes_", keys, "_", values, "_", head_dim),
                    .q_heads = 6,
                    .kv_heads = 2,
