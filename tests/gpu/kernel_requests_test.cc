@@ -51,7 +51,7 @@ const plan::Choice* ChoiceOf(const plan::Plan& plan, std::string_view node) {
 }
 
 // Of each variant of a step the last number of rows and the kernels' names up to the first digit.
-std::vector<std::string> VariantsOf(const plan::Plan& plan, std::string_view node) {
+std::vector<std::string> NamesOfVariants(const plan::Plan& plan, std::string_view node) {
   std::vector<std::string> variants;
   for (const plan::Step& step : plan.steps) {
     if (step.name != node) continue;
@@ -91,7 +91,7 @@ TEST(KernelRequests, ProductsInEachWay) {
   const auto usual = Lower("sm_90a", {});
   ASSERT_TRUE(usual.ok()) << usual.status();
   const std::string wgmma = ": half_rows_ wgmma_f";
-  EXPECT_THAT(VariantsOf(*usual, "0.attn_res"),
+  EXPECT_THAT(NamesOfVariants(*usual, "0.attn_res"),
               ElementsAre("8: linear_add_f", "16: half_rows_ matmul_f", "64" + wgmma, "128" + wgmma,
                           "256" + wgmma, "300" + wgmma));
   const std::map<std::string, std::vector<std::string>> ways = {
@@ -99,12 +99,12 @@ TEST(KernelRequests, ProductsInEachWay) {
        {"16: half_rows_ matmul_f", "64" + wgmma, "128" + wgmma, "256" + wgmma, "300" + wgmma}},
       {"mma", {"300: half_rows_ matmul_f"}},
       {"wgmma", {"64" + wgmma, "128" + wgmma, "256" + wgmma, "300" + wgmma}},
-      {"auto", VariantsOf(*usual, "0.attn_res")}};
+      {"auto", NamesOfVariants(*usual, "0.attn_res")}};
   for (const auto& [way, variants] : ways) {
     const auto plan = Lower("sm_90a", {"0.attn_res=" + way});
     ASSERT_TRUE(plan.ok()) << plan.status();
-    EXPECT_EQ(VariantsOf(*plan, "0.attn_res"), variants) << way;
-    EXPECT_EQ(VariantsOf(*plan, "0.act"), VariantsOf(*usual, "0.act")) << way;
+    EXPECT_EQ(NamesOfVariants(*plan, "0.attn_res"), variants) << way;
+    EXPECT_EQ(NamesOfVariants(*plan, "0.act"), NamesOfVariants(*usual, "0.act")) << way;
     EXPECT_EQ(ChoiceOf(*plan, "0.attn_res")->chosen, way);
     EXPECT_THAT(ChoiceOf(*plan, "0.attn_res")->reason, HasSubstr("asked for; usually auto"));
   }
@@ -114,7 +114,7 @@ TEST(KernelRequests, AttentionInEachWay) {
   for (const auto& [way, count] : std::map<std::string, size_t>{{"unsplit", 2}, {"tiles", 1}}) {
     const auto plan = Lower("sm_90a", {"0.mix=" + way});
     ASSERT_TRUE(plan.ok()) << plan.status();
-    EXPECT_THAT(VariantsOf(*plan, "0.mix"), SizeIs(count)) << way;
+    EXPECT_THAT(NamesOfVariants(*plan, "0.mix"), SizeIs(count)) << way;
     EXPECT_EQ(ChoiceOf(*plan, "0.mix")->chosen, way);
   }
 }

@@ -15,7 +15,7 @@ namespace {
 using testing::ElementsAre;
 using testing::IsEmpty;
 
-Subset Numbers(int count) {
+Subset FirstNumbers(int count) {
   Subset all(static_cast<size_t>(count));
   std::iota(all.begin(), all.end(), 0);
   return all;
@@ -51,7 +51,7 @@ TEST(DeltaDebugTest, OneCulpritTakesTwoRunsMoreThanTheLogarithm) {
   for (const int count : {1, 2, 3, 7, 16, 33, 100, 350}) {
     for (int culprit = 0; culprit < count; culprit += 1 + count / 9) {
       Oracle oracle(std::vector<Subset>{{culprit}});
-      const auto found = AllMinimalBad(Numbers(count), 8, oracle.Test());
+      const auto found = AllMinimalBad(FirstNumbers(count), 8, oracle.Test());
       ASSERT_TRUE(found.ok()) << found.status();
       EXPECT_THAT(*found, ElementsAre(ElementsAre(culprit)));
       EXPECT_LE(oracle.asked(), std::ceil(std::log2(count)) + 2) << count;
@@ -61,7 +61,7 @@ TEST(DeltaDebugTest, OneCulpritTakesTwoRunsMoreThanTheLogarithm) {
 
 TEST(DeltaDebugTest, CulpritsThatAreBadOnlyTogetherAreAllThere) {
   Oracle oracle(std::vector<Subset>{{3, 40, 77}});
-  const auto found = AllMinimalBad(Numbers(100), 8, oracle.Test());
+  const auto found = AllMinimalBad(FirstNumbers(100), 8, oracle.Test());
   ASSERT_TRUE(found.ok()) << found.status();
   EXPECT_THAT(*found, ElementsAre(ElementsAre(3, 40, 77)));
   EXPECT_LE(oracle.asked(), 3 * 8u);
@@ -69,11 +69,11 @@ TEST(DeltaDebugTest, CulpritsThatAreBadOnlyTogetherAreAllThere) {
 
 TEST(DeltaDebugTest, CulpritsOfTheirOwnAreFoundOneAfterTheOther) {
   Oracle oracle(std::vector<Subset>{{12}, {50, 51}, {90}});
-  const auto found = AllMinimalBad(Numbers(100), 8, oracle.Test());
+  const auto found = AllMinimalBad(FirstNumbers(100), 8, oracle.Test());
   ASSERT_TRUE(found.ok()) << found.status();
   EXPECT_THAT(*found,
               testing::UnorderedElementsAre(ElementsAre(12), ElementsAre(50, 51), ElementsAre(90)));
-  const auto first = AllMinimalBad(Numbers(100), 1, oracle.Test());
+  const auto first = AllMinimalBad(FirstNumbers(100), 1, oracle.Test());
   ASSERT_TRUE(first.ok());
   EXPECT_EQ(first->size(), 1u);
 }
@@ -94,7 +94,7 @@ TEST(DeltaDebugTest, RandomCausesAndMixturesThatCannotBeRun) {
     Oracle oracle(std::vector<Subset>{cause});
     oracle.Unknown(
         [&](const Subset& set) { return bound && Has(set, {pair}) != Has(set, {pair + 1}); });
-    const auto found = MinimalBad(Numbers(count), oracle.Test());
+    const auto found = MinimalBad(FirstNumbers(count), oracle.Test());
     ASSERT_TRUE(found.ok()) << found.status();
     EXPECT_TRUE(Has(*found, cause));
     if (!bound) {
@@ -107,9 +107,9 @@ TEST(DeltaDebugTest, RandomCausesAndMixturesThatCannotBeRun) {
 }
 
 TEST(DeltaDebugTest, AnErrorOfTheTestEndsTheSearch) {
-  const auto found = AllMinimalBad(Numbers(5), 8, [](const Subset&) -> absl::StatusOr<Outcome> {
-    return absl::CancelledError("interrupted");
-  });
+  const auto found = AllMinimalBad(
+      FirstNumbers(5), 8,
+      [](const Subset&) -> absl::StatusOr<Outcome> { return absl::CancelledError("interrupted"); });
   EXPECT_TRUE(absl::IsCancelled(found.status()));
 }
 
