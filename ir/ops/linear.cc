@@ -1,28 +1,12 @@
 // linear(x, @weight, bias=):  y[..,n] = sum_k weight[n,k] x[..,k] + bias[n]
 // The logical product: how the weight is stored or transposed exists only below lowering.
 #include "ir/base/status.h"
+#include "ir/core/dot_rows.h"
 #include "ir/core/eval.h"
 #include "ir/core/infer.h"
 #include "ir/ops/ops.h"
 
 namespace renga {
-namespace {
-
-// Four running sums: the same result on every machine, and four times the speed of one.
-double Dot(const double* a, const double* b, int64_t n) {
-  double s0 = 0, s1 = 0, s2 = 0, s3 = 0;
-  int64_t i = 0;
-  for (; i + 4 <= n; i += 4) {
-    s0 += a[i] * b[i];
-    s1 += a[i + 1] * b[i + 1];
-    s2 += a[i + 2] * b[i + 2];
-    s3 += a[i + 3] * b[i + 3];
-  }
-  for (; i < n; ++i) s0 += a[i] * b[i];
-  return (s0 + s1) + (s2 + s3);
-}
-
-}  // namespace
 
 const OpDef kLinear = {
     .name = "linear",
@@ -56,12 +40,13 @@ const OpDef kLinear = {
       constexpr int64_t kChunk = 16;
       call.Parallel((rows + kChunk - 1) / kChunk, [&](int64_t chunk) {
         std::vector<float> stored(width);
+        std::vector<double> sums(tokens);
         for (int64_t n = chunk * kChunk; n < std::min(rows, (chunk + 1) * kChunk); ++n) {
           weight.read(n, stored.data());
           const std::vector<double> row(stored.begin(), stored.end());
+          DotRows(row.data(), in.data(), tokens, width, sums.data());
           for (int64_t t = 0; t < tokens; ++t) {
-            double sum = Dot(row.data(), in.data() + t * width, width);
-            if (!bias.empty()) sum += bias[n];
+            const double sum = bias.empty() ? sums[t] : sums[t] + bias[n];
             y.f[t * rows + n] = RoundTo(y.dtype, static_cast<float>(sum));
           }
         }
