@@ -34,6 +34,10 @@ std::vector<ModelOnTarget> Others() {
   return others;
 }
 
+// Where two blocks of gate and up for a few tokens leave a thread too few registers.
+INSTANTIATE_TEST_SUITE_P(Spills, PortabilityTest,
+                         testing::Values(ModelOnTarget{"f16", "sm_80", kFewTokens, true}),
+                         [](const auto& info) { return info.param.Name(); });
 INSTANTIATE_TEST_SUITE_P(Whole, PortabilityTest, testing::ValuesIn(Whole()),
                          [](const auto& info) { return info.param.Name(); });
 INSTANTIATE_TEST_SUITE_P(Others, PortabilityTest, testing::ValuesIn(Others()),

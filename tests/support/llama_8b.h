@@ -1,10 +1,11 @@
 // The header of a GGUF with the shapes of Llama-3.1-8B and the types of Q4_K_M, and behind it a
 // hole where 5 GB of weights would be: for whatever looks at shapes alone. As qwen2 too, whose
-// projections have biases.
+// projections have biases; and one layer of it with all products by weights of one type.
 #pragma once
 
 #include <algorithm>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -23,18 +24,27 @@ class Llama8b {
                            std::string architecture = "llama") {
     Llama8b model;
     model.architecture_ = std::move(architecture);
-    model.AddMetadata();
-    model.AddTensors();
-    const std::string header = model.writer_.Bytes();
-    const std::string path = folder.Write(name, header);
-    std::filesystem::resize_file(path, model.writer_.data_offset() + model.bytes_);
-    return path;
+    return model.WriteTo(folder, name);
+  }
+  static std::string WriteLayer(const TempFolder& folder, std::string_view name, DType type) {
+    Llama8b model;
+    model.layers_ = 1;
+    model.type_ = type;
+    return model.WriteTo(folder, name);
   }
 
  private:
+  std::string WriteTo(const TempFolder& folder, std::string_view name) {
+    AddMetadata();
+    AddTensors();
+    const std::string path = folder.Write(name, writer_.Bytes());
+    std::filesystem::resize_file(path, writer_.data_offset() + bytes_);
+    return path;
+  }
+
   void AddMetadata() {
     writer_.AddString("general.architecture", architecture_);
-    AddU32("block_count", kLayers);
+    AddU32("block_count", layers_);
     AddU32("context_length", 131072);
     AddU32("embedding_length", kWidth);
     AddU32("feed_forward_length", kHidden);
@@ -58,7 +68,7 @@ class Llama8b {
     AddTensor("token_embd.weight", DType::kQ4_K, {kVocabulary, kWidth});
     const bool biased = architecture_ == "qwen2";
     if (!biased) AddTensor("rope_freqs.weight", DType::kF32, {kHeadDim / 2});
-    for (int64_t layer = 0; layer < kLayers; ++layer) {
+    for (int64_t layer = 0; layer < layers_; ++layer) {
       // Half of these get more bits: the first eighth, the last, and each third between.
       constexpr int64_t kEighth = kLayers / 8;
       const bool more = layer < kEighth || layer >= 7 * kEighth || (layer - kEighth) % 3 == 2;
@@ -84,6 +94,7 @@ class Llama8b {
     AddTensor("output.weight", DType::kQ6_K, {kVocabulary, kWidth});
   }
   void AddTensor(std::string name, DType type, std::vector<int64_t> shape) {
+    if (type_ && shape.size() == 2) type = *type_;
     uint64_t bytes = Info(type).block_bytes;
     for (const int64_t size : shape) bytes *= size;
     GgufWriter::Tensor tensor{std::move(name),
@@ -96,7 +107,9 @@ class Llama8b {
     bytes_ += (bytes / Info(type).block_elements + 31) / 32 * 32;
   }
 
-  std::string architecture_;
+  std::string architecture_ = "llama";
+  int64_t layers_ = kLayers;
+  std::optional<DType> type_;  // of all matrices; none: those of Q4_K_M
   GgufWriter writer_;
   uint64_t bytes_ = 0;  // of the tensors so far
 };
