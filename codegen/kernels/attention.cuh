@@ -222,7 +222,7 @@ class AttentionKernel {
     if (run.fresh <= first) return;
     const auto cell_of = [&](int i) {
       const int key = first + i;
-      return key >= run.fresh && key < run.high ? KeyTile::kLeaveAlone : runs_.CellOf(run, key);
+      return key >= run.fresh && key < run.high ? kLeaveAlone : runs_.CellOf(run, key);
     };
     LoadKeys<true>(cell_of, 0, 0, kTileKeys);
     LoadValues<true>(cell_of, 0, 0, kTileKeys);

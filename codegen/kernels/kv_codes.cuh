@@ -10,6 +10,16 @@
 
 namespace renga::kernels {
 
+// What holds so many scales.
+template <int kScales>
+struct WordsOf {
+  using Type = uint32_t;
+};
+template <>
+struct WordsOf<4> {
+  using Type = uint2;
+};
+
 template <class Element>
 inline constexpr bool kIsCoded = kIsQuantised<Element> || kIsSame<Element, E4m3>;
 
@@ -35,9 +45,8 @@ class KvCodes {
   static constexpr int kHalves = 2 * kKeys * kPitch + (kScaled ? kKeys * kBlocks : 0);
   // Queries are f16: so are all codes, exactly.
   static constexpr bool kHalf = true;
+  // Before WaitForPreviousKernel all that Load reads; behind it scales may come through L1.
   static constexpr bool kPastL1 = true;
-  static constexpr int kNoCell = -1;
-  static constexpr int kLeaveAlone = -2;
 
   __device__ __forceinline__ explicit KvCodes(uint16_t* tile)
       : codes_(reinterpret_cast<uint32_t*>(tile)), scales_(tile + 2 * kKeys * kPitch) {}
@@ -216,33 +225,24 @@ class KvCodes {
     }
   }
 
+  // A row's scales, four, two or one at a time.
   template <bool kEarly>
-  __device__ __forceinline__ static void LoadScales(uint16_t* to, const Half* from, bool there) {
+  static __device__ __forceinline__ void LoadScales(uint16_t* to, const Half* from, bool there) {
     constexpr int kAtOnce = kBlocks % 4 == 0 ? 4 : kBlocks % 2 == 0 ? 2 : 1;
 #pragma unroll
     for (int b = 0; b < kBlocks; b += kAtOnce) {
-      if constexpr (kAtOnce == 4) {
-        uint2* at = reinterpret_cast<uint2*>(to + b);
-        const uint2* source = reinterpret_cast<const uint2*>(from + b);
-        if (!there) {
-          *at = make_uint2(0, 0);
-        } else if constexpr (kEarly) {
-          *at = LoadFromL2(source);
-        } else {
-          CopyAsync8(at, source);
-        }
-      } else if constexpr (kAtOnce == 2) {
-        uint32_t* at = reinterpret_cast<uint32_t*>(to + b);
-        const uint32_t* source = reinterpret_cast<const uint32_t*>(from + b);
-        if (!there) {
-          *at = 0;
-        } else if constexpr (kEarly) {
-          *at = LoadFromL2(source);
-        } else {
-          CopyAsync4(at, source);
-        }
-      } else {
+      if constexpr (kAtOnce == 1) {
         to[b] = there ? LoadFromL2(from + b).bits : uint16_t{0};
+      } else if constexpr (kEarly) {
+        using Words = typename WordsOf<kAtOnce>::Type;
+        *reinterpret_cast<Words*>(to + b) =
+            there ? LoadFromL2(reinterpret_cast<const Words*>(from + b)) : Words{};
+      } else if (!there) {
+        *reinterpret_cast<typename WordsOf<kAtOnce>::Type*>(to + b) = {};
+      } else if constexpr (kAtOnce == 4) {
+        CopyAsync8(to + b, from + b);
+      } else {
+        CopyAsync4(to + b, from + b);
       }
     }
   }

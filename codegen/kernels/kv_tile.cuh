@@ -13,6 +13,10 @@ __device__ __forceinline__ void SplitBfloat16(float first, float second, uint32_
   low = ToBfloat16Pair(first - FloatOfBits(high << 16), second - FloatOfBits(high & 0xffff0000u));
 }
 
+// What a function of keys gives Load in place of a cell: nothing is to be done, another call loads
+// it. Any other number below 0: nothing is there, zeros.
+inline constexpr int kLeaveAlone = -2;
+
 // For Load.
 struct AddNothing {
   template <int kCount>
@@ -40,10 +44,6 @@ class KvTile {
   // Whether Load goes past L1 for all that it reads. Where it does not, cells that a kernel before
   // is still writing may get into L1 with others beside them, and stay there as they were.
   static constexpr bool kPastL1 = !kCopied || kHeadDim % 8 == 0;
-
-  // What a function of keys gives in place of a cell.
-  static constexpr int kNoCell = -1;      // nothing there: zeros
-  static constexpr int kLeaveAlone = -2;  // another call loads it
 
   // `tile` is shared memory: kHalves of 16 bits, at a multiple of 16 bytes.
   __device__ __forceinline__ explicit KvTile(uint16_t* tile) : tile_(tile) {}

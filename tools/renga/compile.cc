@@ -252,6 +252,7 @@ Json ToJson(const Flags& flags, const Compilation& compilation, const Digest& di
           {"kernels", kernels},
           {"compiled", compilation.kernels.compiled},
           {"cached", compilation.kernels.cached},
+          {"one_block_per_sm", compilation.kernels.relaxed},
           {"steps", plan.steps.size()},
           {"fusion", FusionJson(fusion)},
           {"rejected", fusion.rejected.size()},
